@@ -1,0 +1,141 @@
+"""What was typed → Hydra or a verb; a failure we foresaw → one line on stderr and exit 1."""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import hydra
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from sweeper import inspection
+from sweeper.composition import CONFIG_NAME, HYDRA_ERRORS, compose, conf_dir, explain
+from sweeper.console import make_console
+from sweeper.design import draw
+from sweeper.errors import SweeperError
+from sweeper.network.budget import check_budget
+from sweeper.schema import ExperimentConf, load
+
+DEBUG: Final = "SWEEPER_DEBUG"
+"""Environment variable: set to 1, a failure shows its traceback."""
+PROGRAM: Final = "sweeper"
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def main() -> int:
+    """Run what was typed; return the exit status."""
+    arguments = sys.argv[1:]
+    try:
+        if arguments and arguments[0] in VERBS:
+            VERBS[arguments[0]](arguments[1:])
+        else:
+            _run_hydra()
+    except SweeperError as error:
+        if os.environ.get(DEBUG) == "1":
+            raise
+        print(f"sweeper: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def inspect(arguments: Sequence[str]) -> None:
+    """Show the network without data, weights or torch. Raises `BudgetError` after showing one over budget."""
+    parser = argparse.ArgumentParser(
+        prog="sweeper inspect", description="Show the network layer by layer: no data, no weights, no training."
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument("overrides", nargs="*", help="as for a run: model=gap model.dropout=0.05 ...")
+    typed = parser.parse_intermixed_args(arguments)
+    conf = compose(typed.overrides)
+    design = draw(conf)
+    if typed.json:
+        print(inspection.as_json(conf, design))
+    else:
+        inspection.show(make_console(), conf, design)
+    check_budget(conf.model, design.plan, design.anatomy, conf.budget)
+
+
+VERBS: Final[dict[str, Callable[[Sequence[str]], None]]] = {"inspect": inspect}
+"""First words that are no override."""
+
+
+def _run_hydra() -> None:
+    """Hand over to Hydra. What it refuses before a task starts becomes a `ConfigError`."""
+    # Hydra prints an error and exits where we want the exception: this variable is its way to say so.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    if sys.argv[0].endswith("__main__.py"):
+        sys.argv[0] = PROGRAM  # what Hydra calls us in its usage and completion
+    started = False
+    failure: SweeperError | None = None
+
+    def task(cfg: DictConfig) -> float:
+        nonlocal started, failure
+        started = True
+        try:
+            return _run(cfg)
+        except SweeperError as error:
+            # A sweeper has to see a job fail. A single run's error goes round Hydra, which would add a line to it.
+            if HydraConfig.get().mode is not RunMode.RUN:
+                raise
+            failure = error
+            return math.nan
+
+    # An empty whitelist: no config, ours or a stranger's, names code to be run.
+    application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)
+    try:
+        application()
+    except HYDRA_ERRORS as error:
+        if started:
+            raise
+        raise explain(error) from error
+    if failure is not None:
+        raise failure
+
+
+def _run(cfg: DictConfig) -> float:
+    """Run one job in the folder Hydra made for it; return the last epoch's validation accuracy."""
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    try:
+        return _run_in(folder, load(cfg), settings)
+    finally:
+        # Hydra made the folder before the config was checked: a refused run leaves none.
+        with suppress(OSError):
+            folder.rmdir()
+            folder.parent.rmdir()
+
+
+def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> float:
+    from sweeper.experiment import run  # noqa: PLC0415 - torch: two seconds that --help and a typo need not wait
+    from sweeper.terminal import Terminal  # noqa: PLC0415
+
+    typed = list(settings.overrides.task)
+    with Terminal() as terminal:
+        try:
+            result = run(
+                conf,
+                folder=_short(folder),
+                listeners=[terminal],
+                overrides=OmegaConf.to_yaml(OmegaConf.create(typed)),
+                hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
+            )
+        except KeyboardInterrupt:
+            terminal.show_interruption()
+            raise
+    terminal.show_result(result, typed)
+    return result.value
+
+
+def _short(path: Path) -> Path:
+    """Return the path as a person would write it: relative where it is below the working directory."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

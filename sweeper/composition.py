@@ -1,0 +1,103 @@
+"""How overrides become a config: where conf/ is, composing it with Hydra, and Hydra's refusals in one line."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from sweeper.errors import ConfigError
+from sweeper.schema import ExperimentConf, load, nearest
+
+CONFIG_NAME = "config"
+JOB_NAME = "sweeper"
+HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
+"""What composing can raise (`model=null` is a bare ValueError); `explain` turns each into a `ConfigError`."""
+
+
+def conf_dir() -> Path:
+    """Return the absolute folder of the config files: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parent / "conf"
+
+
+def compose(overrides: Sequence[str] = ()) -> ExperimentConf:
+    """Compose conf/ with the overrides, as the command line would, and check it.
+
+    Leaves Hydra's global state as it found it. Raises `ConfigError`.
+
+    >>> compose(["model=gap", "training.epochs=2"]).training.epochs
+    2
+    """
+    return load(compose_dict(overrides))
+
+
+def compose_dict(overrides: Sequence[str]) -> DictConfig:
+    """Compose without checking: the config as Hydra gives it, interpolations unresolved. Raises `ConfigError`."""
+    with _hydra():
+        try:
+            return hydra_compose(CONFIG_NAME, overrides=list(overrides))
+        except HYDRA_ERRORS as error:
+            raise explain(error) from error
+
+
+def explain(error: Exception) -> ConfigError:
+    """Turn one of Hydra's refusals into one line, with the nearest names where a name was wrong."""
+    text = str(error)
+    option = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
+    if option:
+        group, name = option.groups()
+        options = _options(group)
+        if options:
+            return ConfigError(f"{group} has no option {name!r}{nearest(name, options)}: it has {', '.join(options)}")
+    key = re.search(r"Could not (?:override|append to config|delete from config|delete)[^']*'([^']+)'", text)
+    if key:
+        return ConfigError(f"the config has no key {key[1]!r}{nearest(key[1], _keys())}: see it whole with --cfg job")
+    override = re.search(r"Error when parsing index: \d+, string: (.+) out of \[", text)
+    if override:
+        return ConfigError(f"an override is written key=value, but got {override[1]!r}: quote values that hold spaces")
+    lines = (line.strip() for line in text.splitlines())
+    return ConfigError("; ".join(line for line in lines if line))
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    """Hydra ready to compose from conf/; afterwards its global state is what it was, in a Hydra job too."""
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name=JOB_NAME):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = before
+
+
+def _options(group: str) -> list[str]:
+    with _hydra():
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        return list(hydra.config_loader.get_group_options(group))
+
+
+def _keys() -> list[str]:
+    """Every dotted key of the default config, and every config group: what a person may have meant."""
+    with _hydra():
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        groups = [name for name in hydra.config_loader.list_groups("") if name != "hydra"]
+        return sorted({*groups, *_dotted(hydra_compose(CONFIG_NAME), "")})
+
+
+def _dotted(node: DictConfig, prefix: str) -> Iterator[str]:
+    for key in node:
+        yield f"{prefix}{key!s}"
+        child = node._get_node(key)  # noqa: SLF001 - a plain look-up would resolve interpolations
+        if isinstance(child, DictConfig):
+            yield from _dotted(child, f"{prefix}{key!s}.")

@@ -1,0 +1,56 @@
+"""How things look in a terminal that a run and `inspect` both show: the budget as a bar, findings as paragraphs."""
+
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.design import Design
+from sweeper.network.budget import COSTS
+from sweeper.schema import BudgetConf
+
+BAR_WIDTH: Final = 30
+"""Characters."""
+PLAIN_WIDTH: Final = 100
+"""Columns when the output is no terminal: rich's own guess of 80 would fold paths."""
+
+
+def make_console() -> Console:
+    """Make the console everything is printed on."""
+    console = Console(highlight=False)
+    if not console.is_terminal and not console.is_jupyter:
+        console = Console(highlight=False, width=PLAIN_WIDTH)
+    return console
+
+
+def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
+    """Return each total against its limit, as a bar."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column()
+    grid.add_column(justify="right")
+    grid.add_column(width=BAR_WIDTH)
+    grid.add_column(justify="right")
+    for cost, unit in COSTS:
+        count, limit = getattr(design.anatomy, cost), getattr(budget, cost)
+        if limit is None:
+            grid.add_row(unit, f"{count:,}", Text("no limit", style="dim"), "")
+        else:
+            style = "red" if count > limit else "green"
+            bar = ProgressBar(
+                total=limit, completed=min(count, limit), width=BAR_WIDTH, complete_style=style, finished_style=style
+            )
+            grid.add_row(unit, f"{count:,}", bar, Text(f"{count / limit:.0%} of {limit:,}", style=style))
+    return grid
+
+
+def finding_lines(design: Design) -> RenderableType:
+    """Return the findings, one paragraph each, with the layers they are about."""
+    if not design.findings:
+        return Text("nothing to object to", style="green")
+    table = Table.grid(padding=(0, 1))
+    for finding in design.findings:
+        heading = Text.assemble((finding.rule.replace("_", " "), "bold yellow"), f" in {', '.join(finding.layers)}")
+        table.add_row(Text("!", style="bold yellow"), Group(heading, Text(finding.message)))
+    return table

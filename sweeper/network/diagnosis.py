@@ -1,0 +1,115 @@
+"""What is wrong with a network before it is trained, each finding with the numbers that show it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from sweeper.network.anatomy import Anatomy, LayerAnatomy
+from sweeper.network.plan import Conv, Plan
+
+ERASED_NOTICEABLE: Final = 0.01
+"""Share of training passes without any signal from which it is worth a word: it costs that much accuracy."""
+SQUEEZE_FACTOR: Final = 4
+"""A layer this many times narrower than both neighbours is a bottleneck."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing wrong with the network."""
+
+    rule: str
+    """Which rule found it: ``erased_signal``, ``bottleneck`` or ``receptive_field``."""
+    layers: tuple[str, ...]
+    """Names of the layers it is about."""
+    evidence: dict[str, float]
+    """The numbers it rests on."""
+    message: str
+    """One or two sentences: what, why it matters, what to do."""
+
+
+def diagnose(plan: Plan, anatomy: Anatomy, *, majority_share: float) -> tuple[Finding, ...]:
+    """Apply every rule; `majority_share` is the accuracy that guessing the most frequent class reaches."""
+    convs = [
+        (layer, facts) for layer, facts in zip(plan.layers, anatomy.layers, strict=True) if isinstance(layer, Conv)
+    ]
+    return (
+        *_erased_signal(convs, majority_share),
+        *_bottlenecks(convs, plan.classes),
+        *_receptive_field(plan, anatomy),
+    )
+
+
+def _erased_signal(convs: list[tuple[Conv, LayerAnatomy]], majority_share: float) -> Iterator[Finding]:
+    """Dropout with probability p erases a map of k independent units whole with probability p^k.
+
+    An image whose map is erased can only be guessed, so training accuracy, measured with dropout on, stays below
+    survival + (1 - survival) · majority_share.
+    """
+    erased = {layer.name: layer.dropout ** _dropped_units(layer, facts) for layer, facts in convs if layer.dropout > 0}
+    survival = math.prod(1 - probability for probability in erased.values())
+    if 1 - survival < ERASED_NOTICEABLE:
+        return
+    ceiling = survival + (1 - survival) * majority_share
+    # The layers that matter: those that alone would be noticed, or all when only their product is.
+    guilty = tuple(name for name, probability in erased.items() if probability >= ERASED_NOTICEABLE) or tuple(erased)
+    yield Finding(
+        rule="erased_signal",
+        layers=guilty,
+        evidence={"survival": survival, "training_accuracy_ceiling": ceiling},
+        message=(
+            f"Dropout erases the whole image in {1 - survival:.1%} of training passes: the signal survives "
+            f"{survival:.1%}, so training accuracy, seen with dropout on, cannot pass about {ceiling:.1%}. "
+            "That is not under-fitting. Widen these layers or set their dropout to 0."
+        ),
+    )
+
+
+def _dropped_units(layer: Conv, facts: LayerAnatomy) -> int:
+    """How many independent coins are thrown for one image."""
+    return layer.out_channels if layer.dropout_kind == "channel" else math.prod(facts.output_shape)
+
+
+def _bottlenecks(convs: list[tuple[Conv, LayerAnatomy]], classes: int) -> Iterator[Finding]:
+    for layer, facts in convs:
+        values = math.prod(facts.output_shape)
+        if values < classes:
+            yield Finding(
+                rule="bottleneck",
+                layers=(layer.name,),
+                evidence={"values": values, "classes": classes},
+                message=(
+                    f"{layer.name} leaves {values} values for {classes} classes: everything after it works from those. "
+                    f"Widen model.groups.{layer.group}.channels."
+                ),
+            )
+    for (before, _), (after, _) in pairwise(convs):
+        width = before.out_channels
+        neighbours = (before.in_channels, after.out_channels)
+        # The first convolution's input is the image, whose one channel says nothing about width.
+        if before is not convs[0][0] and width * SQUEEZE_FACTOR <= min(neighbours):
+            yield Finding(
+                rule="bottleneck",
+                layers=(before.name,),
+                evidence={"channels": width, "channels_before": neighbours[0], "channels_after": neighbours[1]},
+                message=(
+                    f"{before.name} squeezes {neighbours[0]} channels to {width} before {neighbours[1]}: "
+                    f"what its neighbours learn has to pass through {width}. Widen model.groups.{before.group}.channels."
+                ),
+            )
+
+
+def _receptive_field(plan: Plan, anatomy: Anatomy) -> Iterator[Finding]:
+    last = anatomy.layers[-2]  # the head, last of all, joins what the layer before it sees
+    side = max(plan.input_shape[1:])
+    if last.receptive_field < side:
+        yield Finding(
+            rule="receptive_field",
+            layers=(last.name,),
+            evidence={"receptive_field": last.receptive_field, "image": side},
+            message=(
+                f"{last.name} sees {last.receptive_field} of the image's {side} pixels: no feature covers the whole "
+                "digit, only the head joins them. Add a convolution or a pool."
+            ),
+        )
