@@ -1,0 +1,1 @@
+"""Each test's docstring is the behaviour it holds the program to."""

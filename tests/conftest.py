@@ -1,0 +1,72 @@
+"""What several tests need: the program as a process, the program in process, real MNIST."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeper import cli
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+Completed = subprocess.CompletedProcess[str]
+Sweeper = Callable[..., Completed]
+
+
+def command(*arguments: str) -> list[str]:
+    """``python -m sweeper`` with these arguments."""
+    return [sys.executable, "-m", "sweeper", *arguments]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment, the checkout importable from anywhere."""
+    return {**os.environ, "PYTHONPATH": str(CHECKOUT), **variables}
+
+
+@pytest.fixture
+def sweeper_process(tmp_path: Path) -> Sweeper:
+    """``python -m sweeper`` as a real process in an empty working directory."""
+
+    def run(*arguments: str, **variables: str) -> Completed:
+        return subprocess.run(
+            command(*arguments),
+            cwd=tmp_path,
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+
+    return run
+
+
+@pytest.fixture
+def sweeper_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Completed]:
+    """The same command line without the two seconds a new process takes to import torch."""
+
+    def run(*arguments: str) -> Completed:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # what main sets, so that it is unset afterwards
+        monkeypatch.setattr(sys, "argv", ["sweeper", *arguments])
+        try:
+            status = cli.main()
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+        captured = capsys.readouterr()
+        return Completed(["sweeper", *arguments], status, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """A torchvision root that holds real MNIST, from SWEEPER_DATA; without one the test is skipped."""
+    root = os.environ.get("SWEEPER_DATA")
+    if not root or not (Path(root) / "MNIST" / "raw").is_dir():
+        pytest.skip("SWEEPER_DATA names no folder with MNIST/raw")
+    return Path(root).resolve()

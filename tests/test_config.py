@@ -1,0 +1,186 @@
+"""Composing and checking configs: every form of override, and what each bad one is answered."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+
+import sweeper
+from sweeper.composition import compose, conf_dir
+from sweeper.errors import ConfigError
+from sweeper.schema import AdamwConf, ExperimentConf, SgdConf, StepConf, dump, load
+
+
+def saved(conf: ExperimentConf) -> DictConfig:
+    """The config as it would be read back from disk."""
+    config = OmegaConf.create(dump(conf))
+    assert isinstance(config, DictConfig)
+    return config
+
+
+GOOD = {
+    "a group's value": ["model.groups.block1.channels=[8,16]"],
+    "one channel": ["model.groups.block1.channels.0=12"],
+    "a model-wide value": ["model.dropout=0.05"],
+    "another option for a group": ["group@model.groups.block1=transition"],
+    "a new group from an option": ["+group@model.groups.block3=conv", "model.groups.block3.channels=[4]"],
+    "a new group in place": ["+model.groups.block3={channels:[4],kernel_size:1}"],
+    "a group less": ["~model.groups.block2"],
+    "another head": ["model=notebook", "head@model.head=gap"],
+    "another optimizer": ["optimizer=adamw", "optimizer.beta2=0.99"],
+    "another schedule": ["scheduler=step", "scheduler.step_size=2"],
+    "no budget": ["budget=unlimited"],
+    "an experiment": ["experiment=notebook", "training.epochs=3"],
+}
+
+
+@pytest.mark.parametrize("overrides", GOOD.values(), ids=GOOD.keys())
+def test_override_forms_compose_and_survive_saving(overrides: list[str]) -> None:
+    """Each documented form of override composes, and the saved config loads to an equal one."""
+    conf = compose(overrides)
+    assert load(saved(conf)) == conf
+
+
+def test_overrides_do_what_they_say() -> None:
+    """Overrides change the value they name, in the place they name."""
+    conf = compose(
+        [
+            "model=notebook",
+            "~model.groups.transition2",
+            "group@model.groups.transition1=conv",
+            "model.groups.block1.channels.0=12",
+            "+group@model.groups.extra=transition",
+            "model.groups.extra.channels=[3]",
+            "optimizer=adamw",
+            "scheduler=step",
+        ]
+    )
+    assert list(conf.model.groups) == ["block1", "transition1", "block2", "block3", "extra"]
+    assert conf.model.groups["block1"].channels == [12, 16, 16]
+    assert conf.model.groups["transition1"].kernel_size is None
+    assert conf.model.groups["extra"].pool == 2
+    assert isinstance(conf.optimizer, AdamwConf)
+    assert isinstance(conf.scheduler, StepConf)
+
+
+def test_notebook_experiment_is_the_reference_protocol() -> None:
+    """The reference's optimizer, batches, epochs, seed and validation are the notebook's."""
+    conf = compose(["experiment=notebook"])
+    assert conf.optimizer == SgdConf(name="sgd", lr=0.01, weight_decay=0.0, momentum=0.9, nesterov=False)
+    assert (conf.training.epochs, conf.training.batch_size, conf.seed) == (15, 64, 1)
+    assert (conf.scheduler.name, conf.augment.name, conf.data.validation) == ("constant", "none", "test")
+
+
+BAD = {
+    "model=gpa": "model has no option 'gpa' (did you mean gap?): it has compact, deep, gap, notebook",
+    "modle=gap": "the config has no key 'modle' (did you mean model",
+    "model.droput=0.1": "the config has no key 'model.droput' (did you mean model.dropout,",
+    "data=cifar": "data has no option 'cifar': it has fashion_mnist, kmnist, mnist, mnist5k",
+    "data.name=cifar": "data.name must be one of mnist, mnist5k, fashion_mnist, kmnist, but got 'cifar'",
+    "+nope=1": "nope is no key of the config",
+    "+model.groups.block1.chanels=[8]": "model.groups.block1.chanels is no key of model.groups.block1 (did you mean chan",
+    "model.groups.block1.channels=[]": "model.groups.block1.channels must name at least one convolution, but got []",
+    "model.groups.block1.channels=[8,0]": "model.groups.block1.channels must be positive, but got [8, 0]",
+    "model.groups.block1.channels=[8,-1]": "model.groups.block1.channels must be positive, but got [8, -1]",
+    "model.groups.block1.channels=[1.5]": "model.groups.block1.channels[0]: Value '1.5' of type 'float' could not be",
+    "model.groups.block1.kernel_size=40": "block1.0 needs a map of at least 40 pixels",
+    "model.groups.block2.pool=30": "block2.pool needs a map of at least 30 pixels",
+    "model.groups.block1.dropout=1": "model.groups.block1.dropout must be in [0, 1), but got 1.0",
+    "model.dropout=-0.1": "model.dropout must be in [0, 1), but got -0.1",
+    "model.dropout=nan": "model.dropout must be in [0, 1), but got nan",
+    "model.norm=layer": "model.norm: Invalid value 'layer', expected one of ['batch', 'none']",
+    "model=null": "Config group override must be a string or a list",
+    "~group@model.groups.block1": "delete a group with ~model.groups.block1",
+    "+group@model.groups.new=conv": "model.groups.new.channels must be given",
+    "head@model.head=conv": "head=conv needs a 1×1 map, but the last group leaves 3×3",
+    "budget.parameters=0": "budget.parameters must be positive, or null for no limit, but got 0",
+    "budget.parameters=500": "model has 9,744 parameters, the budget is 500: narrow model.groups.block2.channels",
+    "training.epochs=0": "training.epochs must be positive, but got 0",
+    "training.epochs=ten": "training.epochs: Value 'ten' of type 'str' could not be converted to Integer",
+    "training.batch_size=1": "training.batch_size must be at least 2, but got 1",
+    "training.batch_size=3501": "training.batch_size must be at most the 3,500 training images, but got 3501",
+    "data.validation_size=4000": "data.validation_size must be less than the 4,000 training images, but got 4000",
+    "optimizer.lr=0": "optimizer.lr must be positive and finite, but got 0",
+    "optimizer.name=adam": "optimizer.name must be one of sgd, adamw, but got adam",
+    "optimizer.momentum=0": "optimizer.nesterov needs a momentum above 0",
+    "seed=-1": "seed must be in [0, 2^63), but got -1",
+    "threads=none": "threads must be 'auto' or a positive whole number, but got none",
+    "target=99": "target must be a fraction in (0, 1], but got 99",
+    "device=cuda": "device=cuda needs a CUDA GPU",
+    "training epochs=3": "an override is written key=value, but got 'training epochs=3'",
+}
+
+
+@pytest.mark.parametrize("override", BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(override: str, sweeper_call: Any, tmp_path: Any) -> None:
+    """A bad value is answered by one line on stderr with the rule, the value and the fix, exit 1, and no file."""
+    if override == "device=cuda":
+        torch = pytest.importorskip("torch")
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU here")
+    done = sweeper_call("data=mnist5k", override) if not override.startswith("data=") else sweeper_call(override)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("sweeper: ")
+    assert BAD[override] in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.glob("outputs/runs/*"))
+
+
+def test_load_names_the_missing_key() -> None:
+    """A saved config that lost a key is refused with the key's name."""
+    config = saved(compose())
+    del config.training["epochs"]
+    with pytest.raises(ConfigError, match=r"training\.epochs must be given"):
+        load(config)
+
+
+def test_load_runs_no_code_a_config_names() -> None:
+    """A config with a `_target_` is refused as an unknown key; nothing is called."""
+    config = saved(compose())
+    config.optimizer["_target_"] = "os.abort"
+    with pytest.raises(ConfigError, match="_target_ is no key of optimizer"):
+        load(config)
+
+
+def test_compose_leaves_no_global_state() -> None:
+    """Composing twice works, also inside a Hydra application, whose state survives it."""
+    assert compose(["model=gap"]) == compose(["model=gap"])
+    assert not GlobalHydra.instance().is_initialized()
+    with initialize_config_dir(str(conf_dir())):
+        outer = GlobalHydra.instance().hydra
+        assert sweeper.compose(["seed=7"]).seed == 7
+        assert GlobalHydra.instance().hydra is outer
+        assert hydra_compose("config", overrides=["seed=8"]).seed == 8
+    with pytest.raises(ConfigError):
+        compose(["nope=1"])
+    assert not GlobalHydra.instance().is_initialized()
+
+
+@given(st.builds(dict, lr=st.floats(1e-6, 10), seed=st.integers(0, 2**63 - 1), dropout=st.floats(0, 0.999)))
+def test_numbers_survive_saving_to_the_last_bit(values: dict[str, Any]) -> None:
+    """Dump and load are inverse for every number in bounds."""
+    base = _base()
+    conf = dataclasses.replace(
+        base,
+        seed=values["seed"],
+        optimizer=dataclasses.replace(base.optimizer, lr=values["lr"]),
+        model=dataclasses.replace(base.model, dropout=values["dropout"]),
+    )
+    assert load(saved(conf)) == conf
+
+
+_BASE: list[ExperimentConf] = []
+
+
+def _base() -> ExperimentConf:
+    if not _BASE:
+        _BASE.append(compose())
+    return _BASE[0]

@@ -1,0 +1,276 @@
+"""Reading, splitting and varying images: real digits, real damaged files, a real local download."""
+
+import gc
+import gzip
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision.datasets
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeper.composition import compose
+from sweeper.data.augment import augment
+from sweeper.data.datasets import LabelledImages, read
+from sweeper.data.splits import split, stratified
+from sweeper.errors import DataError
+from sweeper.schema import AugmentConf, DataConf
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def _conf(name: str, root: Path | str = "data", validation: str = "split", size: int = 10) -> DataConf:
+    return compose(
+        [f"data={name}", f"data.root={root}", f"data.validation={validation}", f"data.validation_size={size}"]
+    ).data
+
+
+def _write_idx(path: Path, values: torch.Tensor) -> None:
+    """Write bytes as an IDX file: magic number, big-endian sizes, values."""
+    header = bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+    path.write_bytes(header + values.to(torch.uint8).numpy().tobytes())
+
+
+@pytest.fixture
+def tiny_root(tmp_path: Path) -> Path:
+    """A torchvision root of 100 training and 20 test images, made of noise."""
+    raw = tmp_path / "root" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    for prefix, count in (("train", 100), ("t10k", 20)):
+        _write_idx(raw / f"{prefix}-images-idx3-ubyte", torch.randint(256, (count, 28, 28), generator=generator))
+        _write_idx(raw / f"{prefix}-labels-idx1-ubyte", torch.arange(count) % 10)
+    return tmp_path / "root"
+
+
+def test_embedded_digits_need_nothing() -> None:
+    """mnist5k is 4,000 training and 1,000 test digits, 28×28 bytes, balanced, and real: mean and deviation fit."""
+    conf = compose(["data=mnist5k"]).data
+    train, test = read(conf, "train"), read(conf, "test")
+    assert train.images_bhw.shape == (4000, 28, 28)
+    assert train.images_bhw.dtype == torch.uint8
+    assert torch.bincount(train.labels_b).tolist() == [400] * 10
+    assert torch.bincount(test.labels_b).tolist() == [100] * 10
+    pixels_bchw = train.normalise_(train.pixels(0, len(train)))
+    assert pixels_bchw.mean().item() == pytest.approx(0, abs=0.02)
+    assert pixels_bchw.std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_embedded_test_digits_are_not_among_the_training_ones() -> None:
+    """No image is in both parts."""
+    conf = compose(["data=mnist5k"]).data
+    train = {image.numpy().tobytes() for image in read(conf, "train").images_bhw}
+    test = {image.numpy().tobytes() for image in read(conf, "test").images_bhw}
+    assert not train & test
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=2, max_size=300).flatmap(
+        lambda labels: st.tuples(st.just(labels), st.integers(1, len(labels) - 1))
+    ),
+    st.integers(0, 2**40),
+)
+def test_split_is_stratified(drawn: tuple[list[int], int], seed: int) -> None:
+    """For any labels, size and seed: exactly `size` are chosen, each class within one of its share, repeatably."""
+    labels, size = torch.tensor(drawn[0]), drawn[1]
+    chosen = stratified(labels, size, seed)
+    assert int(chosen.sum()) == size
+    for label in set(drawn[0]):
+        members = labels == label
+        share = int(members.sum()) * size / len(labels)
+        assert abs(int((chosen & members).sum()) - share) < 1
+    assert torch.equal(chosen, stratified(labels, size, seed))
+
+
+def test_split_parts_the_training_set_and_nothing_else(tiny_root: Path) -> None:
+    """Training and validation images together are the training set, and another split seed parts it differently."""
+    conf = _conf("mnist", tiny_root, size=20)
+    whole = read(conf, "train")
+    splits = split(conf)
+    assert (len(splits.train), len(splits.validation)) == (80, 20)
+    parted = torch.cat([splits.train.images_bhw, splits.validation.images_bhw])
+    assert sorted(i.numpy().tobytes() for i in parted) == sorted(i.numpy().tobytes() for i in whole.images_bhw)
+    conf.split_seed = 1
+    assert not torch.equal(split(conf).validation.images_bhw, splits.validation.images_bhw)
+
+
+def test_the_test_set_is_sealed(tiny_root: Path) -> None:
+    """Without data.validation=test its files are not opened: damage in them goes unnoticed."""
+    for name in FILES[2:]:
+        (tiny_root / "MNIST" / "raw" / name).write_bytes(b"sealed")
+    assert not split(_conf("mnist", tiny_root)).validation_is_test
+    with pytest.raises(DataError):
+        split(_conf("mnist", tiny_root, validation="test"))
+
+
+def test_the_test_set_judges_when_asked(tiny_root: Path) -> None:
+    """data.validation=test trains on the whole training set and judges on the test set."""
+    splits = split(_conf("mnist", tiny_root, validation="test"))
+    assert (len(splits.train), len(splits.validation), splits.validation_is_test) == (100, 20, True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\x00", b"not an idx file at all", b"\x00\x00\x08\x03" + b"\x00\x00\x00\x64" * 3, b"\x00\x00\x08\x09"],
+    ids=["empty", "one byte", "text", "cut short", "nine dimensions"],
+)
+@pytest.mark.parametrize("name", FILES[:2])
+def test_damaged_file_is_named(tiny_root: Path, name: str, damage: bytes) -> None:
+    """A damaged file is named in the error, with what to do."""
+    path = tiny_root / "MNIST" / "raw" / name
+    path.write_bytes(damage)
+    with pytest.raises(DataError, match=f"{name}.*: delete .* or use data=mnist5k"):
+        read(_conf("mnist", tiny_root), "train")
+
+
+def test_wrong_shapes_are_named(tiny_root: Path) -> None:
+    """Images of another size, or labels of another number, are refused with both shapes."""
+    raw = tiny_root / "MNIST" / "raw"
+    _write_idx(raw / FILES[1], torch.zeros(99))
+    with pytest.raises(DataError, match=r"must hold bytes of shape 100, but holds torch.uint8 99"):
+        read(_conf("mnist", tiny_root), "train")
+    _write_idx(raw / FILES[0], torch.zeros(99, 32, 32))
+    with pytest.raises(DataError, match=r"must hold bytes of shape n×28×28, but holds torch.uint8 99×32×32"):
+        read(_conf("mnist", tiny_root), "train")
+
+
+def test_label_out_of_range_is_refused(tiny_root: Path) -> None:
+    """A label that is no class is refused before it can index past the scores."""
+    _write_idx(tiny_root / "MNIST" / "raw" / FILES[1], torch.full((100,), 10))
+    with pytest.raises(DataError, match="must hold labels below 10"):
+        read(_conf("mnist", tiny_root), "train")
+
+
+def test_unreadable_root_is_one_error(tmp_path: Path) -> None:
+    """A data.root that is a file is refused with its path and a way out."""
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    with pytest.raises(DataError, match=f"data.root={file} cannot be read .*data=mnist5k"):
+        read(_conf("mnist", file), "train")
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A real HTTP server on this machine that torchvision takes for its mirror; the served folder."""
+    served = tmp_path / "served"
+    served.mkdir()
+    resources = []
+    for name in FILES:
+        (served / f"{name}.gz").write_bytes(gzip.compress((tiny_root / "MNIST" / "raw" / name).read_bytes()))
+        digest = hashlib.md5((served / f"{name}.gz").read_bytes(), usedforsecurity=False).hexdigest()
+        resources.append((f"{name}.gz", digest))
+    handler = partial(_Quiet, directory=str(served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+        yield served
+        server.shutdown()
+        thread.join()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Keep the tests' output clean."""
+
+
+def test_missing_data_is_downloaded_once(
+    mirror: Path, tmp_path: Path, tiny_root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A missing set is fetched into data.root, quietly; the second read needs no server."""
+    conf = _conf("mnist", tmp_path / "new" / "root")
+    fetched = read(conf, "train")
+    assert fetched.sha256() == read(_conf("mnist", tiny_root), "train").sha256()
+    for file in mirror.iterdir():
+        file.unlink()
+    assert len(read(conf, "test")) == 20
+    assert capfd.readouterr() == ("", "")
+    assert {path.name for path in (tmp_path / "new" / "root").iterdir()} == {"MNIST"}
+
+
+# torchvision keeps urllib's error, and with it an open socket, until it is collected: here, not in a later test.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_broken_download_leaves_nothing(mirror: Path, tmp_path: Path) -> None:
+    """When one of four files cannot be had, the error names data.root and mnist5k, and no file stays behind."""
+    (mirror / f"{FILES[3]}.gz").unlink()
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match=r"data\.root=.*downloading it failed.*data=mnist5k"):
+        read(_conf("mnist", tmp_path / "new"), "train")
+    gc.collect()
+    assert set(tmp_path.rglob("*")) == before
+
+
+def _affine(rotation: float = 0.0, shift: float = 0.0, scale: float = 0.0) -> AugmentConf:
+    return AugmentConf(name="affine", rotation=rotation, shift=shift, scale=scale)
+
+
+def _digits(count: int) -> torch.Tensor:
+    images: LabelledImages = read(compose(["data=mnist5k"]).data, "train")
+    return images.pixels(0, count)
+
+
+def test_augmentation_of_nothing_changes_nothing() -> None:
+    """None returns the very tensor; affine with all widths 0 returns its values."""
+    digits = _digits(32)
+    assert augment(digits, AugmentConf(name="none"), torch.Generator()) is digits
+    torch.testing.assert_close(augment(digits, _affine(), torch.Generator()), digits, atol=1e-5, rtol=0)
+
+
+def test_each_image_is_varied_on_its_own_and_repeatably() -> None:
+    """Thirty-two copies of one digit come out all different; the same seed gives the same ones."""
+    copies = _digits(1).repeat(32, 1, 1, 1)
+    conf = _affine(rotation=0.15, shift=0.08, scale=0.1)
+    varied = augment(copies, conf, torch.Generator().manual_seed(3))
+    assert len({image.numpy().tobytes() for image in varied}) == 32
+    assert torch.equal(varied, augment(copies, conf, torch.Generator().manual_seed(3)))
+
+
+@pytest.mark.parametrize("width", [0.05, 0.15])
+def test_shift_moves_the_centre_of_mass_by_at_most_its_width(width: float) -> None:
+    """A shift of s moves a dot by up to s of the image's side, in both directions, and the draws fill that range."""
+    dot = torch.zeros(500, 1, 28, 28)
+    dot[:, :, 13:15, 13:15] = 1
+    moved = augment(dot, _affine(shift=width), torch.Generator().manual_seed(0))[:, 0]
+    columns = (moved.sum(1) * torch.arange(28)).sum(1) / moved.sum((1, 2)) - 13.5
+    assert columns.abs().max().item() <= width * 28 + 1e-3
+    assert columns.max().item() > 0.9 * width * 28
+    assert columns.min().item() < -0.9 * width * 28
+
+
+def test_rotation_turns_by_at_most_its_angle() -> None:
+    """A bar turned by up to a radians: its principal axis stays within that angle, and the draws fill the range."""
+    bar = torch.zeros(500, 1, 28, 28)
+    bar[:, :, 13:15, 4:24] = 1
+    turned = augment(bar, _affine(rotation=0.5), torch.Generator().manual_seed(0))[:, 0]
+    y, x = torch.meshgrid(torch.arange(28) - 13.5, torch.arange(28) - 13.5, indexing="ij")
+    angle = 0.5 * torch.atan2(2 * (turned * x * y).sum((1, 2)), (turned * (x**2 - y**2)).sum((1, 2)))
+    assert angle.abs().max().item() <= 0.5 + 0.02
+    assert angle.max().item() > 0.45
+    assert angle.min().item() < -0.45
+
+
+def test_scale_changes_the_size_by_at_most_its_share() -> None:
+    """A square grown or shrunk by up to s: its side stays within that share, and the draws fill the range."""
+    square = torch.zeros(500, 1, 28, 28)
+    square[:, :, 8:20, 8:20] = 1
+    sized = augment(square, _affine(scale=0.25), torch.Generator().manual_seed(0))[:, 0]
+    sides = sized.sum((1, 2)).sqrt() / 12
+    assert 0.74 < sides.min().item() < 0.78
+    assert 1.22 < sides.max().item() < 1.26
+
+
+def test_real_mnist_is_what_the_catalogue_says(mnist_root: Path) -> None:
+    """The real training set has the sizes, mean, deviation and most frequent digit that the catalogue states."""
+    train = read(_conf("mnist", mnist_root), "train")
+    assert (len(train), len(read(_conf("mnist", mnist_root), "test"))) == (60_000, 10_000)
+    fractions = train.pixels(0, len(train))
+    assert fractions.mean().item() == pytest.approx(train.mean, abs=1e-4)
+    assert fractions.std().item() == pytest.approx(train.std, abs=1e-4)
+    assert torch.bincount(train.labels_b).max().item() / 60_000 == pytest.approx(0.1124, abs=1e-4)

@@ -1,0 +1,278 @@
+"""One plan, two readers: the closed-form facts against the real module, and what the diagnosis says of both."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given, reject, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sweeper.composition import compose
+from sweeper.design import draw, draw_within_budget
+from sweeper.errors import BudgetError, ConfigError
+from sweeper.network.anatomy import Anatomy, dissect
+from sweeper.network.budget import check_budget, scaled, within_budget
+from sweeper.network.build import build
+from sweeper.network.diagnosis import diagnose
+from sweeper.network.plan import Plan, make_plan
+from sweeper.schema import BudgetConf, GroupConf, HeadConf, ModelConf
+
+IMAGE = (1, 28, 28)
+CLASSES = 10
+
+groups = st.builds(
+    GroupConf,
+    channels=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    kernel_size=st.none() | st.integers(1, 5),
+    padding=st.none() | st.integers(0, 3),
+    pool=st.none() | st.integers(1, 3),
+    dropout=st.none() | st.sampled_from([0.0, 0.1, 0.5]),
+    dropout_kind=st.none() | st.sampled_from(["channel", "element"]),
+    bias=st.none() | st.booleans(),
+    norm=st.none() | st.sampled_from(["batch", "none"]),
+    activation=st.none() | st.sampled_from(["relu", "leaky_relu", "silu", "gelu"]),
+    order=st.none() | st.sampled_from(["conv_norm_act", "conv_act_norm"]),
+)
+models = st.builds(
+    ModelConf,
+    kernel_size=st.integers(1, 5),
+    padding=st.integers(0, 2),
+    pool=st.integers(1, 2),
+    dropout=st.sampled_from([0.0, 0.1]),
+    dropout_kind=st.sampled_from(["channel", "element"]),
+    bias=st.booleans(),
+    norm=st.sampled_from(["batch", "none"]),
+    activation=st.sampled_from(["relu", "gelu"]),
+    order=st.sampled_from(["conv_norm_act", "conv_act_norm"]),
+    groups=st.dictionaries(st.sampled_from(["a", "b", "c"]), groups, min_size=1, max_size=3),
+    head=st.builds(HeadConf, name=st.just("gap"), bias=st.booleans()),
+)
+shapes = st.tuples(st.integers(1, 3), st.integers(8, 30), st.integers(8, 30))
+
+
+def _dissected(model: ModelConf, shape: tuple[int, int, int]) -> tuple[Plan, Anatomy]:
+    plan = make_plan(model, input_shape=shape, classes=CLASSES)
+    try:
+        return plan, dissect(plan)
+    except ConfigError:
+        return reject()
+
+
+def test_reference_network_is_the_notebooks() -> None:
+    """model=notebook has 13 rows, 9,736 parameters, and the reference's shapes, counts and receptive fields."""
+    design = draw(compose(["model=notebook"]))
+    rows = design.anatomy.layers
+    assert design.anatomy.parameters == 9736
+    assert [row.kind for row in rows].count("conv") == 10
+    assert len(rows) == 13
+    assert [row.receptive_field for row in rows] == [3, 5, 7, 8, 8, 12, 16, 18, 18, 26, 34, 42, 42]
+    assert [row.output_shape for row in rows[:3]] == [(10, 28, 28), (16, 28, 28), (16, 28, 28)]
+    assert [row.output_shape for row in rows[-4:]] == [(10, 5, 5), (16, 3, 3), (16, 1, 1), (10,)]
+    modules = [m for m in build(design.plan).modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
+    counts = [sum(p.numel() for p in m.parameters()) for m in modules]
+    assert counts[:5] == [100, 20, 1456, 32, 2320]
+    kinds = [type(m).__name__ for m in build(design.plan).get_submodule("block1.0").children()]
+    assert kinds == ["Conv2d", "ReLU", "BatchNorm2d", "Dropout2d"]
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"), [("compact", 7578), ("deep", 9744), ("gap", 8910), ("notebook", 9736)]
+)
+def test_every_model_fits_the_default_budget(model: str, parameters: int) -> None:
+    """Each model's count is the one its file states, under 10,000."""
+    assert draw_within_budget(compose([f"model={model}"])).anatomy.parameters == parameters
+
+
+def test_gap_model_keeps_several_channels_in_its_transitions() -> None:
+    """model=gap is the notebook's next step: no single-channel map, so hardly any image is erased."""
+    design = draw(compose(["model=gap"]))
+    assert not [finding for finding in design.findings if finding.rule == "erased_signal"]
+    assert all(layer.out_channels > 1 for layer in design.plan.layers if hasattr(layer, "out_channels"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(models, shapes)
+def test_anatomy_agrees_with_the_module(model: ModelConf, shape: tuple[int, int, int]) -> None:
+    """Shapes, parameter counts and MACs in closed form are those torch has and counts."""
+    plan, anatomy = _dissected(model, shape)
+    network = build(plan).eval()
+    assert sum(p.numel() for p in network.parameters()) == anatomy.parameters
+
+    outputs: dict[str, tuple[int, ...]] = {}
+    for name, module in network.named_modules():
+        module.register_forward_hook(
+            lambda _module, _input, output, name=name: outputs.__setitem__(name, tuple(output.shape[1:]))
+        )
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(torch.rand(1, *shape))
+    for facts in anatomy.layers:
+        assert outputs[facts.name] == facts.output_shape
+        if facts.kind != "pool":
+            own = network.get_submodule(facts.name).parameters()
+            assert sum(p.numel() for p in own) == facts.parameters
+    assert counter.get_total_flops() == 2 * anatomy.macs  # torch counts a multiply and an add as two
+
+
+@settings(max_examples=40, deadline=None)
+@given(models)
+def test_receptive_field_is_the_one_gradients_show(model: ModelConf) -> None:
+    """The input pixels with a gradient from one output value span exactly the stated receptive field."""
+    model.groups = {name: group for name, group in model.groups.items() if (group.pool or 1) < 3}
+    assume(model.groups)
+    plan, anatomy = _dissected(model, (1, 120, 120))
+    last = anatomy.layers[-2]
+    assume(last.receptive_field < 50)
+    trunk = _positive(build(plan)[:-1])
+    image = torch.ones(1, 1, 120, 120, requires_grad=True)
+    output = trunk(image)
+    row, column = output.shape[2] // 2, output.shape[3] // 2
+    output[0, :, row, column].sum().backward()
+    assert image.grad is not None
+    touched = image.grad[0, 0].nonzero()
+    spans = touched.max(0).values - touched.min(0).values + 1
+    assert spans.tolist() == [last.receptive_field] * 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(models)
+def test_jump_is_how_far_the_receptive_field_moves(model: ModelConf) -> None:
+    """From one output value to its neighbour, the input pixels with a gradient move by the stated jump."""
+    plan, anatomy = _dissected(model, (1, 120, 120))
+    last = anatomy.layers[-2]
+    assume(last.receptive_field < 50)
+    assume(min(last.output_shape[1:]) >= 8)
+    trunk = _positive(build(plan)[:-1])
+    firsts = []
+    for column in (last.output_shape[2] // 2, last.output_shape[2] // 2 + 1):
+        image = torch.ones(1, 1, 120, 120, requires_grad=True)
+        trunk(image)[0, :, last.output_shape[1] // 2, column].sum().backward()
+        assert image.grad is not None
+        firsts.append(int(image.grad[0, 0].nonzero().min(0).values[1]))
+    assert firsts[1] - firsts[0] == last.jump
+
+
+def _positive(trunk: nn.Sequential) -> nn.Sequential:
+    """The same windows, every path of them with a gradient above 0: averages for maxima, no activation, |weights|."""
+    for module in list(trunk.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.MaxPool2d):
+                setattr(module, name, nn.AvgPool2d(child.kernel_size))
+            elif isinstance(child, nn.ReLU | nn.LeakyReLU | nn.GELU | nn.SiLU):
+                setattr(module, name, nn.Identity())
+    for parameter in trunk.parameters():
+        parameter.data.abs_().add_(0.1)
+    return trunk.eval()
+
+
+@settings(max_examples=60, deadline=None)
+@given(models, st.integers(1, 3000))
+def test_budget_error_names_a_scaling_that_fits_and_is_the_widest(model: ModelConf, limit: int) -> None:
+    """Over budget, the error states the real count; the scaling it offers fits, and a step wider does not."""
+    plan, anatomy = _dissected(model, IMAGE)
+    budget = BudgetConf(parameters=limit, macs=None)
+    if anatomy.parameters <= limit:
+        check_budget(model, plan, anatomy, budget)
+        assert within_budget(anatomy, budget)
+        return
+    with pytest.raises(BudgetError, match=f"model has {anatomy.parameters:,} parameters, the budget is {limit:,}") as e:
+        check_budget(model, plan, anatomy, budget)
+    text = str(e.value)
+    if "scale all channels by" not in text:
+        assert "even one channel" in text or "take one channel" in text
+        return
+    factor = float(text.partition("scale all channels by ")[2].partition(" (")[0])
+
+    def count(f: float) -> int:
+        return dissect(make_plan(scaled(model, f), input_shape=IMAGE, classes=CLASSES)).parameters
+
+    assert count(factor) <= limit < count(factor + 0.001)
+    assert f"({count(factor):,} parameters)" in text
+
+
+def test_budget_also_limits_macs() -> None:
+    """budget.macs is held to as well, and named in its own unit."""
+    with pytest.raises(BudgetError, match="model has 949,696 MACs, the budget is 900,000"):
+        draw_within_budget(compose(["model=compact", "budget.macs=900000"]))
+
+
+def test_a_count_equal_to_the_budget_is_within_it() -> None:
+    """The budget is the largest count allowed."""
+    assert draw_within_budget(compose(["model=compact", "budget.parameters=7578"])).anatomy.parameters == 7578
+    with pytest.raises(BudgetError):
+        draw_within_budget(compose(["model=compact", "budget.parameters=7577"]))
+
+
+def _rules(*overrides: str) -> dict[str, Any]:
+    return {finding.rule: finding for finding in draw(compose(list(overrides))).findings}
+
+
+def test_erased_signal_is_the_product_over_the_network() -> None:
+    """The reference's two single-channel dropouts let 81 % through: a ceiling of about 83 % of training accuracy."""
+    finding = _rules("model=notebook")["erased_signal"]
+    assert finding.layers == ("transition1.0", "transition2.0")
+    assert finding.evidence["survival"] == pytest.approx(0.81, abs=1e-6)
+    assert finding.evidence["training_accuracy_ceiling"] == pytest.approx(0.81 + 0.19 * 0.1124, abs=1e-6)
+    assert "81.0%" in finding.message
+    assert "83.1%" in finding.message
+
+
+def test_erased_signal_is_silent_without_dropout_or_with_many_channels() -> None:
+    """No dropout, wide layers, or element-wise dropout on a large map: nothing is erased, nothing is said."""
+    assert "erased_signal" not in _rules("model=notebook", "model.dropout=0")
+    assert "erased_signal" not in _rules("model=gap")
+    assert "erased_signal" not in _rules("model=notebook", "model.dropout_kind=element")
+
+
+def test_erased_signal_is_what_a_network_does() -> None:
+    """Counted on the real reference network in training mode, the share of unerased images is the one predicted."""
+    torch.manual_seed(0)
+    plan = draw(compose(["model=notebook"])).plan
+    network = build(plan).train()
+    survived = torch.ones(4000, dtype=torch.bool)
+
+    def note(_module: nn.Module, _input: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        survived.logical_and_(output.flatten(1).abs().sum(1) > 0)
+
+    for name in ("transition1", "transition2"):
+        dropout = network.get_submodule(f"{name}.0.dropout")
+        dropout.register_forward_hook(note)
+    with torch.no_grad():
+        network(torch.rand(4000, 1, 28, 28))
+    # Four standard deviations of a share of 0.81 among 4,000.
+    assert survived.float().mean().item() == pytest.approx(0.81, abs=4 * math.sqrt(0.81 * 0.19 / 4000))
+
+
+def test_bottleneck_rule_both_ways() -> None:
+    """Single-channel transitions squeeze far below their neighbours; the default network has no such layer."""
+    layers = {f.layers for f in draw(compose(["model=notebook"])).findings if f.rule == "bottleneck"}
+    assert layers == {("transition1.0",), ("transition2.0",)}
+    assert "bottleneck" not in _rules()
+
+
+def test_fewer_values_than_classes_is_a_bottleneck() -> None:
+    """A layer that leaves fewer values than there are classes is named, with both numbers."""
+    findings = draw(compose(["model=notebook", "model.groups.block3.channels=[10,16,9]"])).findings
+    evidence = {finding.layers: finding.evidence for finding in findings}
+    assert evidence["block3.2",] == {"values": 9, "classes": 10}
+
+
+def test_receptive_field_rule_both_ways() -> None:
+    """The compact network's features see 18 of 28 pixels, which is said; the reference's see the whole image."""
+    assert _rules("model=compact")["receptive_field"].evidence == {"receptive_field": 18, "image": 28}
+    assert "receptive_field" not in _rules("model=notebook")
+
+
+@settings(max_examples=60, deadline=None)
+@given(models)
+def test_survival_is_a_probability_and_the_ceiling_above_it(model: ModelConf) -> None:
+    """Whatever the network, survival lies in [0, 1] and guessing can only add to it."""
+    plan, anatomy = _dissected(model, IMAGE)
+    for finding in diagnose(plan, anatomy, majority_share=0.1):
+        assert finding.layers
+        if finding.rule == "erased_signal":
+            survival = finding.evidence["survival"]
+            assert 0 <= survival <= finding.evidence["training_accuracy_ceiling"] <= 1
