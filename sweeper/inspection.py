@@ -37,11 +37,11 @@ def show(console: Console, conf: ExperimentConf, design: Design) -> None:
 
 
 def layer_table(design: Design) -> Table:
-    """Return one row per layer, grouped as in the config."""
+    """Return one row per layer, grouped as in the config; RF is the receptive field."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("layer", no_wrap=True)
-    table.add_column("what", no_wrap=True)
-    for title in ("output", "parameters", "MACs", "sees", "jump"):
+    table.add_column("what")  # the one that may wrap in a narrow terminal
+    for title in ("output", "params", "MACs", "RF", "jump"):
         table.add_column(title, justify="right", no_wrap=True)
     group = None
     for layer, facts in zip(design.plan.layers, design.anatomy.layers, strict=True):
@@ -63,12 +63,12 @@ def layer_table(design: Design) -> Table:
 def _what(layer: Layer) -> str:
     match layer:
         case Conv():
-            parts = [f"conv {layer.kernel_size}×{layer.kernel_size}"]
+            parts = [f"{layer.kernel_size}×{layer.kernel_size}"]
             norm = ["norm"] if layer.norm == "batch" else []
             parts += [*norm, layer.activation] if layer.order == "conv_norm_act" else [layer.activation, *norm]
             if layer.dropout:
-                parts.append(f"dropout {layer.dropout:g}")
-            return " → ".join(parts)
+                parts.append(f"drop {layer.dropout:g}")
+            return "conv " + ", ".join(parts)
         case Pool():
             return f"max pool {layer.size}×{layer.size}"
         case Head():

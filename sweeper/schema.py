@@ -269,7 +269,7 @@ class ExperimentConf:
     precision: Literal["auto", "fp32", "bf16"] = MISSING
     """`auto`: bf16 where the processor multiplies it in hardware."""
     threads: int | str = MISSING
-    """Threads of one operation, or `auto`: every core this process may use."""
+    """Threads within one operation, or `auto`: one, which measured best for networks this small."""
     target: float = MISSING
     """Validation accuracy the run is judged by, a fraction."""
     model: ModelConf = MISSING

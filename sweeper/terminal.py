@@ -58,14 +58,14 @@ class Terminal(Listener):
     def on_start(self, conf: ExperimentConf, design: Design, splits: Splits, folder: Path) -> None:
         """Print what is about to be trained, on what, and what is wrong with it."""
         self.folder, self._epochs, self._design = folder, conf.training.epochs, design
-        validation = "the TEST set (data.validation=test)" if splits.validation_is_test else "validation"
+        judges = "TEST images (data.validation=test)" if splits.validation_is_test else "validation images"
         self.console.print(budget_lines(design, conf.budget))
         if design.findings:
             self.console.print(finding_lines(design))
         threads = f"{conf.threads} thread{'s' if conf.threads != 1 else ''}"
         self.console.print(
-            f"{DATASETS.facts(conf.data.name).title}: {len(splits.train):,} images to train on, "
-            f"{len(splits.validation):,} of {validation} to judge by · {conf.device} {conf.precision}, {threads}"
+            f"{DATASETS.facts(conf.data.name).title}: {len(splits.train):,} training and {len(splits.validation):,} "
+            f"{judges} · {conf.device} {conf.precision}, {threads}"
         )
         self.console.print(Text(_HEADER, style="bold"), no_wrap=True)
         self._progress.start()

@@ -1,0 +1,219 @@
+"""The command line: inspect, Hydra's own flags, the tracebacks a developer asks for, the wheel a user installs."""
+
+import ast
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.composition import compose
+from sweeper.design import draw
+
+from .conftest import CHECKOUT, Sweeper
+
+
+def test_inspect_json_has_the_documented_keys(sweeper_process: Sweeper) -> None:
+    """Inspect model=notebook --json: 9,736 parameters, 13 layers, the true receptive fields, findings, exit 0."""
+    done = sweeper_process("inspect", "model=notebook", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert set(report) == {"parameters", "macs", "budget", "within_budget", "layers", "findings"}
+    assert report["parameters"] == 9736
+    assert report["budget"] == {"parameters": 9999, "macs": None}
+    assert report["within_budget"] is True
+    layer_keys = ["name", "kind", "output_shape", "parameters", "macs", "receptive_field", "jump"]
+    assert [list(layer) for layer in report["layers"]] == [layer_keys] * 13
+    assert [layer["receptive_field"] for layer in report["layers"]] == [3, 5, 7, 8, 8, 12, 16, 18, 18, 26, 34, 42, 42]
+    assert report["layers"][0]["output_shape"] == [10, 28, 28]
+    assert {finding["rule"] for finding in report["findings"]} == {"erased_signal", "bottleneck"}
+    assert all(set(finding) == {"rule", "layers", "evidence", "message"} for finding in report["findings"])
+
+
+def test_inspect_shows_table_budget_and_findings(sweeper_call: Callable[..., Any]) -> None:
+    """Without --json: a row for every layer, totals against the budget, each finding."""
+    done = sweeper_call("inspect", "model=notebook")
+    assert done.returncode == 0
+    for facts in draw(compose(["model=notebook"])).anatomy.layers:
+        assert facts.name in done.stdout
+    assert "9,736" in done.stdout
+    assert "97% of 9,999" in done.stdout
+    assert "81.0%" in done.stdout
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_inspect_over_budget_shows_it_and_exits_1(sweeper_call: Callable[..., Any], flags: list[str]) -> None:
+    """A network over budget is shown all the same; the budget's line goes to stderr, the exit status is 1."""
+    done = sweeper_call("inspect", "budget.parameters=500", *flags)
+    assert done.returncode == 1
+    assert "block2.2" in done.stdout
+    assert done.stderr.startswith("sweeper: model has 9,744 parameters, the budget is 500")
+    assert done.stderr.count("\n") == 1
+    if flags:
+        assert json.loads(done.stdout)["within_budget"] is False
+
+
+def test_inspect_loads_no_torch() -> None:
+    """Inspect and --help import neither torch nor numpy: they answer at once."""
+    for arguments in (["inspect", "--json"], ["--help"], ["--cfg", "job"]):
+        script = (
+            f"import sys; sys.argv = ['sweeper', *{arguments!r}]\n"
+            "from sweeper.cli import main\n"
+            "try: main()\n"
+            "except SystemExit: pass\n"
+            "print(sorted({'torch', 'numpy', 'optuna'} & set(sys.modules)), file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+        assert done.stderr == "[]\n", arguments
+
+
+def test_hydra_flags_keep_working(sweeper_process: Sweeper) -> None:
+    """--help names the commands and groups; --cfg job shows the composed config; --info answers."""
+    done = sweeper_process("--help")
+    assert done.returncode == 0
+    assert "python -m sweeper inspect" in done.stdout
+    assert "model: compact, deep, gap, notebook" in done.stdout
+    done = sweeper_process("--cfg", "job", "model=gap", "training.epochs=3")
+    assert done.returncode == 0
+    assert "epochs: 3" in done.stdout
+    assert sweeper_process("--info", "defaults").returncode == 0
+
+
+def test_a_saved_config_runs_through_hydras_config_path(sweeper_call: Callable[..., Any], tmp_path: Path) -> None:
+    """--config-path RUN/.hydra composes the saved config as it is."""
+    assert sweeper_call("data=mnist5k", "model=compact", "training.epochs=1", "hydra.run.dir=run").returncode == 0
+    done = sweeper_call("--config-path", str(tmp_path / "run" / ".hydra"), "--config-name", "config", "--cfg", "job")
+    assert done.returncode == 0
+    assert done.stdout == (tmp_path / "run" / ".hydra" / "config.yaml").read_text()
+
+
+def test_completion_offers_groups() -> None:
+    """Hydra's tab completion completes our groups' options."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeper", "--shell-completion", "query=bash"],
+        cwd=CHECKOUT,
+        env={"PATH": "/usr/bin:/bin", "COMP_LINE": "sweeper model=", "COMP_POINT": "14"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "model=gap" in done.stdout, done.stderr
+    assert "model=notebook" in done.stdout
+
+
+def test_debug_shows_the_traceback(sweeper_process: Sweeper) -> None:
+    """SWEEPER_DEBUG=1 lets the exception through."""
+    done = sweeper_process("training.epochs=0", SWEEPER_DEBUG="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "training.epochs must be positive, but got 0" in done.stderr
+
+
+def test_a_bug_is_not_hidden(sweeper_call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception we did not foresee keeps its traceback: only foreseen failures become one line."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("sweeper.experiment.fit", broken)
+    with pytest.raises(ZeroDivisionError):
+        sweeper_call("data=mnist5k", "training.epochs=1")
+
+
+FLOORS = [
+    {"errors"},
+    {"schema"},
+    {"composition"},
+    {"network", "data"},
+    {"design", "training"},
+    {"run_folder"},
+    {"experiment"},
+    {"console"},
+    {"inspection", "terminal"},
+    {"cli"},
+    {"__main__"},
+]
+
+
+def test_each_floor_imports_only_from_below() -> None:
+    """A room imports from rooms below it or from its own; the package itself is a façade that anyone may ask."""
+    floor_of = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    for file in sorted((CHECKOUT / "sweeper").rglob("*.py")):
+        parts = file.relative_to(CHECKOUT / "sweeper").with_suffix("").parts
+        if parts == ("__init__",):
+            continue
+        room = parts[0]
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module] if node.module != "sweeper" else [f"sweeper.{a.name}" for a in node.names]
+            for name in names:
+                if name.startswith("sweeper.") and name.split(".")[1] != room:
+                    other = name.split(".")[1]
+                    assert floor_of[other] < floor_of[room], f"{file.name} ({room}) imports {name}"
+
+
+README = CHECKOUT / "README.md"
+
+
+def _readme_commands() -> list[list[str]]:
+    commands = []
+    for line in README.read_text().splitlines():
+        text = line.strip()
+        _, found, rest = text.partition("python -m sweeper")
+        if found and (line.startswith("    ") or text.startswith(("python", ".venv", "SWEEPER_DATA"))):
+            commands.append(shlex.split(rest.partition("  #")[0], comments=True))
+    return commands
+
+
+def test_readme_has_commands() -> None:
+    """The next test has something to test."""
+    assert len(_readme_commands()) >= 10
+
+
+@pytest.mark.parametrize("arguments", _readme_commands(), ids=" ".join)
+def test_every_readme_command_composes(arguments: list[str]) -> None:
+    """Each `python -m sweeper` command in README.md composes to a config that is within its budget or is inspected."""
+    overrides = [word for word in arguments if not word.startswith("-") and word != "inspect"]
+    swept = [override for override in overrides if "," in override and "[" not in override]
+    fixed = [override for override in overrides if override not in swept]
+    for override in swept:
+        key, _, values = override.partition("=")
+        for value in values.split(","):
+            draw(compose([*fixed, f"{key}={value}"]))
+    if not swept:
+        draw(compose(fixed))
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_its_config(tmp_path: Path) -> None:
+    """Built and unpacked away from the checkout, the package composes from its own conf/ and inspects."""
+    wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(CHECKOUT)]
+    subprocess.run(wheel, check=True)
+    (built,) = tmp_path.glob("*.whl")
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--target",
+        str(tmp_path / "site"),
+        str(built),
+    ]
+    subprocess.run(install, check=True)
+    script = "import sweeper, sys; print(sweeper.__file__); print(sweeper.compose(['model=gap']).model.head.name)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [str(tmp_path / "site" / "sweeper" / "__init__.py"), "gap"]

@@ -1,0 +1,252 @@
+"""The loop itself: the same numbers as a plain one, the same bits every time, nothing left changed behind it."""
+
+import copy
+import functools
+import math
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - its name everywhere
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeper.composition import compose
+from sweeper.data.splits import Splits, split
+from sweeper.design import draw
+from sweeper.errors import DeviceError, TrainingDivergedError
+from sweeper.network.build import build
+from sweeper.schema import ExperimentConf
+from sweeper.training import device, loop
+from sweeper.training.evaluate import evaluate
+from sweeper.training.loop import BatchProgress, EpochMetrics, fit, make_autocast
+from sweeper.training.optim import make_optimizer, make_scheduler
+
+SMALL = ["data=mnist5k", "model=compact", "precision=fp32", "training.epochs=2", "training.batch_size=64"]
+
+
+def _splits(conf: ExperimentConf, images: int = 640) -> Splits:
+    """A few embedded digits, so that an epoch takes a fraction of a second."""
+    whole = split(conf.data)
+    return Splits(
+        train=whole.train.take(torch.arange(0, 3500, 3500 // images)[:images]),
+        validation=whole.validation,
+        validation_is_test=False,
+        sha256="",
+    )
+
+
+@functools.cache
+def _tiny() -> Splits:
+    return _splits(compose(SMALL), 128)
+
+
+def _fit(conf: ExperimentConf, splits: Splits) -> tuple[list[EpochMetrics], torch.nn.Sequential]:
+    conf = device.resolve(conf)
+    with device.reproducible(conf):
+        network = build(draw(conf).plan)
+        return list(fit(network, splits, conf)), network
+
+
+def test_the_engine_computes_what_a_plain_loop_computes() -> None:
+    """fp32 losses and weights after two epochs are those of the textbook loop on the same order, to 1e-4."""
+    overrides = ["augment=none", "scheduler=constant", "optimizer.lr=0.01", "optimizer.nesterov=false", "threads=1"]
+    conf = device.resolve(compose([*SMALL, *overrides]))
+    splits = _splits(conf)
+    with device.reproducible(conf):
+        ours = build(draw(conf).plan)
+        plain = copy.deepcopy(ours)
+        metrics = list(fit(ours, splits, conf))
+
+        optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+        order = torch.Generator().manual_seed(conf.seed)
+        images_bchw = (splits.train.images_bhw.unsqueeze(1) / 255 - 0.1307) / 0.3081
+        for epoch in range(2):
+            losses, hits = [], 0
+            plain.train()
+            permutation = torch.randperm(640, generator=order)
+            for start in range(0, 640, 64):
+                indices = permutation[start : start + 64]
+                logits = plain(images_bchw[indices])
+                loss = F.cross_entropy(logits, splits.train.labels_b[indices])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                optimizer.step()
+                losses.append(loss.item())
+                hits += int((logits.argmax(1) == splits.train.labels_b[indices]).sum())
+            assert metrics[epoch].train_loss == pytest.approx(sum(losses) / 10, rel=1e-4)
+            assert metrics[epoch].train_accuracy == pytest.approx(hits / 640, abs=2 / 640)
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
+
+
+def test_evaluation_is_the_plain_mean() -> None:
+    """Loss and accuracy over any number of images are those of one whole pass with dropout off."""
+    conf = device.resolve(compose(["data=mnist5k", "model=notebook", "precision=fp32"]))
+    images = split(conf.data).train.take(torch.arange(1234))
+    network = build(draw(conf).plan)
+    score = evaluate(network, images, autocast=make_autocast(conf))
+    network.eval()
+    with torch.no_grad():
+        logits = network((images.images_bhw.unsqueeze(1) / 255 - 0.1307) / 0.3081)
+    assert score.loss == pytest.approx(F.cross_entropy(logits, images.labels_b).item(), rel=1e-4)
+    assert score.accuracy == pytest.approx((logits.argmax(1) == images.labels_b).float().mean().item(), abs=1e-6)
+
+
+def test_epochs_are_a_stream() -> None:
+    """Each epoch is given as it ends, numbered from 1, and a consumer that stops ends the training."""
+    conf = device.resolve(compose([*SMALL, "training.epochs=50"]))
+    stream = fit(build(draw(conf).plan), _splits(conf), conf)
+    first = next(stream)
+    assert first.epoch == 1
+    assert next(stream).epoch == 2
+    assert 0 <= first.val_accuracy <= 1
+    assert first.images_per_second > 0
+
+
+def test_progress_reports_whole_epochs() -> None:
+    """on_batch counts up to every image of every epoch."""
+    conf = device.resolve(compose(SMALL))
+    seen: list[BatchProgress] = []
+    list(fit(build(draw(conf).plan), _splits(conf), conf, on_batch=seen.append))
+    assert [p.images for p in seen if p.images == p.images_total] == [640, 640]
+    assert {p.epoch for p in seen} == {1, 2}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_same_config_gives_the_same_bits(precision: str) -> None:
+    """Twice the same config, with dropout and augmentation: weights equal to the bit; another seed: not."""
+    if precision == "bf16" and not device.has_bf16("cpu"):
+        pytest.skip("this processor has no bf16")
+    overrides = [*SMALL, f"precision={precision}", "model.dropout=0.1", "augment=affine"]
+    conf = compose(overrides)
+    splits = _splits(conf)
+    (first, a), (second, b), (_, c) = (
+        _fit(conf, splits),
+        _fit(conf, splits),
+        _fit(compose([*overrides, "seed=2"]), splits),
+    )
+    assert [m.train_loss for m in first] == [m.train_loss for m in second]
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+    assert not all(torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters(), strict=True))
+
+
+def test_torch_is_left_as_it_was() -> None:
+    """Threads and random state are the caller's again after a run, also after one that failed."""
+    conf = device.resolve(compose(["threads=1", "seed=5"]))
+    torch.manual_seed(99)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with suppress(ZeroDivisionError), device.reproducible(conf):
+            assert torch.get_num_threads() == 1
+            torch.rand(3)
+            raise ZeroDivisionError
+        assert torch.get_num_threads() == 2
+        assert torch.equal(torch.get_rng_state(), state)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_last_batch_of_one_image_is_left_out() -> None:
+    """Batch normalisation on a 1×1 map cannot use one image: 65 images in batches of 64 train on 64."""
+    conf = device.resolve(compose([*SMALL, "model=notebook", "training.epochs=1"]))
+    seen: list[BatchProgress] = []
+    list(fit(build(draw(conf).plan), _splits(conf, 65), conf, on_batch=seen.append))
+    assert seen[-1].images == 64
+
+
+def test_divergence_ends_the_run_and_keeps_the_epochs() -> None:
+    """A learning rate far too high is an error that names epoch and rate; epochs before it were given."""
+    conf = device.resolve(compose([*SMALL, "optimizer.lr=1e30", "scheduler=constant", "augment=none"]))
+    with pytest.raises(TrainingDivergedError, match=r"in epoch 1 it is .* at learning rate 1e\+30: lower optimizer.lr"):
+        list(fit(build(draw(conf).plan), _splits(conf), conf))
+
+
+def test_finite_divergence_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mean loss far above guessing ends the run though every number is finite."""
+    monkeypatch.setattr(loop, "DIVERGED_FACTOR", 1e-6)
+    conf = device.resolve(compose(SMALL))
+    with pytest.raises(TrainingDivergedError, match="must stay finite and near that of guessing, but in epoch 1"):
+        list(fit(build(draw(conf).plan), _splits(conf), conf))
+
+
+def _lrs(*overrides: str, epochs: int = 6, steps: int = 10) -> list[float]:
+    conf = compose([*overrides, f"training.epochs={epochs}"])
+    optimizer = make_optimizer(conf.optimizer, [torch.nn.Parameter(torch.zeros(1))])
+    scheduler = make_scheduler(conf.scheduler, optimizer, epochs=epochs, steps_per_epoch=steps)
+    lrs = []
+    for _ in range(epochs * steps):
+        lrs.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return lrs
+
+
+def test_schedules_move_the_learning_rate_as_they_say() -> None:
+    """Constant stays; step drops by gamma every step_size epochs; onecycle starts low, peaks at lr, ends at nothing."""
+    assert set(_lrs("scheduler=constant", "optimizer.lr=0.05")) == {0.05}
+    steps = _lrs("scheduler=step", "scheduler.step_size=2", "optimizer.lr=1")
+    assert [steps[0], steps[19], steps[20], steps[40]] == pytest.approx([1, 1, 0.1, 0.01])
+    cycle = _lrs("scheduler=onecycle", "optimizer.lr=0.1")
+    assert cycle[0] == pytest.approx(0.1 / 25)
+    assert max(cycle) == pytest.approx(0.1, rel=0.01)
+    assert cycle.index(max(cycle)) == pytest.approx(0.3 * 60, abs=1)
+    assert cycle[-1] == pytest.approx(0.1 / 25 / 1e4)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("scheduler", ["constant", "step", "onecycle"])
+def test_every_optimizer_goes_with_every_schedule(optimizer: str, scheduler: str) -> None:
+    """Each pair trains two epochs to a finite loss."""
+    metrics, _ = _fit(compose([*SMALL, f"optimizer={optimizer}", f"scheduler={scheduler}"]), _tiny())
+    assert all(math.isfinite(m.train_loss) for m in metrics)
+
+
+def test_sgd_without_momentum_goes_with_onecycle() -> None:
+    """The schedule cycles momentum only where there is one."""
+    metrics, _ = _fit(compose([*SMALL, "optimizer.momentum=0", "optimizer.nesterov=false"]), _tiny())
+    assert len(metrics) == 2
+
+
+@given(st.integers(2, 500), st.integers(2, 64))
+def test_batches_cover_all_images_but_a_lonely_last_one(images: int, batch_size: int) -> None:
+    """Every image is in one batch, except a remainder of exactly one; no batch has fewer than two."""
+    sizes = [min(batch_size, images - start) for start in loop._batch_starts(images, batch_size)]
+    assert min(sizes) >= 2
+    assert images - sum(sizes) == (1 if images % batch_size == 1 else 0)
+
+
+def test_resolving_leaves_no_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every auto becomes what this machine has; what was given stays."""
+    conf = device.resolve(compose())
+    assert conf.device in {"cpu", "cuda"}
+    assert conf.precision in {"fp32", "bf16"}
+    assert isinstance(conf.threads, int)
+    assert device.resolve(compose(["precision=fp32", "threads=3"])).threads == 3
+    monkeypatch.setattr(device, "has_bf16", lambda _: False)
+    assert device.resolve(compose()).precision == "fp32"
+    with pytest.raises(DeviceError, match=r"precision=bf16 needs a c.* that multiplies bfloat16"):
+        device.resolve(compose(["precision=bf16"]))
+
+
+def test_label_smoothing_raises_the_training_loss_alone() -> None:
+    """Smoothing changes what is minimised; validation loss stays plain cross-entropy, so that runs compare."""
+    plain, _ = _fit(compose([*SMALL, "optimizer.lr=1e-9"]), _tiny())
+    smooth, _ = _fit(compose([*SMALL, "optimizer.lr=1e-9", "training.label_smoothing=0.5"]), _tiny())
+    assert smooth[0].val_loss == pytest.approx(plain[0].val_loss, rel=1e-3)
+    assert smooth[0].train_loss != pytest.approx(plain[0].train_loss, rel=1e-3)
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_gpu_learns(tmp_path: Path) -> None:
+    """On a CUDA device a run ends with a finite loss, twice to the same bits."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU here")
+    from sweeper.experiment import run  # noqa: PLC0415
+
+    conf = compose([*SMALL, "device=cuda"])
+    results: list[Any] = [run(conf, folder=tmp_path / name).summary for name in "ab"]
+    assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
