@@ -2,7 +2,11 @@
 
 import sys
 
-from sweeper.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from sweeper.cli import main
+
+        status = main()
+    except KeyboardInterrupt:  # while the imports were still going on
+        status = 130
+    sys.exit(status)

@@ -12,6 +12,7 @@ from typing import Final
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,15 +20,18 @@ from sweeper import inspection
 from sweeper.composition import CONFIG_NAME, HYDRA_ERRORS, compose, conf_dir, explain
 from sweeper.console import make_console
 from sweeper.design import draw
-from sweeper.errors import SweeperError
+from sweeper.errors import RunFolderError, SweeperError
 from sweeper.network.budget import check_budget
 from sweeper.schema import ExperimentConf, load
+from sweeper.study.plugin import StudySweeper
 
 DEBUG: Final = "SWEEPER_DEBUG"
 """Environment variable: set to 1, a failure shows its traceback."""
 PROGRAM: Final = "sweeper"
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells have it."""
+PIPE_CLOSED: Final = 141
+"""Likewise when the reader of our output is gone."""
 
 
 def main() -> int:
@@ -41,8 +45,12 @@ def main() -> int:
     except SweeperError as error:
         if os.environ.get(DEBUG) == "1":
             raise
-        print(f"sweeper: {error}", file=sys.stderr)
+        print(f"sweeper: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever read our output has gone, which is no error of ours; the exit must not flush into the pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
@@ -78,7 +86,7 @@ def _run_hydra() -> None:
     started = False
     failure: SweeperError | None = None
 
-    def task(cfg: DictConfig) -> float:
+    def task(cfg: DictConfig) -> object:
         nonlocal started, failure
         started = True
         try:
@@ -90,6 +98,7 @@ def _run_hydra() -> None:
             failure = error
             return math.nan
 
+    Plugins.instance().register(StudySweeper)
     # An empty whitelist: no config, ours or a stranger's, names code to be run.
     application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)
     try:
@@ -98,28 +107,33 @@ def _run_hydra() -> None:
         if started:
             raise
         raise explain(error) from error
+    except OSError as error:
+        if started or isinstance(error, BrokenPipeError):
+            raise
+        reason = error.strerror or str(error)
+        raise RunFolderError(f"{error.filename} cannot be read or made ({reason}): name another") from error
     if failure is not None:
         raise failure
 
 
-def _run(cfg: DictConfig) -> float:
+def _run(cfg: DictConfig) -> object:
     """Run one job in the folder Hydra made for it; return the last epoch's validation accuracy."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
         return _run_in(folder, load(cfg), settings)
     finally:
-        # Hydra made the folder before the config was checked: a refused run leaves none.
-        with suppress(OSError):
-            folder.rmdir()
-            folder.parent.rmdir()
+        _remove_if_empty(folder)
 
 
-def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> float:
+def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
     from sweeper.experiment import run  # noqa: PLC0415 - torch: two seconds that --help and a typo need not wait
+    from sweeper.study import trial  # noqa: PLC0415
     from sweeper.terminal import Terminal  # noqa: PLC0415
 
     typed = list(settings.overrides.task)
+    if trial.is_trial(settings):
+        return trial.run_trial(conf, folder, settings)
     with Terminal() as terminal:
         try:
             result = run(
@@ -134,6 +148,17 @@ def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> float:
             raise
     terminal.show_result(result, typed)
     return result.value
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Hydra makes the folder before the config is checked: a refused run leaves neither it nor the day's above it."""
+    outputs = Path.cwd() / "outputs"
+    with suppress(OSError):
+        folder.rmdir()
+        for parent in folder.parents:
+            if outputs not in parent.parents:
+                break
+            parent.rmdir()
 
 
 def _short(path: Path) -> Path:

@@ -12,13 +12,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.errors import ConfigError
+from sweeper.errors import CompositionError
 from sweeper.schema import ExperimentConf, load, nearest
 
 CONFIG_NAME = "config"
 JOB_NAME = "sweeper"
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
-"""What composing can raise (`model=null` is a bare ValueError); `explain` turns each into a `ConfigError`."""
+"""What composing can raise (`model=null` is a bare ValueError); `explain` turns each into a `CompositionError`."""
 
 
 def conf_dir() -> Path:
@@ -40,7 +40,7 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConf:
 
 
 def compose_dict(overrides: Sequence[str]) -> DictConfig:
-    """Compose without checking: the config as Hydra gives it, interpolations unresolved. Raises `ConfigError`."""
+    """Compose without checking: the config as Hydra gives it, interpolations unresolved. Raises `CompositionError`."""
     with _hydra():
         try:
             return hydra_compose(CONFIG_NAME, overrides=list(overrides))
@@ -48,7 +48,7 @@ def compose_dict(overrides: Sequence[str]) -> DictConfig:
             raise explain(error) from error
 
 
-def explain(error: Exception) -> ConfigError:
+def explain(error: Exception) -> CompositionError:
     """Turn one of Hydra's refusals into one line, with the nearest names where a name was wrong."""
     text = str(error)
     option = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
@@ -56,15 +56,24 @@ def explain(error: Exception) -> ConfigError:
         group, name = option.groups()
         options = _options(group)
         if options:
-            return ConfigError(f"{group} has no option {name!r}{nearest(name, options)}: it has {', '.join(options)}")
+            return CompositionError(
+                f"{group} has no option {name!r}{nearest(name, options)}: it has {', '.join(options)}"
+            )
     key = re.search(r"Could not (?:override|append to config|delete from config|delete)[^']*'([^']+)'", text)
     if key:
-        return ConfigError(f"the config has no key {key[1]!r}{nearest(key[1], _keys())}: see it whole with --cfg job")
+        return CompositionError(
+            f"the config has no key {key[1]!r}{nearest(key[1], _keys())}: see it whole with --cfg job"
+        )
     override = re.search(r"Error when parsing index: \d+, string: (.+) out of \[", text)
     if override:
-        return ConfigError(f"an override is written key=value, but got {override[1]!r}: quote values that hold spaces")
+        return CompositionError(
+            f"an override is written key=value, but got {override[1]!r}: quote values that hold spaces; "
+            "a command such as inspect comes first"
+        )
+    if isinstance(error.__cause__, OmegaConfBaseException | ValueError):
+        text += "\n" + str(error.__cause__).partition("\n")[0]
     lines = (line.strip() for line in text.splitlines())
-    return ConfigError("; ".join(line for line in lines if line))
+    return CompositionError("; ".join(line for line in lines if line))
 
 
 @contextmanager

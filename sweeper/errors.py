@@ -12,6 +12,10 @@ class ConfigError(SweeperError):
     """The config breaks a rule. Raised before any file is written: change the config and start again."""
 
 
+class CompositionError(ConfigError):
+    """Hydra cannot compose the overrides: a key or option there is not. A search stops: no proposal mends it."""
+
+
 class BudgetError(ConfigError):
     """The network is larger than the budget. Raised from the plan alone: a search rejects the proposal."""
 
@@ -30,3 +34,7 @@ class RunFolderError(SweeperError):
 
 class TrainingDivergedError(SweeperError):
     """The loss became useless. The epochs before it are kept: lower the learning rate and start again."""
+
+
+class StudyError(SweeperError):
+    """A study cannot go on as asked: its space, its storage or its options. Nothing of it is lost."""

@@ -5,7 +5,7 @@ import logging
 import platform
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +15,10 @@ import torch
 import sweeper
 from sweeper.data.splits import Splits, split
 from sweeper.design import Design, draw_within_budget
+from sweeper.errors import TrainingDivergedError
 from sweeper.network.build import build
 from sweeper.run_folder import RunFolder, new_run_path
-from sweeper.schema import ExperimentConf
+from sweeper.schema import DataConf, ExperimentConf
 from sweeper.training.device import reproducible, resolve
 from sweeper.training.evaluate import Score, evaluate
 from sweeper.training.loop import BatchProgress, EpochMetrics, check_batch_size, fit, make_autocast
@@ -72,10 +73,11 @@ def run(
     listeners: Iterable[Listener] = (),
     overrides: str = "[]\n",
     hydra: str | None = None,
+    read_splits: Callable[[DataConf], Splits] = split,
 ) -> Result:
     """Run one experiment into a new folder.
 
-    `overrides` and `hydra` are YAML texts kept beside the config. What is wrong with the config, the budget, the
+    `overrides` and `hydra` are YAML texts kept beside the config; `read_splits` may keep what it read. What is wrong with the config, the budget, the
     machine or the data is raised before the folder is made: `ConfigError`, `BudgetError`, `DeviceError`,
     `DataError`, `RunFolderError`. `TrainingDivergedError` and KeyboardInterrupt leave the epochs so far on disk and
     no `result.json`.
@@ -86,7 +88,7 @@ def run(
     conf = resolve(conf)
     conf = replace(conf, data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
     with reproducible(conf):
-        splits = split(conf.data)
+        splits = read_splits(conf.data)
         check_batch_size(conf.training, len(splits.train))
         splits = replace(splits, train=splits.train.to(_device(conf)), validation=splits.validation.to(_device(conf)))
 
@@ -148,7 +150,10 @@ def _train(
             for listener in listeners:
                 listener.on_epoch(metrics)
     except BaseException as error:
-        _log.error("ended after %d of %d epochs: %s", len(epochs), conf.training.epochs, error or type(error).__name__)
+        reason = str(error) or type(error).__name__
+        _log.error("ended after %d of %d epochs: %s", len(epochs), conf.training.epochs, reason)
+        if isinstance(error, TrainingDivergedError):
+            raise TrainingDivergedError(f"{error}; the epochs before it are in {run_folder.metrics}") from error
         raise
     return tuple(epochs)
 

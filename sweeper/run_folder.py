@@ -68,14 +68,16 @@ class RunFolder:
         return self.path / "model.pt"
 
     def claim(self) -> None:
-        """Make the folder ours. Raises `RunFolderError` where a run lies already or nothing can be written."""
+        """Make the folder ours. Raises `RunFolderError` where something lies already or nothing can be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise FileExistsError  # noqa: TRY301 - the same answer as to a run that comes in between
             # Exclusive creation: of two runs that want one folder, one gets it.
             with self.metrics.open("x"):
                 pass
         except FileExistsError as error:
-            raise RunFolderError(f"a run needs a folder of its own, but {self.path} holds one: name another") from error
+            raise RunFolderError(f"a run needs an empty folder, but {self.path} holds files: name another") from error
         except OSError as error:
             raise RunFolderError(f"{self.path} cannot be written ({error.strerror}): name another folder") from error
 

@@ -17,6 +17,8 @@ Norm = Literal["batch", "none"]
 Activation = Literal["relu", "leaky_relu", "silu", "gelu"]
 Order = Literal["conv_norm_act", "conv_act_norm"]
 
+MAX_THREADS: Final = 256
+"""More than any machine this is for has cores."""
 MAX_DATA_FRACTION: Final = 0.5
 """Largest augmentation shift or scale: beyond half the image, the digit leaves the frame."""
 
@@ -153,7 +155,7 @@ class OptimizerConf:
 
     def __post_init__(self) -> None:
         _require(0 < self.lr < math.inf, "lr must be positive and finite", self.lr)
-        _require(0 <= self.weight_decay < math.inf, "weight_decay must be ≥ 0", self.weight_decay)
+        _require(0 <= self.weight_decay < math.inf, "weight_decay must be ≥ 0 and finite", self.weight_decay)
 
 
 @dataclass(kw_only=True)
@@ -224,7 +226,7 @@ class OneCycleConf(SchedulerConf):
     def __post_init__(self) -> None:
         _require(0 < self.pct_start < 1, "pct_start must be in (0, 1)", self.pct_start)
         for name, value in (("div_factor", self.div_factor), ("final_div_factor", self.final_div_factor)):
-            _require(1 <= value < math.inf, f"{name} must be ≥ 1", value)
+            _require(1 <= value < math.inf, f"{name} must be ≥ 1 and finite", value)
 
 
 @dataclass(kw_only=True)
@@ -290,8 +292,8 @@ class ExperimentConf:
     def __post_init__(self) -> None:
         _check_seed("seed", self.seed)
         _require(
-            self.threads == "auto" or (isinstance(self.threads, int) and self.threads > 0),
-            "threads must be 'auto' or a positive whole number",
+            self.threads == "auto" or (isinstance(self.threads, int) and 0 < self.threads <= MAX_THREADS),
+            f"threads must be 'auto' or a whole number from 1 to {MAX_THREADS}",
             self.threads,
         )
         _require(0 < self.target <= 1, "target must be a fraction in (0, 1]", self.target)

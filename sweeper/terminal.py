@@ -67,7 +67,7 @@ class Terminal(Listener):
             f"{DATASETS.facts(conf.data.name).title}: {len(splits.train):,} training and {len(splits.validation):,} "
             f"{judges} · {conf.device} {conf.precision}, {threads}"
         )
-        self.console.print(Text(_HEADER, style="bold"), no_wrap=True)
+        self.console.print(Text(_HEADER, style="bold"), soft_wrap=True)
         self._progress.start()
         self._task = self._progress.add_task(
             "", total=self._epochs * len(splits.train), epoch=f"1/{self._epochs}", loss=0.0, accuracy=0.0, rate=0.0
@@ -92,11 +92,11 @@ class Terminal(Listener):
             f"{f'{metrics.epoch}/{self._epochs}':>6}{metrics.train_loss:12.4f}{metrics.train_accuracy:11.2%}"
             f"{metrics.val_loss:10.4f}{metrics.val_accuracy:10.2%}{metrics.lr:10.2g}{metrics.seconds:7.1f} s"
             f"{metrics.images_per_second:10,.0f}",
-            no_wrap=True,
+            soft_wrap=True,
         )
 
-    def show_result(self, result: Result, overrides: Sequence[str] = ()) -> None:
-        """Print the closing panel; `overrides` are what was typed, for the next command."""
+    def show_result(self, result: Result, overrides: Sequence[str] | None = None) -> None:
+        """Print the closing panel; `overrides` are what was typed, for the next command to try."""
         assert self._design is not None
         summary = result.summary
         met = result.target_met
@@ -123,7 +123,8 @@ class Terminal(Listener):
         grid.add_row("parameters", f"{summary['parameters']:,}{budget}")
         grid.add_row("time", f"{summary['seconds']:.1f} s")
         grid.add_row("files", f"{result.folder}/")
-        grid.add_row("next", _next_command(result, self._design, overrides))
+        if overrides is not None:
+            grid.add_row("next", _next_command(result, self._design, overrides))
         title = "target met" if met else "target missed"
         self.console.print(
             Panel(Group(grid), title=title, title_align="left", border_style="green" if met else "yellow")
@@ -134,6 +135,8 @@ class Terminal(Listener):
         self._progress.stop()
         if self.folder is None:
             self.console.print("interrupted before training began: nothing was written")
+        elif self.epochs_done == 0:
+            self.console.print(f"interrupted in the first epoch: nothing was measured; the folder is {self.folder}")
         else:
             metrics = RunFolder(self.folder).metrics
             self.console.print(f"interrupted after {self.epochs_done} of {self._epochs} epochs: they are in {metrics}")

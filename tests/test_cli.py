@@ -133,6 +133,7 @@ FLOORS = [
     {"run_folder"},
     {"experiment"},
     {"console"},
+    {"study"},
     {"inspection", "terminal"},
     {"cli"},
     {"__main__"},

@@ -110,7 +110,7 @@ BAD = {
     "optimizer.name=adam": "optimizer.name must be one of sgd, adamw, but got adam",
     "optimizer.momentum=0": "optimizer.nesterov needs a momentum above 0",
     "seed=-1": "seed must be in [0, 2^63), but got -1",
-    "threads=none": "threads must be 'auto' or a positive whole number, but got none",
+    "threads=none": "threads must be 'auto' or a whole number from 1 to 256, but got none",
     "target=99": "target must be a fraction in (0, 1], but got 99",
     "device=cuda": "device=cuda needs a CUDA GPU",
     "training epochs=3": "an override is written key=value, but got 'training epochs=3'",

@@ -133,17 +133,17 @@ def test_wrong_shapes_are_named(tiny_root: Path) -> None:
     """Images of another size, or labels of another number, are refused with both shapes."""
     raw = tiny_root / "MNIST" / "raw"
     _write_idx(raw / FILES[1], torch.zeros(99))
-    with pytest.raises(DataError, match=r"must hold bytes of shape 100, but holds torch.uint8 99"):
+    with pytest.raises(DataError, match=r"must hold uint8 of shape 100, but holds uint8 of shape 99"):
         read(_conf("mnist", tiny_root), "train")
     _write_idx(raw / FILES[0], torch.zeros(99, 32, 32))
-    with pytest.raises(DataError, match=r"must hold bytes of shape n×28×28, but holds torch.uint8 99×32×32"):
+    with pytest.raises(DataError, match=r"must hold uint8 of shape n×28×28, but holds uint8 of shape 99×32×32"):
         read(_conf("mnist", tiny_root), "train")
 
 
 def test_label_out_of_range_is_refused(tiny_root: Path) -> None:
     """A label that is no class is refused before it can index past the scores."""
     _write_idx(tiny_root / "MNIST" / "raw" / FILES[1], torch.full((100,), 10))
-    with pytest.raises(DataError, match="must hold labels below 10"):
+    with pytest.raises(DataError, match="must hold labels below 10, but holds 10"):
         read(_conf("mnist", tiny_root), "train")
 
 

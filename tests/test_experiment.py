@@ -110,7 +110,7 @@ def test_the_saved_config_is_resolved_and_runs_again_to_the_same_bits(result: Re
 def test_a_folder_holds_one_run(result: Result) -> None:
     """A second run into the same folder is refused and changes nothing in it."""
     before = {path: path.read_bytes() for path in result.folder.rglob("*") if path.is_file()}
-    with pytest.raises(RunFolderError, match="needs a folder of its own"):
+    with pytest.raises(RunFolderError, match="needs an empty folder"):
         sweeper.run(result.conf, folder=result.folder, show=False)
     assert {path: path.read_bytes() for path in result.folder.rglob("*") if path.is_file()} == before
 

@@ -184,7 +184,7 @@ def test_budget_error_names_a_scaling_that_fits_and_is_the_widest(model: ModelCo
     if "scale all channels by" not in text:
         assert "even one channel" in text or "take one channel" in text
         return
-    factor = float(text.partition("scale all channels by ")[2].partition(" (")[0])
+    factor = float(text.partition("scale all channels by ")[2].partition(", rounded down")[0])
 
     def count(f: float) -> int:
         return dissect(make_plan(scaled(model, f), input_shape=IMAGE, classes=CLASSES)).parameters

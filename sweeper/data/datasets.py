@@ -114,7 +114,8 @@ def _torchvision(conf: DataConf, facts: DatasetFacts, part: Part) -> tuple[Tenso
             f"data.root={conf.root} cannot be read ({_first_line(error)}): give a readable folder, or {EMBEDDED}"
         ) from error
     if len(labels_b) == 0 or int(labels_b.max()) >= facts.classes:
-        raise DataError(f"{label_file} must hold labels below {facts.classes}, and some: {_replace(label_file)}")
+        found = f"holds {int(labels_b.max())}" if len(labels_b) else "holds none"
+        raise DataError(f"{label_file} must hold labels below {facts.classes}, but {found}: {_replace(label_file)}")
     return images_bhw, labels_b.long()
 
 
@@ -129,8 +130,8 @@ def _read_idx(path: Path, shape: tuple[int | None, ...]) -> Tensor:
     fits = values.ndim == len(shape) and all(w is None or w == n for w, n in zip(shape, values.shape, strict=True))
     if not fits or values.dtype != torch.uint8:
         wanted = "×".join("n" if n is None else str(n) for n in shape)
-        found = "×".join(str(n) for n in values.shape)
-        raise DataError(f"{path} must hold bytes of shape {wanted}, but holds {values.dtype} {found}: {_replace(path)}")
+        found = f"{str(values.dtype).removeprefix('torch.')} of shape {'×'.join(str(n) for n in values.shape)}"
+        raise DataError(f"{path} must hold uint8 of shape {wanted}, but holds {found}: {_replace(path)}")
     return values
 
 

@@ -75,6 +75,11 @@ def dissect(plan: Plan) -> Anatomy:
 
 def _conv(layer: Conv, shape: tuple[int, int, int], receptive_field: int, jump: int) -> LayerAnatomy:
     _, height, width = shape
+    if layer.padding >= layer.kernel_size:
+        raise ConfigError(
+            f"{layer.name} must pad by less than its kernel's {layer.kernel_size} pixels, but pads by {layer.padding}: "
+            f"lower model.groups.{layer.group}.padding, or the edge sees nothing but zeros"
+        )
     grown = 2 * layer.padding + 1 - layer.kernel_size
     out_height, out_width = height + grown, width + grown
     if min(out_height, out_width) < 1:

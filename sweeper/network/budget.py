@@ -71,4 +71,4 @@ def _fitting_scale(model: ModelConf, plan: Plan, budget: BudgetConf, cost: Cost,
         low, high = (middle, high) if within_budget(at(middle), budget) else (low, middle)
     if low == 0:
         return f"take one channel per convolution ({getattr(at(0), cost):,} {unit})"
-    return f"scale all channels by {low / SCALE_STEPS:g} ({getattr(at(low), cost):,} {unit})"
+    return f"scale all channels by {low / SCALE_STEPS:g}, rounded down ({getattr(at(low), cost):,} {unit})"

@@ -1,0 +1,144 @@
+"""What a person sees while a study runs: a live table in a terminal, a line per event elsewhere."""
+
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.console import make_console
+from sweeper.study.ledger import PARAMETERS, Ledger, Tally
+from sweeper.study.slots import Outcome
+
+REFRESH_SECONDS: Final = 1.0
+"""The table reads the storage: seldom enough to cost a search nothing."""
+
+
+class Board:
+    """Shows one study. The sweeper tells it of each event, under its lock."""
+
+    def __init__(self, ledger: Ledger, *, name: str, total: int, folder: Path, console: Console | None = None) -> None:
+        """Show that study of `total` trials."""
+        self._ledger = ledger
+        self._name = name
+        self._total = total
+        self._folder = folder
+        self._console = console or make_console()
+        self._started = time.monotonic()
+        self._ended = 0
+        self._refreshed = 0.0
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        """Begin, with a line that says where the study lies."""
+        tally = self._ledger.tally()
+        resumed = f", {tally.counted} of them done before" if tally.counted else ""
+        self._console.print(f"study {self._name}: {self._total} trials{resumed}, in {_short(self._folder)}/")
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the table down."""
+        self._live.stop()
+
+    def refresh(self) -> None:
+        """Draw the table anew, now and then."""
+        if self._live.is_started and time.monotonic() - self._refreshed > REFRESH_SECONDS:
+            self._refreshed = time.monotonic()
+            self._live.update(self._table(self._ledger.tally()), refresh=True)
+
+    def say_rejected(self, number: int, reason: str) -> None:
+        """A proposal was rejected."""
+        if not self._live.is_started:
+            self._console.print(f"trial {number} rejected: {reason}", soft_wrap=True)
+
+    def say_repeated(self, number: int, other: FrozenTrial) -> None:
+        """A proposal repeats a finished trial."""
+        self._console.print(f"trial {number} repeats trial {other.number}: {other.value:.2%}, not trained again")
+
+    def say_ended(self, number: int, result: Outcome, seconds: float) -> None:
+        """A job ended."""
+        self._ended += 1
+        trial = self._ledger.trials()[number]
+        params = " ".join(f"{_last(key)}={_short_value(value)}" for key, value in trial.params.items())
+        if result.error is not None:
+            text = f"trial {number} failed: {result.error}"
+        else:
+            epochs = (
+                f" in epoch {max(trial.intermediate_values)}" if result.pruned and trial.intermediate_values else ""
+            )
+            how = f"pruned{epochs}" if result.pruned else "done"
+            text = f"trial {number} {how}: {result.value:.2%}  {seconds:5.1f} s  {params}"
+        self._console.print(text, soft_wrap=True)
+
+    def show_end(self, why: str, command: str) -> None:
+        """The study is over, for now: counts, best, where, and the command that goes on."""
+        self._live.stop()
+        tally = self._ledger.tally()
+        self._console.print(f"{why}: {_counts(tally)}")
+        for rule, count in self._ledger.reasons().items():
+            self._console.print(f"  {count} rejected: {rule}")
+        if tally.best is not None:
+            self._console.print(_best(tally.best), soft_wrap=True)
+            if (self._folder / "best.yaml").exists():
+                again = f"python -m sweeper --config-path {self._folder / 'best' / '.hydra'} --config-name config"
+                self._console.print(f"run it again: {again}", soft_wrap=True)
+        self._console.print(f"go on: {command}", soft_wrap=True)
+
+    def _table(self, tally: Tally) -> Group:
+        table = Table(box=None, pad_edge=False)
+        for title in ("trial", "epoch", "accuracy", "parameters", "with"):
+            table.add_column(title, justify="left" if title == "with" else "right", no_wrap=title != "with")
+        for trial in self._ledger.trials():
+            if trial.state is TrialState.RUNNING:
+                values = trial.intermediate_values
+                accuracy = f"{values[max(values)]:.2%}" if values else ""
+                params = " ".join(f"{_last(key)}={_short_value(value)}" for key, value in trial.params.items())
+                parameters = f"{trial.user_attrs.get(PARAMETERS, 0):,}"
+                table.add_row(str(trial.number), str(max(values, default="")), accuracy, parameters, params)
+        lines: list[RenderableType] = [table, Text(f"{_counts(tally)} · {self._left(tally)}")]
+        if tally.best is not None:
+            lines.append(Text(_best(tally.best)))
+        return Group(*lines)
+
+    def _left(self, tally: Tally) -> str:
+        if not self._ended:
+            return "time left unknown yet"
+        seconds = (time.monotonic() - self._started) / self._ended * max(0, self._total - tally.counted)
+        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
+
+
+def _counts(tally: Tally) -> str:
+    counts = [
+        f"{tally.complete} done",
+        f"{tally.pruned} pruned",
+        f"{tally.rejected} rejected",
+        f"{tally.failed} failed",
+    ]
+    return ", ".join(counts)
+
+
+def _best(trial: FrozenTrial) -> str:
+    params = " ".join(f"{key}={_short_value(value)}" for key, value in trial.params.items())
+    return (
+        f"best: trial {trial.number}, {trial.value:.2%}, {trial.user_attrs.get(PARAMETERS, 0):,} parameters, {params}"
+    )
+
+
+def _last(key: str) -> str:
+    """The part of a key that tells it from its neighbours."""
+    parts = key.split(".")
+    return ".".join(parts[-3:]) if parts[-1].isdigit() else parts[-1]
+
+
+def _short_value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

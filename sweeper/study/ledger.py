@@ -1,0 +1,206 @@
+"""What a study's trials say: who owns them, what counts, what is left to do. The one place that asks and tells."""
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.study.judge import Verdict
+from sweeper.study.slots import Outcome
+from sweeper.study.space import Params, Space
+
+# Keys of trials' user attributes, which the dashboard shows.
+REJECTED: Final = "rejected"
+RULE: Final = "rejected_by"
+FAILED: Final = "failed"
+RETRY: Final = "retry_of"
+REQUEUED: Final = "requeued"
+OWNER: Final = "owner"
+FINGERPRINT: Final = "config_sha256"
+DUPLICATE: Final = "duplicate_of"
+PARAMETERS: Final = "parameters"
+MACS: Final = "macs"
+FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How a study stands."""
+
+    complete: int
+    pruned: int
+    rejected: int
+    failed: int
+    """For good: those that were tried again do not count."""
+    running: int
+    waiting: int
+    best: FrozenTrial | None
+
+    @property
+    def counted(self) -> int:
+        """Trials that count toward `n_trials`: neither rejected proposals nor failures that were tried again."""
+        return self.complete + self.pruned + self.failed
+
+
+class Ledger:
+    """A study's trials. Not for two threads or processes at once: the sweeper holds a lock around every call."""
+
+    def __init__(self, study: optuna.Study, space: Space, *, max_retry: int) -> None:
+        """Keep that study's trials, of that space."""
+        self.study = study
+        self._space = space
+        self._max_retry = max_retry
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, in order of their numbers."""
+        return self.study.get_trials(deepcopy=False)
+
+    def tally(self) -> Tally:
+        """Count."""
+        trials = self.trials()
+        states = Counter(_state(trial) for trial in trials)
+        complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+        return Tally(
+            complete=states["complete"],
+            pruned=states["pruned"],
+            rejected=states["rejected"],
+            failed=states["failed"],
+            running=states["running"],
+            waiting=states["waiting"],
+            best=self._best(complete),
+        )
+
+    def reasons(self) -> Counter[str]:
+        """Rejected proposals by the rule that rejected them."""
+        return Counter(trial.user_attrs[RULE] for trial in self.trials() if RULE in trial.user_attrs)
+
+    def smallest(self) -> int | None:
+        """The smallest parameter count among all proposals that can be built."""
+        counts = [trial.user_attrs[PARAMETERS] for trial in self.trials() if PARAMETERS in trial.user_attrs]
+        return min(counts, default=None)
+
+    def enqueue_missing(self, points: tuple[Params, ...]) -> None:
+        """Queue every point that no trial has or had: failed for good counts as had."""
+        known = [trial.params or _fixed(trial) for trial in self.trials()]
+        for point in points:
+            if point not in known:
+                self.study.enqueue_trial(point)
+
+    def recover(self) -> list[int]:
+        """Fail and queue again the running trials whose process on this machine is gone; return their numbers."""
+        stale = [trial for trial in self.trials() if trial.state is TrialState.RUNNING and not _owner_lives(trial)]
+        for trial in stale:
+            self.requeue(trial.number, "its process is gone")
+        return [trial.number for trial in stale]
+
+    def ask(self) -> optuna.Trial:
+        """Take the next proposal; it is ours from now on."""
+        trial = self.study.ask(self._space.distributions)
+        trial.set_user_attr(OWNER, _me())
+        return trial
+
+    def reject(self, trial: optuna.Trial, verdict: Verdict) -> None:
+        """Tell Optuna by how much a proposal breaks its limits. Pruned, not failed: a failed point is proposed again."""
+        self._note(trial, verdict)
+        trial.set_user_attr(REJECTED, verdict.reason)
+        trial.set_user_attr(RULE, verdict.rule)
+        self.study.tell(trial, state=TrialState.PRUNED)
+
+    def accept(self, trial: optuna.Trial, verdict: Verdict) -> FrozenTrial | None:
+        """Note a proposal that may be trained. Return the finished trial that it repeats, told already, if any."""
+        self._note(trial, verdict)
+        for other in self.trials():
+            same = other.user_attrs.get(FINGERPRINT) == verdict.fingerprint and other.number != trial.number
+            if same and other.state is TrialState.COMPLETE:
+                trial.set_user_attr(DUPLICATE, other.number)
+                self.study.tell(trial, other.value)
+                return other
+        trial.set_user_attr(FINGERPRINT, verdict.fingerprint)
+        return None
+
+    def settle(self, trial: optuna.Trial, outcome: Outcome) -> bool:
+        """Tell how a trial ended; return whether it failed for good."""
+        if outcome.error is not None:
+            return self._fail(trial, outcome.error)
+        if outcome.pruned:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self.study.tell(trial, outcome.value)
+        return False
+
+    def requeue(self, number: int, reason: str) -> None:
+        """Fail a running trial through no fault of its own, and queue the same point again."""
+        trial = self.trials()[number]
+        storage = self.study._storage  # noqa: SLF001 - tell() refuses a trial that another process asked for
+        storage.set_trial_user_attr(trial._trial_id, FAILED, reason)  # noqa: SLF001
+        storage.set_trial_user_attr(trial._trial_id, REQUEUED, value=True)  # noqa: SLF001
+        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)  # noqa: SLF001
+        self.study.enqueue_trial(trial.params, user_attrs={RETRY: trial.user_attrs.get(RETRY)})
+
+    def _note(self, trial: optuna.Trial, verdict: Verdict) -> None:
+        for name, margin in verdict.margins.items():
+            trial.set_constraint(name, margin)
+        if verdict.design is not None:
+            trial.set_user_attr(PARAMETERS, verdict.design.anatomy.parameters)
+            trial.set_user_attr(MACS, verdict.design.anatomy.macs)
+
+    def _fail(self, trial: optuna.Trial, reason: str) -> bool:
+        frozen = self.trials()[trial.number]
+        retries = frozen.user_attrs.get(RETRY) or 0
+        trial.set_user_attr(FAILED, reason)
+        if retries < self._max_retry:
+            trial.set_user_attr(REQUEUED, value=True)
+        self.study.tell(trial, state=TrialState.FAIL)
+        if retries >= self._max_retry:
+            return True
+        self.study.enqueue_trial(frozen.params, user_attrs={RETRY: retries + 1})
+        return False
+
+    def _best(self, complete: list[FrozenTrial]) -> FrozenTrial | None:
+        if not complete:
+            return None
+        maximize = self.study.direction is optuna.study.StudyDirection.MAXIMIZE
+        return (max if maximize else min)(complete, key=lambda trial: trial.value or 0.0)
+
+
+def _state(trial: FrozenTrial) -> str:
+    match trial.state:
+        case TrialState.PRUNED:
+            return "rejected" if REJECTED in trial.user_attrs else "pruned"
+        case TrialState.FAIL:
+            return "retried" if trial.user_attrs.get(REQUEUED) else "failed"
+        case state:
+            return state.name.lower()
+
+
+def _fixed(trial: FrozenTrial) -> Mapping[str, Any]:
+    """What a queued trial will have for parameters once it is taken."""
+    fixed: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return fixed
+
+
+def _me() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks: tells it from a later one with the same id."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+def _owner_lives(trial: FrozenTrial) -> bool:
+    owner = trial.user_attrs.get(OWNER)
+    if owner is None:
+        return False  # killed between asking and signing
+    if owner["host"] != socket.gethostname():
+        return True  # not ours to judge
+    return owner["started"] is not None and _started(owner["pid"]) == owner["started"]

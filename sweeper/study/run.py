@@ -1,0 +1,451 @@
+"""One study from its first proposal to its last: asked, judged, run on a free slot, told; until enough, or the target."""
+
+import copy
+import logging
+import os
+import shlex
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from sweeper.composition import HYDRA_ERRORS, explain
+from sweeper.design import draw
+from sweeper.errors import CompositionError, ConfigError, StudyError
+from sweeper.run_folder import OUTPUTS
+from sweeper.schema import ExperimentConf, dump, load
+from sweeper.study.board import Board
+from sweeper.study.judge import Judge
+from sweeper.study.ledger import Ledger
+from sweeper.study.slots import Outcome, Worker, outcome, run_here
+from sweeper.study.space import Space, as_overrides, contains, describe, parse, width_distributions
+from sweeper.study.storage import exclusive, journal_url, open_storage
+from sweeper.study.trial import make_pruner
+
+if TYPE_CHECKING:
+    from hydra.plugins.launcher import Launcher
+
+SAMPLERS: Final = ("optuna.samplers.*",)
+"""The only code that a sampler's config may name."""
+REJECTIONS_PER_TRIAL: Final = 100
+"""Proposals rejected in a row before the search gives up: the budget leaves it too little room."""
+BASIC_LAUNCHER: Final = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+HASH_DIGITS: Final = 8
+DRY_SAMPLES: Final = 1000
+TRAIN_IMAGES: Final = 55_000
+"""Of MNIST and its kin, for estimating time."""
+MACS_PER_SECOND: Final = 16e9
+"""Forward and backward, one core in bf16: measured on the default network (916 thousand MACs, 5,900 images/s)."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Job:
+    """A trial on its way through a slot."""
+
+    trial: optuna.Trial
+    overrides: list[str]
+    started: float = field(default_factory=time.perf_counter)
+
+
+class StudyRun:
+    """A study being run by this process, alone or beside others."""
+
+    def __init__(
+        self, *, context: HydraContext, task: TaskFunction, config: DictConfig, options: dict[str, Any]
+    ) -> None:
+        """Prepare to run what Hydra handed to the sweeper."""
+        self._context = context
+        self._task = task
+        self._config = copy.deepcopy(config)
+        self._options = options
+        self._lock = threading.RLock()
+        self._stopping = threading.Event()
+        self._why_stopped = ""
+        self._in_flight: dict[int, _Job] = {}
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the study. Raises `StudyError` for one that cannot be begun, or in which too much failed."""
+        self._space = self._parse(arguments)
+        self._judge = Judge(self._space, self._compose)
+        base = self._base()
+        self._target = base.target
+        if self._options["dry_run"]:
+            self._dry_run(base)
+            return
+        self._open(arguments, base)
+        with Board(self._ledger, name=self._name, total=self._total(), folder=self._folder) as self._board:
+            try:
+                self._run()
+            except KeyboardInterrupt:
+                self._interrupt()
+                raise
+        self._finish()
+
+    # -- before ------------------------------------------------------------------------------------------------
+
+    def _parse(self, arguments: list[str]) -> Space:
+        loader = self._context.config_loader
+        parser = OverridesParser.create(config_loader=loader)
+        try:
+            space = parse(arguments, dict(self._options["params"] or {}), parser)
+        except HYDRA_ERRORS as error:
+            raise explain(error) from error
+        if self._options["widths"]:
+            widths = width_distributions(draw(self._compose(list(space.fixed))).plan)
+            typed = set(space.keys) | {override.partition("=")[0] for override in space.fixed}
+            new = {key: d for key, d in widths.items() if key not in typed}
+            space = Space(distributions={**space.distributions, **new}, fixed=space.fixed, grid=None)
+        if not space.distributions:
+            presets = ", ".join(loader.get_group_options("search"))
+            raise StudyError(
+                f"-m needs something to sweep: list values as in model.dropout=0.05,0.1, or take search= one of {presets}"
+            )
+        return space
+
+    def _compose(self, overrides: list[str]) -> ExperimentConf:
+        with self._lock:
+            return load(_without_hydra(self._compose_job(overrides)))
+
+    def _compose_job(self, overrides: list[str]) -> DictConfig:
+        try:
+            return self._context.config_loader.load_sweep_config(self._config, overrides)
+        except HYDRA_ERRORS as error:
+            raise explain(error) from error
+
+    def _base(self) -> ExperimentConf:
+        """Compose what a search starts from: the fixed overrides, or the first point of a grid that holds its bounds."""
+        error: ConfigError | None = None
+        for params in self._space.grid or ({},):
+            try:
+                return self._judge.configure(params)
+            except CompositionError:
+                raise
+            except ConfigError as caught:
+                error = error or caught
+        assert error is not None
+        raise error
+
+    def _total(self) -> int:
+        return len(self._space.grid) if self._space.grid is not None else int(self._options["n_trials"])
+
+    def _open(self, arguments: list[str], base: ExperimentConf) -> None:
+        described = describe(self._space, dump(base))
+        prefix = self._config.hydra.runtime.choices.get("search") or _prefix(self._space)
+        self._name = self._options["study_name"] or f"{prefix}-{described['sha256'][:HASH_DIGITS]}"
+        given = any(line.startswith("hydra.sweep.dir=") for line in self._config.hydra.overrides.hydra)
+        self._folder = Path(self._config.hydra.sweep.dir if given else OUTPUTS / "studies" / self._name).absolute()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        url = self._options["storage"] or journal_url(self._folder / "journal.log")
+        with self._alone():
+            self._check_same(described)
+            sampler = instantiate(self._config.hydra.sweeper.sampler, _execution_whitelist_=SAMPLERS)
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            study = optuna.create_study(
+                study_name=self._name,
+                storage=open_storage(url),
+                sampler=sampler,
+                pruner=make_pruner(self._config.hydra.sweeper.pruner),
+                direction=self._options["direction"],
+                load_if_exists=True,
+            )
+            self._ledger = Ledger(study, self._space, max_retry=self._options["max_retry"])
+            if self._ledger.trials():
+                sampler.reseed_rng()  # or a seeded sampler would propose its first points again
+            for number in self._ledger.recover():
+                _log.warning("trial %d had no process any more: queued again", number)
+            if self._space.grid is not None:
+                self._ledger.enqueue_missing(self._space.grid)
+            else:
+                self._enqueue_start(base)
+        self._job_settings(arguments, url)
+
+    def _enqueue_start(self, base: ExperimentConf) -> None:
+        """Queue the composed point itself as the first trial, where the space holds it."""
+        start = {key: _value_at(base, key) for key in self._space.keys}
+        if all(contains(self._space.distributions[key], value) for key, value in start.items()):
+            self._ledger.enqueue_missing((start,))
+
+    def _job_settings(self, arguments: list[str], url: str) -> None:
+        """Let every job find its folder and its trial, by Hydra's settings: the job's own overrides stay as typed."""
+        self._arguments = arguments
+        settings = {"hydra.sweep.dir": str(self._folder), "hydra.sweeper.study_name": self._name}
+        if not self._options["storage"]:
+            settings["hydra.sweeper.storage"] = url
+        with read_write(self._config.hydra), open_dict(self._config):
+            for key, value in settings.items():
+                OmegaConf.update(self._config, key, value)
+                self._config.hydra.overrides.hydra.append(f"{key}='{value}'")
+
+    def _check_same(self, described: dict[str, Any]) -> None:
+        """Refuse a study that searches something else under the same name."""
+        path = self._folder / "search.yaml"
+        if not path.exists():
+            temporary = path.with_name(".search.yaml.tmp")
+            temporary.write_text(OmegaConf.to_yaml(OmegaConf.create(described)))
+            os.replace(temporary, path)
+            return
+        saved = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(saved, dict)
+        if saved["sha256"] == described["sha256"]:
+            return
+        assert saved.keys() >= described.keys()
+        raise StudyError(
+            f"study {self._name} holds another search: {'; '.join(_differences(cast('dict[str, Any]', saved), described))}: "
+            "give another hydra.sweeper.study_name, or none"
+        )
+
+    # -- while -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        jobs = self._jobs()
+        if self._config.hydra.launcher._target_ != BASIC_LAUNCHER:
+            self._run_batches(jobs)
+        elif jobs == 1:
+            while (job := self._next()) is not None:
+                self._settle(job, run_here(self._context, self._task, self._job_config(job)))
+        else:
+            self._run_slots(min(jobs, self._total()))
+
+    def _jobs(self) -> int:
+        return int(self._options["n_jobs"] or len(os.sched_getaffinity(0)))
+
+    def _run_slots(self, jobs: int) -> None:
+        errors: list[BaseException] = []
+        self._workers: dict[int, Worker] = {}
+
+        def slot(index: int) -> None:
+            try:
+                while (job := self._next()) is not None:
+                    if index not in self._workers or not self._workers[index].alive:
+                        self._workers[index] = Worker(self._context, self._task)
+                    result = self._workers[index].run(self._job_config(job))
+                    if self._stopping.is_set() and result.error is not None:
+                        return
+                    self._settle(job, result)
+            except BaseException as error:  # noqa: BLE001 - carried to the main thread
+                errors.append(error)
+                self._stopping.set()
+
+        threads = [threading.Thread(target=slot, args=(index,), daemon=True) for index in range(jobs)]
+        try:
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                self._board.refresh()
+                time.sleep(0.1)
+        finally:
+            self._stopping.set()
+            for worker in self._workers.values():
+                worker.stop()
+        if errors:
+            raise errors[0]
+
+    def _run_batches(self, size: int) -> None:
+        """Run on another launcher of Hydra's: it takes batches of consecutive job numbers, and waits for each."""
+        launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self._context, task_function=self._task, config=self._config
+        )
+        while batch := self._batch(size):
+            while batch:
+                run = 1
+                while run < len(batch) and batch[run].trial.number == batch[0].trial.number + run:
+                    run += 1
+                now, batch = batch[:run], batch[run:]
+                returned = launcher.launch([job.overrides for job in now], initial_job_idx=now[0].trial.number)
+                for job, one in zip(now, returned, strict=True):
+                    self._settle(job, outcome(one))
+
+    def _batch(self, size: int) -> list[_Job]:
+        batch: list[_Job] = []
+        while len(batch) < size and (job := self._next()) is not None:
+            batch.append(job)
+        return batch
+
+    def _next(self) -> _Job | None:
+        """Take the next trial that has to be trained; None when there is none left to begin."""
+        rejected = 0
+        while not self._stopping.is_set():
+            with self._lock, self._alone():
+                tally = self._ledger.tally()
+                if tally.counted + tally.running >= self._total() and not (tally.waiting and self._space.grid):
+                    return None
+                if self._space.grid is not None and not tally.waiting:
+                    return None
+                trial = self._ledger.ask()
+                verdict = self._judge.judge(trial.params)
+                if verdict.reason is not None:
+                    self._ledger.reject(trial, verdict)
+                    self._board.say_rejected(trial.number, verdict.reason)
+                    rejected += 1
+                    if rejected >= REJECTIONS_PER_TRIAL:
+                        self._stop(f"{rejected} proposals in a row were rejected")
+                    continue
+                repeated = self._ledger.accept(trial, verdict)
+                if repeated is not None:
+                    self._board.say_repeated(trial.number, repeated)
+                    continue
+                job = _Job(trial, as_overrides(self._space, trial.params))
+                self._in_flight[trial.number] = job
+                return job
+        return None
+
+    def _settle(self, job: _Job, result: Outcome) -> None:
+        with self._lock, self._alone():
+            self._in_flight.pop(job.trial.number)
+            failed = self._ledger.settle(job.trial, result)
+            seconds = time.perf_counter() - job.started
+            self._board.say_ended(job.trial.number, result, seconds)
+            if failed and self._ledger.tally().failed > self._options["max_failure_rate"] * self._total():
+                self._stop("too many trials failed")
+            searching = self._space.grid is None and self._options["stop_at_target"]
+            if searching and result.value is not None and not result.pruned and result.value >= self._target:
+                self._stop(f"trial {job.trial.number} reached the target of {self._target:.2%}")
+
+    def _stop(self, why: str) -> None:
+        self._why_stopped = self._why_stopped or why
+        self._stopping.set()
+
+    def _job_config(self, job: _Job) -> DictConfig:
+        with self._lock:
+            config = self._compose_job(job.overrides)
+        with open_dict(config):
+            config.hydra.job.id = str(job.trial.number)
+            config.hydra.job.num = job.trial.number
+        return config
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes on this study out: between counting its trials and asking for one, none may be begun."""
+        with self._lock, exclusive(self._folder / ".turn"):
+            yield
+
+    # -- after -------------------------------------------------------------------------------------------------
+
+    def _interrupt(self) -> None:
+        with self._lock, self._alone():
+            for number in self._in_flight:
+                self._ledger.requeue(number, "interrupted")
+        self._keep_best()
+        self._board.show_end(f"interrupted: {len(self._in_flight)} trials queued again", self._command())
+
+    def _finish(self) -> None:
+        if self._in_flight:  # cut short by the target: their points may be taken up again
+            with self._lock, self._alone():
+                for number in list(self._in_flight):
+                    self._ledger.requeue(number, "the study ended first")
+        tally = self._ledger.tally()
+        self._keep_best()
+        self._board.show_end(self._why_stopped or "done", self._command())
+        if tally.failed > self._options["max_failure_rate"] * self._total():
+            raise StudyError(
+                f"at most {self._options['max_failure_rate']:.0%} of {self._total()} trials may fail "
+                f"(hydra.sweeper.max_failure_rate), but {tally.failed} did: their reasons are in {self._folder}"
+            )
+        if tally.best is None and tally.rejected and not tally.pruned:
+            smallest = self._ledger.smallest()
+            counted = "" if smallest is None else f", the smallest of {smallest:,} parameters"
+            raise StudyError(
+                f"no proposal may be trained: {tally.rejected} were rejected{counted}: "
+                "raise budget.parameters, or search narrower widths"
+            )
+
+    def _keep_best(self) -> None:
+        """Copy the best trial's config, weights and result to ``best/``."""
+        best = self._ledger.tally().best
+        if best is None:
+            return
+        source = self._folder / str(best.user_attrs.get("duplicate_of", best.number))
+        if not (source / "result.json").exists():
+            return
+        temporary, target = self._folder / ".best.tmp", self._folder / "best"
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.copytree(source, temporary)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(temporary, target)
+        shutil.copyfile(target / ".hydra" / "config.yaml", self._folder / "best.yaml")
+
+    def _command(self) -> str:
+        typed = [line for line in self._config.hydra.overrides.hydra if not line.startswith("hydra.mode=")]
+        added = 3 if not self._options["storage"] else 2
+        return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments, *typed[: len(typed) - added]])
+
+    def _dry_run(self, base: ExperimentConf) -> None:
+        """Print a grid's jobs, or what a thousand random points of a search are like; train nothing."""
+        if self._space.grid is not None:
+            for number, params in enumerate(self._space.grid):
+                reason = self._judge.judge(params).reason
+                print(f"#{number} : {' '.join(as_overrides(self._space, params))}{f' : {reason}' if reason else ''}")
+            return
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        verdicts = [self._judge.judge(study.ask(self._space.distributions).params) for _ in range(DRY_SAMPLES)]
+        for key, distribution in self._space.distributions.items():
+            print(f"{key} : {distribution}")
+        feasible = sum(verdict.reason is None for verdict in verdicts)
+        print(f"feasible : {feasible / DRY_SAMPLES:.1%} of {DRY_SAMPLES:,} random points")
+        designs = [verdict.design for verdict in verdicts if verdict.design is not None]
+        if not designs:
+            return
+        counts = [design.anatomy.parameters for design in designs]
+        print(f"parameters : {min(counts):,} to {max(counts):,}")
+        macs = sorted(d.anatomy.macs for d, v in zip(designs, verdicts, strict=False) if v is not None)[
+            len(designs) // 2
+        ]
+        seconds = 3 * macs * TRAIN_IMAGES * base.training.epochs * self._total() / MACS_PER_SECOND
+        print(
+            f"time : about {seconds / (self._jobs() * 60):.0f} min for {self._total()} trials, {self._jobs()} at a time"
+        )
+
+
+def _prefix(space: Space) -> str:
+    """A readable name: what is swept."""
+    return "-".join(dict.fromkeys(key.lstrip("+").rpartition(".")[2].partition("@")[0] for key in space.keys))[:40]
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    config = copy.deepcopy(config)
+    with open_dict(config):
+        config.pop("hydra", None)
+    return config
+
+
+def _value_at(conf: ExperimentConf, key: str) -> Any:
+    value: Any = conf
+    for part in key.lstrip("+").split("."):
+        try:
+            value = (
+                value[part]
+                if isinstance(value, dict)
+                else value[int(part)]
+                if isinstance(value, list)
+                else getattr(value, part)
+            )
+        except (AttributeError, KeyError, IndexError, ValueError):
+            return None
+    return value
+
+
+def _differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two descriptions of a search, a phrase each."""
+    keys = dict.fromkeys([*saved["space"], *now["space"]])
+    phrases = [f"{key} is searched differently" for key in keys if saved["space"].get(key) != now["space"].get(key)]
+    if saved["fixed"] != now["fixed"]:
+        phrases.append(f"fixed overrides are {saved['fixed']} there and {now['fixed']} here")
+    if saved["base"] != now["base"]:
+        old, new = saved["base"].splitlines(), now["base"].splitlines()
+        changed = [line.strip() for line in new if line not in old][:3]
+        phrases.append(f"the base config differs ({', '.join(changed) or 'lines are gone'})")
+    return phrases

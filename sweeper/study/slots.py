@@ -1,0 +1,127 @@
+"""Who runs jobs on this machine: this process, or slots, each a thread with one persistent process of its own."""
+
+import contextlib
+import io
+import math
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+import cloudpickle
+from hydra.core.singleton import Singleton
+from hydra.core.utils import run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from sweeper.study.trial import PrunedAt
+
+ORPHAN_CHECK_SECONDS: Final = 0.5
+"""How often a worker looks whether its parent still lives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a job ended."""
+
+    value: float | None
+    """The job's value, or the last one before it was pruned; None for a failed one."""
+    pruned: bool
+    error: str | None
+    """Why it failed, one line; None unless it did."""
+
+
+def run_here(context: HydraContext, task: TaskFunction, config: DictConfig) -> Outcome:
+    """Run one job of a sweep in this process."""
+    returned = run_job(
+        hydra_context=context,
+        task_function=task,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+    return outcome(returned)
+
+
+def outcome(returned: Any) -> Outcome:
+    """Read Hydra's JobReturn."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # where Hydra repeats what the outcome says
+            value = returned.return_value
+    except Exception as error:  # noqa: BLE001 - whatever a job raises is that job's failure
+        return Outcome(value=None, pruned=False, error=one_line(error))
+    if isinstance(value, PrunedAt):
+        return Outcome(value=value.value, pruned=True, error=None)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return Outcome(value=None, pruned=False, error=f"a job must return a number, but got {value!r}")
+    if math.isnan(number):
+        return Outcome(value=None, pruned=False, error="a job must return a number, but got NaN")
+    return Outcome(value=number, pruned=False, error=None)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error as one line."""
+    text = " ".join(str(error).split())
+    return text if type(error).__module__.startswith("sweeper") and text else f"{type(error).__name__}: {text}"
+
+
+class Worker:
+    """A process that runs jobs one after another: imports and data are paid for once."""
+
+    def __init__(self, context: HydraContext, task: TaskFunction) -> None:
+        """Start it; spawned, since a fork would inherit threads' locks."""
+        spawn = multiprocessing.get_context("spawn")
+        self._connection, theirs = spawn.Pipe()
+        payload = cloudpickle.dumps((context, task, Singleton.get_state()))
+        self._process = spawn.Process(target=_work, args=(theirs, os.getpid(), payload), daemon=False)
+        self._process.start()
+        theirs.close()
+
+    def run(self, config: DictConfig) -> Outcome:
+        """Run one job and wait for it. A worker that dies costs this job alone, and has to be replaced."""
+        try:
+            self._connection.send_bytes(cloudpickle.dumps(config))
+            received: Outcome = cloudpickle.loads(self._connection.recv_bytes())
+        except (EOFError, OSError):
+            self._process.join()
+            return Outcome(value=None, pruned=False, error=f"its worker died (exit code {self._process.exitcode})")
+        return received
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another job."""
+        return self._process.is_alive()
+
+    def stop(self) -> None:
+        """End it, in the middle of a job too."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+
+def _work(connection: Connection, parent: int, payload: bytes) -> None:
+    # Ctrl-C reaches the whole process group; what it means is the parent's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    context, task, singletons = cloudpickle.loads(payload)
+    setup_globals()
+    Singleton.set_state(singletons)
+    while True:
+        try:
+            config = cloudpickle.loads(connection.recv_bytes())
+        except EOFError:
+            return
+        connection.send_bytes(cloudpickle.dumps(run_here(context, task, config)))
+
+
+def _watch(parent: int) -> None:
+    """Exit when the parent is gone: it may have been killed too hard to end its workers."""
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_CHECK_SECONDS)
+    os._exit(1)

@@ -1,0 +1,162 @@
+"""What is searched: the swept overrides and presets as Optuna distributions, the rest as fixed overrides."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Transformer
+from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from sweeper.errors import StudyError
+from sweeper.network.plan import Conv, Plan
+
+Value = str | int | float | bool | None
+Params = dict[str, Value]
+
+WIDTH_REACH: Final = 12
+"""A width may be searched up to this many channels, though twice its own be fewer: a bottleneck has to be able to go."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What varies from trial to trial, and what does not."""
+
+    distributions: dict[str, BaseDistribution]
+    """By override key, ``+`` and ``@`` included."""
+    fixed: tuple[str, ...]
+    """Overrides that every trial has."""
+    grid: tuple[Params, ...] | None
+    """All points, in the order Hydra's basic sweeper has them, when every swept value is listed; else None."""
+
+    @property
+    def keys(self) -> list[str]:
+        """The swept keys."""
+        return list(self.distributions)
+
+
+def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: OverridesParser) -> Space:
+    """Read overrides and a preset's params; what is typed wins over the preset.
+
+    Raises `StudyError` for a value that cannot be swept.
+    """
+    preset = [f"{key}={value}" for key, value in params.items()]
+    overrides: dict[str, Override] = {}
+    deletions = []
+    for override in parser.parse_overrides([*preset, *arguments]):
+        if override.is_delete():
+            deletions.append(override.input_line or "")
+        else:
+            overrides[override.get_key_element().lstrip("+")] = override
+    swept = [override for override in overrides.values() if override.is_sweep_override()]
+    fixed = [_line(override) for override in overrides.values() if not override.is_sweep_override()]
+    for override in swept:
+        if override.get_key_element().lstrip("+").startswith("hydra"):
+            raise StudyError(f"Hydra's own settings cannot be swept, but got {override.input_line}")
+    distributions = {override.get_key_element(): _distribution(override) for override in swept}
+    listed = not params and bool(swept) and not any(override.is_interval_sweep() for override in swept)
+    return Space(
+        distributions=distributions,
+        fixed=(*fixed, *deletions),
+        grid=tuple(_grid(swept)) if listed else None,
+    )
+
+
+def width_distributions(plan: Plan) -> dict[str, BaseDistribution]:
+    """Return one distribution per convolution's width: from half of it to twice, and up to `WIDTH_REACH` at least."""
+    return {
+        width_key(layer): IntDistribution(
+            max(1, layer.out_channels // 2), max(2 * layer.out_channels, WIDTH_REACH), log=False
+        )
+        for layer in plan.layers
+        if isinstance(layer, Conv)
+    }
+
+
+def width_key(layer: Conv) -> str:
+    """Return the override key of a convolution's width."""
+    return f"model.groups.{layer.group}.channels.{layer.name.rpartition('.')[2]}"
+
+
+def contains(distribution: BaseDistribution, value: object) -> bool:
+    """Whether a value can be a trial's, of a distribution whose choices are values as Hydra writes them."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return distribution.low <= value <= distribution.high
+
+
+def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:
+    """Return a trial's overrides, the fixed ones first."""
+    return [*space.fixed, *(f"{key}={written(params[key])}" for key in space.distributions)]
+
+
+def describe(space: Space, base: str) -> dict[str, Any]:
+    """Return what `search.yaml` holds: space, fixed overrides, base config (YAML) and a hash of all three."""
+    described: dict[str, Any] = {
+        "space": {key: json.loads(distribution_to_json(d)) for key, d in space.distributions.items()},
+        "fixed": list(space.fixed),
+        "base": base,
+    }
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    return {**described, "sha256": digest}
+
+
+def _line(override: Override) -> str:
+    assert override.input_line is not None
+    return override.input_line
+
+
+def _distribution(override: Override) -> BaseDistribution:
+    if override.is_interval_sweep():
+        try:
+            distribution = create_optuna_distribution_from_override(override)
+        except ValueError as error:
+            raise StudyError(f"{override.input_line} is no range that can be searched: {error}") from error
+        assert isinstance(distribution, BaseDistribution)
+        return distribution
+    choices = list(_values(override))
+    if not choices:
+        raise StudyError(f"{override.input_line} must list at least one value, but it has none")
+    if all(isinstance(c, int) and not isinstance(c, bool) for c in choices) and override.is_range_sweep():
+        ordered = create_optuna_distribution_from_override(override)
+        assert isinstance(ordered, BaseDistribution)
+        return ordered
+    return CategoricalDistribution(choices)
+
+
+def _values(override: Override) -> Iterator[Value]:
+    """Every value of a listed sweep, once, numbers as numbers and all else as Hydra writes it."""
+    seen = set()
+    for value in override.sweep_iterator(transformer=Transformer.encode):
+        if (type(value), value) not in seen:  # True == 1, but they are two values
+            seen.add((type(value), value))
+            assert isinstance(value, str | int | float | bool)
+            yield value
+
+
+def _grid(swept: Sequence[Override]) -> Iterator[Params]:
+    keys = [override.get_key_element() for override in swept]
+    for values in itertools.product(*(list(_values(override)) for override in swept)):
+        yield dict(zip(keys, values, strict=True))
+
+
+def written(value: Value) -> str:
+    """Return a value as an override has it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)

@@ -1,0 +1,125 @@
+"""Where a study is kept: opening journal, sqlite and PostgreSQL, and mending a journal whose last line is torn."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
+
+from sweeper.errors import StudyError
+
+JOURNAL: Final = "journal://"
+"""Scheme of a journal file's URL, our own: Optuna has none."""
+OPEN_TRIES: Final = 5
+"""Two processes that create one sqlite file at once: one of them sees half a schema and has to try again."""
+
+
+def journal_url(path: Path) -> str:
+    """Return the URL of a journal file, absolute: jobs may run in other folders."""
+    return f"{JOURNAL}{path.absolute()}"
+
+
+def open_storage(url: str) -> BaseStorage:
+    """Open or create a storage.
+
+    A journal whose last line is torn, which a kill in the middle of a write leaves, is cut back to its last whole
+    line. Raises `StudyError` naming the storage, without its password, when it is damaged or cannot be reached.
+    """
+    if url.startswith(JOURNAL):
+        return _open_journal(Path(url.removeprefix(JOURNAL)))
+    error: Exception | None = None
+    for attempt in range(OPEN_TRIES):
+        try:
+            return RDBStorage(_absolute_sqlite(url))
+        except Exception as caught:  # noqa: BLE001 - SQLAlchemy's drivers each raise their own
+            error = caught
+            if not url.startswith("sqlite"):
+                break
+            time.sleep(0.1 * (attempt + 1))
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    raise StudyError(
+        f"hydra.sweeper.storage must be a storage that can be opened, but {redacted(url)} cannot "
+        f"({reason}): mend it, or leave it out for a journal file"
+    ) from error
+
+
+def redacted(url: str) -> str:
+    """Return the URL without its password."""
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@") if password else url
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file that no other process holds; a killed holder lets go of it."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class FlockLock(BaseJournalFileLock):
+    """Optuna's own journal locks are files that a killed process leaves behind for 30 s; the kernel's are not."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        """Give it up."""
+        assert self._file is not None
+        os.close(self._file)
+        self._file = None
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock")
+        with exclusive(lock):
+            _mend(path)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=FlockLock(lock)))
+    except OSError as error:
+        raise StudyError(f"{path} must be a journal that can be written, but it is not ({error.strerror})") from error
+
+
+def _mend(path: Path) -> None:
+    """Cut a torn last line off; refuse any other damage."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole, newline, _torn = content.rpartition(b"\n")
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            json.loads(line)
+        except ValueError as error:
+            raise StudyError(
+                f"{path} must hold one JSON record a line, but line {number} is damaged: restore it, or start a new "
+                "study with another hydra.sweeper.study_name"
+            ) from error
+    if len(whole) + len(newline) < len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(whole) + len(newline))
+
+
+def _absolute_sqlite(url: str) -> str:
+    """Sqlite paths are relative to the working directory, which a job may change."""
+    prefix = "sqlite:///"
+    if not url.startswith(prefix) or url == prefix or url.startswith((f"{prefix}/", f"{prefix}:")):
+        return url
+    return f"{prefix}{Path(url.removeprefix(prefix)).absolute()}"
