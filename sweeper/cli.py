@@ -39,9 +39,8 @@ def main() -> int:
     arguments = sys.argv[1:]
     try:
         if arguments and arguments[0] in VERBS:
-            VERBS[arguments[0]](arguments[1:])
-        else:
-            _run_hydra()
+            return VERBS[arguments[0]](arguments[1:])
+        _run_hydra()
     except SweeperError as error:
         if os.environ.get(DEBUG) == "1":
             raise
@@ -56,7 +55,7 @@ def main() -> int:
     return 0
 
 
-def inspect(arguments: Sequence[str]) -> None:
+def inspect(arguments: Sequence[str]) -> int:
     """Show the network without data, weights or torch. Raises `BudgetError` after showing one over budget."""
     parser = argparse.ArgumentParser(
         prog="sweeper inspect", description="Show the network layer by layer: no data, no weights, no training."
@@ -71,9 +70,26 @@ def inspect(arguments: Sequence[str]) -> None:
     else:
         inspection.show(make_console(), conf, design)
     check_budget(conf.model, design.plan, design.anatomy, conf.budget)
+    return 0
 
 
-VERBS: Final[dict[str, Callable[[Sequence[str]], None]]] = {"inspect": inspect}
+def reproduce(arguments: Sequence[str]) -> int:
+    """Run a saved config again and compare. Return 0 for identical, 1 for different."""
+    parser = argparse.ArgumentParser(
+        prog="sweeper reproduce", description="Run a run's or trial's saved config again, in a new folder, and compare."
+    )
+    parser.add_argument("folder", type=Path, help="a folder below outputs/runs or outputs/studies")
+    typed = parser.parse_args(arguments)
+    from sweeper import reproduction  # noqa: PLC0415 - torch
+    from sweeper.terminal import Terminal  # noqa: PLC0415
+
+    with Terminal() as terminal:
+        comparison = reproduction.reproduce(typed.folder, [terminal])
+    terminal.show_comparison(comparison)
+    return 1 if comparison.differences else 0
+
+
+VERBS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"inspect": inspect, "reproduce": reproduce}
 """First words that are no override."""
 
 

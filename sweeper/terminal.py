@@ -16,6 +16,7 @@ from sweeper.data.catalogue import DATASETS
 from sweeper.data.splits import Splits
 from sweeper.design import Design
 from sweeper.experiment import Listener, Result
+from sweeper.reproduction import Comparison
 from sweeper.run_folder import RunFolder
 from sweeper.schema import ExperimentConf
 from sweeper.training.loop import BatchProgress, EpochMetrics
@@ -129,6 +130,19 @@ class Terminal(Listener):
         self.console.print(
             Panel(Group(grid), title=title, title_align="left", border_style="green" if met else "yellow")
         )
+
+    def show_comparison(self, comparison: Comparison) -> None:
+        """Say whether a run came out again, and what else differs where it did not."""
+        verdict = "different" if comparison.differences else "identical"
+        self.console.print(
+            f"{verdict}: {comparison.original} and {comparison.again}, {comparison.epochs} epochs", soft_wrap=True
+        )
+        for line in comparison.differences:
+            self.console.print(f"  {line}", soft_wrap=True)
+        if comparison.circumstances:
+            self.console.print("what else differs:")
+        for line in comparison.circumstances:
+            self.console.print(f"  {line}", soft_wrap=True)
 
     def show_interruption(self) -> None:
         """Say what is left of a run that was stopped."""

@@ -132,7 +132,7 @@ FLOORS = [
     {"design", "training"},
     {"run_folder"},
     {"experiment"},
-    {"console"},
+    {"console", "reproduction"},
     {"study"},
     {"inspection", "terminal"},
     {"cli"},

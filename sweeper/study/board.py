@@ -52,10 +52,15 @@ class Board:
             self._refreshed = time.monotonic()
             self._live.update(self._table(self._ledger.tally()), refresh=True)
 
+    def say_recovered(self, numbers: list[int]) -> None:
+        """Trials whose process is gone were queued again."""
+        for number in numbers:
+            self._console.print(f"trial {number} had no process any more: queued again")
+
     def say_rejected(self, number: int, reason: str) -> None:
-        """A proposal was rejected."""
+        """A proposal was rejected; the live table counts them, and the end names the rules."""
         if not self._live.is_started:
-            self._console.print(f"trial {number} rejected: {reason}", soft_wrap=True)
+            self._console.print(f"trial {number} rejected: {reason.partition(': ')[0]}", soft_wrap=True)
 
     def say_repeated(self, number: int, other: FrozenTrial) -> None:
         """A proposal repeats a finished trial."""

@@ -1,7 +1,6 @@
 """One study from its first proposal to its last: asked, judged, run on a free slot, told; until enough, or the target."""
 
 import copy
-import logging
 import os
 import shlex
 import shutil
@@ -11,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import optuna
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
@@ -24,7 +24,7 @@ from sweeper.composition import HYDRA_ERRORS, explain
 from sweeper.design import draw
 from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.run_folder import OUTPUTS
-from sweeper.schema import ExperimentConf, dump, load
+from sweeper.schema import ExperimentConf, load
 from sweeper.study.board import Board
 from sweeper.study.judge import Judge
 from sweeper.study.ledger import Ledger
@@ -47,8 +47,6 @@ TRAIN_IMAGES: Final = 55_000
 """Of MNIST and its kin, for estimating time."""
 MACS_PER_SECOND: Final = 16e9
 """Forward and backward, one core in bf16: measured on the default network (916 thousand MACs, 5,900 images/s)."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -87,6 +85,7 @@ class StudyRun:
             return
         self._open(arguments, base)
         with Board(self._ledger, name=self._name, total=self._total(), folder=self._folder) as self._board:
+            self._board.say_recovered(self._recovered)
             try:
                 self._run()
             except KeyboardInterrupt:
@@ -142,7 +141,7 @@ class StudyRun:
         return len(self._space.grid) if self._space.grid is not None else int(self._options["n_trials"])
 
     def _open(self, arguments: list[str], base: ExperimentConf) -> None:
-        described = describe(self._space, dump(base))
+        described = describe(self._space, base)
         prefix = self._config.hydra.runtime.choices.get("search") or _prefix(self._space)
         self._name = self._options["study_name"] or f"{prefix}-{described['sha256'][:HASH_DIGITS]}"
         given = any(line.startswith("hydra.sweep.dir=") for line in self._config.hydra.overrides.hydra)
@@ -164,8 +163,7 @@ class StudyRun:
             self._ledger = Ledger(study, self._space, max_retry=self._options["max_retry"])
             if self._ledger.trials():
                 sampler.reseed_rng()  # or a seeded sampler would propose its first points again
-            for number in self._ledger.recover():
-                _log.warning("trial %d had no process any more: queued again", number)
+            self._recovered = self._ledger.recover()
             if self._space.grid is not None:
                 self._ledger.enqueue_missing(self._space.grid)
             else:
@@ -194,16 +192,14 @@ class StudyRun:
         path = self._folder / "search.yaml"
         if not path.exists():
             temporary = path.with_name(".search.yaml.tmp")
-            temporary.write_text(OmegaConf.to_yaml(OmegaConf.create(described)))
+            temporary.write_text(yaml.safe_dump(described, sort_keys=False))
             os.replace(temporary, path)
             return
-        saved = OmegaConf.to_container(OmegaConf.load(path))
-        assert isinstance(saved, dict)
+        saved = yaml.safe_load(path.read_text())
         if saved["sha256"] == described["sha256"]:
             return
-        assert saved.keys() >= described.keys()
         raise StudyError(
-            f"study {self._name} holds another search: {'; '.join(_differences(cast('dict[str, Any]', saved), described))}: "
+            f"study {self._name} holds another search: {'; '.join(_differences(saved, described))}: "
             "give another hydra.sweeper.study_name, or none"
         )
 
@@ -444,8 +440,18 @@ def _differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     phrases = [f"{key} is searched differently" for key in keys if saved["space"].get(key) != now["space"].get(key)]
     if saved["fixed"] != now["fixed"]:
         phrases.append(f"fixed overrides are {saved['fixed']} there and {now['fixed']} here")
-    if saved["base"] != now["base"]:
-        old, new = saved["base"].splitlines(), now["base"].splitlines()
-        changed = [line.strip() for line in new if line not in old][:3]
-        phrases.append(f"the base config differs ({', '.join(changed) or 'lines are gone'})")
+    old, new = dict(_dotted(saved["base"])), dict(_dotted(now["base"]))
+    keys = dict.fromkeys([*old, *new])
+    phrases += [
+        f"{key} is {old.get(key)} there and {new.get(key)} here" for key in keys if old.get(key) != new.get(key)
+    ]
     return phrases
+
+
+def _dotted(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested mappings with its dotted key."""
+    if not isinstance(node, dict):
+        yield prefix, node
+        return
+    for key, child in node.items():
+        yield from _dotted(child, f"{prefix}.{key}" if prefix else str(key))

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,6 +20,7 @@ from optuna.distributions import (
 
 from sweeper.errors import StudyError
 from sweeper.network.plan import Conv, Plan
+from sweeper.schema import ExperimentConf
 
 Value = str | int | float | bool | None
 Params = dict[str, Value]
@@ -103,12 +104,12 @@ def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:
     return [*space.fixed, *(f"{key}={written(params[key])}" for key in space.distributions)]
 
 
-def describe(space: Space, base: str) -> dict[str, Any]:
-    """Return what `search.yaml` holds: space, fixed overrides, base config (YAML) and a hash of all three."""
+def describe(space: Space, base: ExperimentConf) -> dict[str, Any]:
+    """Return what `search.yaml` holds: space, fixed overrides, base config and a hash of all three."""
     described: dict[str, Any] = {
         "space": {key: json.loads(distribution_to_json(d)) for key, d in space.distributions.items()},
         "fixed": list(space.fixed),
-        "base": base,
+        "base": asdict(base),
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     return {**described, "sha256": digest}
