@@ -1,6 +1,8 @@
 """What a person sees while a study runs: a live table in a terminal, a line per event elsewhere."""
 
+import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -70,7 +72,7 @@ class Board:
         """A job ended."""
         self._ended += 1
         trial = self._ledger.trials()[number]
-        params = " ".join(f"{_last(key)}={_short_value(value)}" for key, value in trial.params.items())
+        params = _listed(trial.params)
         if result.error is not None:
             text = f"trial {number} failed: {result.error}"
         else:
@@ -103,7 +105,7 @@ class Board:
             if trial.state is TrialState.RUNNING:
                 values = trial.intermediate_values
                 accuracy = f"{values[max(values)]:.2%}" if values else ""
-                params = " ".join(f"{_last(key)}={_short_value(value)}" for key, value in trial.params.items())
+                params = _listed(trial.params)
                 parameters = f"{trial.user_attrs.get(PARAMETERS, 0):,}"
                 table.add_row(str(trial.number), str(max(values, default="")), accuracy, parameters, params)
         lines: list[RenderableType] = [table, Text(f"{_counts(tally)} · {self._left(tally)}")]
@@ -135,10 +137,13 @@ def _best(trial: FrozenTrial) -> str:
     )
 
 
-def _last(key: str) -> str:
-    """The part of a key that tells it from its neighbours."""
-    parts = key.split(".")
-    return ".".join(parts[-3:]) if parts[-1].isdigit() else parts[-1]
+def _listed(params: Mapping[str, object]) -> str:
+    """Return a trial's values as a person would say them: ``dropout=0.1 block1=8,12,16``."""
+    said: dict[str, list[str]] = {}
+    for key, value in params.items():
+        width = re.fullmatch(r"model\.groups\.(\w+)\.channels\.\d+", key)
+        said.setdefault(width[1] if width else key.rpartition(".")[2], []).append(_short_value(value))
+    return " ".join(f"{name}={','.join(values)}" for name, values in said.items())
 
 
 def _short_value(value: object) -> str:

@@ -72,7 +72,12 @@ class Judge:
         except ConfigError:
             numbers: Params = {}  # the fixed overrides alone may lack what every proposal has
         else:
-            numbers = {key: value for key, value in params.items() if _is_number_in(base, key, value)}
+            # A key below another swept one depends on which of the two is set last: Hydra decides.
+            numbers = {
+                key: value
+                for key, value in params.items()
+                if _is_number_in(base, key, value) and not any(key.startswith(f"{other}.") for other in params)
+            }
         overrides = (*self._space.fixed, *(f"{key}={written(params[key])}" for key in params if key not in numbers))
         conf = copy.deepcopy(self._composed(overrides))
         for key, value in numbers.items():
@@ -85,6 +90,11 @@ def fingerprint(conf: ExperimentConf) -> str:
     unjudged = copy.copy(conf)
     unjudged.target = 1.0
     return hashlib.sha256(repr(unjudged).encode()).hexdigest()
+
+
+def takes_integers(conf: ExperimentConf, key: str) -> bool:
+    """Whether a key is a number of the typed config that has to be whole."""
+    return _is_number_in(conf, key, 1) and not _is_number_in(conf, key, 1.5)
 
 
 def _margins(conf: ExperimentConf, design: Design) -> dict[str, float]:

@@ -6,9 +6,10 @@ import shlex
 import shutil
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,10 +27,10 @@ from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.run_folder import OUTPUTS
 from sweeper.schema import ExperimentConf, load
 from sweeper.study.board import Board
-from sweeper.study.judge import Judge
+from sweeper.study.judge import Judge, takes_integers
 from sweeper.study.ledger import Ledger
 from sweeper.study.slots import Outcome, Worker, outcome, run_here
-from sweeper.study.space import Space, as_overrides, contains, describe, parse, width_distributions
+from sweeper.study.space import Space, as_integers, as_overrides, contains, describe, parse, width_distributions
 from sweeper.study.storage import exclusive, journal_url, open_storage
 from sweeper.study.trial import make_pruner
 
@@ -76,6 +77,15 @@ class StudyRun:
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the study. Raises `StudyError` for one that cannot be begun, or in which too much failed."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with warnings.catch_warnings():
+            # Some samplers and pruners that are offered by name are still marked experimental.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # And some do not use the constraints that the rest is told.
+            warnings.filterwarnings("ignore", "Constraints have been set, but")
+            self._sweep(arguments)
+
+    def _sweep(self, arguments: list[str]) -> None:
         self._space = self._parse(arguments)
         self._judge = Judge(self._space, self._compose)
         base = self._base()
@@ -102,6 +112,10 @@ class StudyRun:
             space = parse(arguments, dict(self._options["params"] or {}), parser)
         except HYDRA_ERRORS as error:
             raise explain(error) from error
+        if space.grid is None and space.distributions:
+            base = self._compose(list(space.fixed))
+            whole = {key: as_integers(d) if takes_integers(base, key) else d for key, d in space.distributions.items()}
+            space = replace(space, distributions=whole)
         if self._options["widths"]:
             widths = width_distributions(draw(self._compose(list(space.fixed))).plan)
             typed = set(space.keys) | {override.partition("=")[0] for override in space.fixed}
@@ -151,7 +165,6 @@ class StudyRun:
         with self._alone():
             self._check_same(described)
             sampler = instantiate(self._config.hydra.sweeper.sampler, _execution_whitelist_=SAMPLERS)
-            optuna.logging.set_verbosity(optuna.logging.WARNING)
             study = optuna.create_study(
                 study_name=self._name,
                 storage=open_storage(url),
@@ -385,7 +398,6 @@ class StudyRun:
                 reason = self._judge.judge(params).reason
                 print(f"#{number} : {' '.join(as_overrides(self._space, params))}{f' : {reason}' if reason else ''}")
             return
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         verdicts = [self._judge.judge(study.ask(self._space.distributions).params) for _ in range(DRY_SAMPLES)]
         for key, distribution in self._space.distributions.items():

@@ -99,6 +99,13 @@ def contains(distribution: BaseDistribution, value: object) -> bool:
     return distribution.low <= value <= distribution.high
 
 
+def as_integers(distribution: BaseDistribution) -> BaseDistribution:
+    """Return a range of whole numbers for a range that Hydra's ``interval`` made one of fractions."""
+    if isinstance(distribution, FloatDistribution) and distribution.low.is_integer() and distribution.high.is_integer():
+        return IntDistribution(int(distribution.low), int(distribution.high), log=distribution.log)
+    return distribution
+
+
 def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:
     """Return a trial's overrides, the fixed ones first."""
     return [*space.fixed, *(f"{key}={written(params[key])}" for key in space.distributions)]

@@ -1,6 +1,7 @@
 """A job's link to its trial: it finds the trial in the storage, reports each epoch to it, and stops when pruned."""
 
 import functools
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,9 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
 
 def make_pruner(config: DictConfig) -> optuna.pruners.BasePruner:
     """Make the configured pruner."""
-    pruner = instantiate(config, _execution_whitelist_=PRUNERS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # patient, though offered by name
+        pruner = instantiate(config, _execution_whitelist_=PRUNERS)
     assert isinstance(pruner, optuna.pruners.BasePruner)
     return pruner
 
