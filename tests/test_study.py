@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -573,6 +575,79 @@ def test_two_processes_share_a_study(tmp_path: Path) -> None:
     owners = {trial.user_attrs["owner"]["pid"] for trial in trials}
     assert owners <= {process.pid for process in processes}
     assert len(owners) == 2
+
+
+PASSWORD = "very-secret-word"  # noqa: S105 - of a server that lives as long as the test
+
+
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL server on this machine, with a password; its URL. Skips where none is installed."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = str(installed[-1]) if installed else shutil.which("initdb")
+    if found is None:
+        pytest.skip("no PostgreSQL server is installed")
+    binaries = Path(found).parent
+    root = tmp_path_factory.mktemp("postgresql")
+    as_server = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (root / "password").write_text(PASSWORD)
+    if as_server:
+        for parent in [root, *root.parents[:2]]:
+            parent.chmod(0o755)
+        (root / "password").chmod(0o644)
+        shutil.chown(root, "postgres")
+    data = ["-D", str(root / "data")]
+    options = f"-p {port} -k {root} -c listen_addresses=127.0.0.1 -c fsync=off"
+    secret = ["--auth=scram-sha-256", f"--pwfile={root / 'password'}", "-U", "sweeper"]
+
+    def quietly(*arguments: str) -> None:
+        quiet = subprocess.DEVNULL
+        subprocess.run(
+            [*as_server, str(binaries / arguments[0]), *data, *arguments[1:]],
+            check=True,
+            stdout=quiet,
+            stderr=quiet,
+            cwd=root,
+        )
+
+    quietly("initdb", *secret)
+    quietly("pg_ctl", "-w", "-o", options, "-l", str(root / "log"), "start")
+    yield f"postgresql://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres"
+    quietly("pg_ctl", "-w", "-m", "immediate", "stop")
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study_on_postgresql(postgresql: str, tmp_path: Path) -> None:
+    """On a real server: n_trials in all from two processes, none twice, hopeless ones pruned, the password nowhere."""
+    arguments = [*PRUNING, "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra.sweeper.study_name=shared"]
+    processes = [
+        subprocess.Popen(
+            command(*arguments, "hydra.sweeper.n_jobs=1"),
+            cwd=tmp_path,
+            env=environment(STUDY_URL=postgresql),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert PASSWORD not in out + err
+    storage = optuna.storages.RDBStorage(postgresql)
+    trials = optuna.load_study(study_name="shared", storage=storage).trials
+    storage.engine.dispose()
+    assert len(trials) == 6
+    assert len({tuple(trial.params.items()) for trial in trials}) == 6
+    assert [trial for trial in trials if trial.state is TrialState.PRUNED]
+    assert len({trial.user_attrs["owner"]["pid"] for trial in trials}) == 2
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert PASSWORD.encode() not in path.read_bytes(), path
 
 
 # -- reproduce -----------------------------------------------------------------------------------------------------

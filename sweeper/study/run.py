@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from sweeper.composition import HYDRA_ERRORS, explain
 from sweeper.design import draw
@@ -158,7 +158,7 @@ class StudyRun:
         described = describe(self._space, base)
         prefix = self._config.hydra.runtime.choices.get("search") or _prefix(self._space)
         self._name = self._options["study_name"] or f"{prefix}-{described['sha256'][:HASH_DIGITS]}"
-        given = any(line.startswith("hydra.sweep.dir=") for line in self._config.hydra.overrides.hydra)
+        given = any(line.startswith("hydra.sweep.dir=") for line in _unresolved(self._config.hydra.overrides.hydra))
         self._folder = Path(self._config.hydra.sweep.dir if given else OUTPUTS / "studies" / self._name).absolute()
         self._folder.mkdir(parents=True, exist_ok=True)
         url = self._options["storage"] or journal_url(self._folder / "journal.log")
@@ -192,6 +192,9 @@ class StudyRun:
     def _job_settings(self, arguments: list[str], url: str) -> None:
         """Let every job find its folder and its trial, by Hydra's settings: the job's own overrides stay as typed."""
         self._arguments = arguments
+        # Unresolved: an environment variable may hold a password, which is to reach no terminal and no file.
+        lines = _unresolved(self._config.hydra.overrides.hydra)
+        self._typed = [line for line in lines if not line.startswith("hydra.mode=")]
         settings = {"hydra.sweep.dir": str(self._folder), "hydra.sweeper.study_name": self._name}
         if not self._options["storage"]:
             settings["hydra.sweeper.storage"] = url
@@ -387,9 +390,8 @@ class StudyRun:
         shutil.copyfile(target / ".hydra" / "config.yaml", self._folder / "best.yaml")
 
     def _command(self) -> str:
-        typed = [line for line in self._config.hydra.overrides.hydra if not line.startswith("hydra.mode=")]
-        added = 3 if not self._options["storage"] else 2
-        return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments, *typed[: len(typed) - added]])
+        """Return what was typed, to be typed again."""
+        return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments, *self._typed])
 
     def _dry_run(self, base: ExperimentConf) -> None:
         """Print a grid's jobs, or what a thousand random points of a search are like; train nothing."""
@@ -416,6 +418,12 @@ class StudyRun:
         print(
             f"time : about {seconds / (self._jobs() * 60):.0f} min for {self._total()} trials, {self._jobs()} at a time"
         )
+
+
+def _unresolved(lines: ListConfig) -> list[str]:
+    contained = OmegaConf.to_container(lines, resolve=False)
+    assert isinstance(contained, list)
+    return [str(line) for line in contained]
 
 
 def _prefix(space: Space) -> str:
