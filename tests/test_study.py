@@ -108,8 +108,10 @@ def test_an_interval_of_a_whole_number_is_searched_in_whole_numbers(sweeper_call
 # -- judging -------------------------------------------------------------------------------------------------------
 
 
-def _judge(*fixed: str, **distributions: optuna.distributions.BaseDistribution) -> Judge:
-    return Judge(Space(distributions=distributions, fixed=fixed, grid=None), compose)
+def _judge(*keys: str) -> Judge:
+    """A judge of the compact model with these keys searched."""
+    searched = {key: FloatDistribution(0, 1) for key in keys}
+    return Judge(Space(distributions=dict(searched), template=("model=compact", *keys), grid=None), compose)
 
 
 @settings(max_examples=25, deadline=None)
@@ -135,7 +137,7 @@ def test_the_short_way_to_a_config_is_hydras(dropout: float, width: int, lr: flo
     except ConfigError as error:
         long = str(error)
     try:
-        short = _judge("model=compact").configure(params)
+        short = _judge(*params).configure(params)
     except ConfigError as error:
         short = str(error)
     if isinstance(long, str):
@@ -146,7 +148,7 @@ def test_the_short_way_to_a_config_is_hydras(dropout: float, width: int, lr: flo
 
 def test_a_proposal_over_budget_is_judged_by_its_margin() -> None:
     """The margin is the share by which the count passes the budget: positive over it, negative within."""
-    judge = _judge("model=compact")
+    judge = _judge("model.groups.block2.channels.1")
     over = judge.judge({"model.groups.block2.channels.1": 200})
     within = judge.judge({"model.groups.block2.channels.1": 8})
     assert over.rule == "over budget"
@@ -154,7 +156,7 @@ def test_a_proposal_over_budget_is_judged_by_its_margin() -> None:
     assert over.margins["parameters"] == pytest.approx(over.design.anatomy.parameters / 9999 - 1)
     assert over.margins["parameters"] > 0 > within.margins["parameters"]
     assert within.reason is None
-    unbuildable = judge.judge({"model.groups.block2.kernel_size": 13})
+    unbuildable = _judge("model.groups.block2.kernel_size").judge({"model.groups.block2.kernel_size": 13})
     assert unbuildable.rule == "cannot be built"
     assert unbuildable.margins == {"buildable": 1.0}
 

@@ -5,7 +5,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, Final, get_args, get_type_hints
 
 from sweeper.design import Design, draw
 from sweeper.errors import CompositionError, ConfigError
@@ -30,6 +30,10 @@ class Verdict:
     """The network on paper, where it can be built."""
     fingerprint: str | None
     """Equal for two proposals that resolve to one config."""
+
+
+ACCEPTED: Final = Verdict(margins={}, reason=None, rule=None, design=None, fingerprint=None)
+"""Of a proposal of which nothing is known."""
 
 
 class Judge:
@@ -72,17 +76,26 @@ class Judge:
         except ConfigError:
             numbers: Params = {}  # the fixed overrides alone may lack what every proposal has
         else:
-            # A key below another swept one depends on which of the two is set last: Hydra decides.
             numbers = {
                 key: value
                 for key, value in params.items()
-                if _is_number_in(base, key, value) and not any(key.startswith(f"{other}.") for other in params)
+                if _is_number_in(base, key, value) and not self._is_replaced(key)
             }
-        overrides = (*self._space.fixed, *(f"{key}={written(params[key])}" for key in params if key not in numbers))
+        overrides = tuple(
+            f"{item}={written(params[item])}" if item in params else item
+            for item in self._space.template
+            if item not in numbers and (item in params or item not in self._space.distributions)
+        )
         conf = copy.deepcopy(self._composed(overrides))
         for key, value in numbers.items():
             _set(conf, key, value)
         return conf
+
+    def _is_replaced(self, key: str) -> bool:
+        """Whether an override after it sets what a key stands in: then Hydra has to say what comes out."""
+        later = self._space.template[self._space.template.index(key) + 1 :]
+        names = (item.partition("=")[0].lstrip("+~") for item in later)
+        return any("." in name and key.startswith(f"{name}.") for name in names)
 
 
 def fingerprint(conf: ExperimentConf) -> str:

@@ -115,7 +115,7 @@ class Ledger:
     def accept(self, trial: optuna.Trial, verdict: Verdict) -> FrozenTrial | None:
         """Note a proposal that may be trained. Return the finished trial that it repeats, told already, if any."""
         self._note(trial, verdict)
-        for other in self.trials():
+        for other in self.trials() if verdict.fingerprint else ():
             same = other.user_attrs.get(FINGERPRINT) == verdict.fingerprint and other.number != trial.number
             if same and other.state is TrialState.COMPLETE:
                 trial.set_user_attr(DUPLICATE, other.number)

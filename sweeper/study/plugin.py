@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.composition import HYDRA_ERRORS
 from sweeper.errors import StudyError
 
 
@@ -33,15 +34,15 @@ class StudySweeper(Sweeper):
         self.task_function = task_function
         self.config = config
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Run the study to its end."""
+    def sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
+        """Run the study to its end; return what Hydra says of its jobs, as many in a row as run at a time."""
         from sweeper.study.run import StudyRun  # noqa: PLC0415 - Optuna and torch, which no single run's --help needs
 
         assert self.config is not None
         assert self.hydra_context is not None
         run = StudyRun(context=self.hydra_context, task=self.task_function, config=self.config, options=self._options)
         try:
-            run.sweep(arguments)
-        except HYDRA_ERRORS as error:
+            return run.sweep(arguments)
+        except (ValueError, OmegaConfBaseException) as error:
             # What is wrong with the overrides has been explained by now; this is a bug of ours, and may look like one.
             raise RuntimeError("the study broke") from error

@@ -1,6 +1,7 @@
 """One study from its first proposal to its last: asked, judged, run on a free slot, told; until enough, or the target."""
 
 import copy
+import math
 import os
 import shlex
 import shutil
@@ -9,7 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,17 +18,19 @@ import optuna
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.composition import HYDRA_ERRORS, explain
+from sweeper.composition import explain
 from sweeper.design import draw
 from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.run_folder import OUTPUTS
 from sweeper.schema import ExperimentConf, load
 from sweeper.study.board import Board
-from sweeper.study.judge import Judge, takes_integers
+from sweeper.study.judge import ACCEPTED, Judge, takes_integers
 from sweeper.study.ledger import Ledger
 from sweeper.study.slots import Outcome, Worker, outcome, run_here
 from sweeper.study.space import Space, as_integers, as_overrides, contains, describe, parse, width_distributions
@@ -74,8 +77,11 @@ class StudyRun:
         self._stopping = threading.Event()
         self._why_stopped = ""
         self._in_flight: dict[int, _Job] = {}
+        self._returned: dict[int, JobReturn] = {}
+        # Of another Hydra application, which this sweeper serves too, nothing is known but its overrides.
+        self._ours = {"model", "training", "budget"} <= set(config)
 
-    def sweep(self, arguments: list[str]) -> None:
+    def sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
         """Run the study. Raises `StudyError` for one that cannot be begun, or in which too much failed."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
@@ -84,12 +90,15 @@ class StudyRun:
             # And some do not use the constraints that the rest is told.
             warnings.filterwarnings("ignore", "Constraints have been set, but")
             self._sweep(arguments)
+        returned = [self._returned[number] for number in sorted(self._returned)]
+        size = self._jobs()
+        return [returned[start : start + size] for start in range(0, len(returned), size)]
 
     def _sweep(self, arguments: list[str]) -> None:
         self._space = self._parse(arguments)
-        self._judge = Judge(self._space, self._compose)
-        base = self._base()
-        self._target = base.target
+        self._judge = Judge(self._space, self._compose) if self._ours else None
+        base = self._base() if self._ours else None
+        self._target = base.target if base else math.inf
         if self._options["dry_run"]:
             self._dry_run(base)
             return
@@ -110,8 +119,10 @@ class StudyRun:
         parser = OverridesParser.create(config_loader=loader)
         try:
             space = parse(arguments, dict(self._options["params"] or {}), parser)
-        except HYDRA_ERRORS as error:
+        except ValueError as error:
             raise explain(error) from error
+        if not self._ours:
+            return space if space.distributions else replace(space, grid=({},))
         if space.grid is None and space.distributions:
             base = self._compose(list(space.fixed))
             whole = {key: as_integers(d) if takes_integers(base, key) else d for key, d in space.distributions.items()}
@@ -120,7 +131,7 @@ class StudyRun:
             widths = width_distributions(draw(self._compose(list(space.fixed))).plan)
             typed = set(space.keys) | {override.partition("=")[0] for override in space.fixed}
             new = {key: d for key, d in widths.items() if key not in typed}
-            space = Space(distributions={**space.distributions, **new}, fixed=space.fixed, grid=None)
+            space = Space(distributions={**space.distributions, **new}, template=(*space.template, *new), grid=None)
         if not space.distributions:
             presets = ", ".join(loader.get_group_options("search"))
             raise StudyError(
@@ -135,11 +146,12 @@ class StudyRun:
     def _compose_job(self, overrides: list[str]) -> DictConfig:
         try:
             return self._context.config_loader.load_sweep_config(self._config, overrides)
-        except HYDRA_ERRORS as error:
+        except (ValueError, OmegaConfBaseException) as error:
             raise explain(error) from error
 
     def _base(self) -> ExperimentConf:
         """Compose what a search starts from: the fixed overrides, or the first point of a grid that holds its bounds."""
+        assert self._judge is not None
         error: ConfigError | None = None
         for params in self._space.grid or ({},):
             try:
@@ -154,8 +166,8 @@ class StudyRun:
     def _total(self) -> int:
         return len(self._space.grid) if self._space.grid is not None else int(self._options["n_trials"])
 
-    def _open(self, arguments: list[str], base: ExperimentConf) -> None:
-        described = describe(self._space, base)
+    def _open(self, arguments: list[str], base: ExperimentConf | None) -> None:
+        described = describe(self._space, asdict(base) if base else {})
         prefix = self._config.hydra.runtime.choices.get("search") or _prefix(self._space)
         self._name = self._options["study_name"] or f"{prefix}-{described['sha256'][:HASH_DIGITS]}"
         given = any(line.startswith("hydra.sweep.dir=") for line in _unresolved(self._config.hydra.overrides.hydra))
@@ -179,8 +191,9 @@ class StudyRun:
             self._recovered = self._ledger.recover()
             if self._space.grid is not None:
                 self._ledger.enqueue_missing(self._space.grid)
-            else:
+            elif base is not None:
                 self._enqueue_start(base)
+        OmegaConf.save(self._config, self._folder / "multirun.yaml")  # where other tools of Hydra look
         self._job_settings(arguments, url)
 
     def _enqueue_start(self, base: ExperimentConf) -> None:
@@ -297,7 +310,7 @@ class StudyRun:
                 if self._space.grid is not None and not tally.waiting:
                     return None
                 trial = self._ledger.ask()
-                verdict = self._judge.judge(trial.params)
+                verdict = self._judge.judge(trial.params) if self._judge else ACCEPTED
                 if verdict.reason is not None:
                     self._ledger.reject(trial, verdict)
                     self._board.say_rejected(trial.number, verdict.reason)
@@ -317,6 +330,8 @@ class StudyRun:
     def _settle(self, job: _Job, result: Outcome) -> None:
         with self._lock, self._alone():
             self._in_flight.pop(job.trial.number)
+            if result.returned is not None:
+                self._returned[job.trial.number] = result.returned
             failed = self._ledger.settle(job.trial, result)
             seconds = time.perf_counter() - job.started
             self._board.say_ended(job.trial.number, result, seconds)
@@ -393,8 +408,10 @@ class StudyRun:
         """Return what was typed, to be typed again."""
         return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments, *self._typed])
 
-    def _dry_run(self, base: ExperimentConf) -> None:
+    def _dry_run(self, base: ExperimentConf | None) -> None:
         """Print a grid's jobs, or what a thousand random points of a search are like; train nothing."""
+        if self._judge is None or base is None:
+            raise StudyError("hydra.sweeper.dry_run describes networks, but this application has none: leave it out")
         if self._space.grid is not None:
             for number, params in enumerate(self._space.grid):
                 reason = self._judge.judge(params).reason

@@ -10,11 +10,11 @@ import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Final
 
 import cloudpickle
 from hydra.core.singleton import Singleton
-from hydra.core.utils import run_job, setup_globals
+from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -33,6 +33,8 @@ class Outcome:
     pruned: bool
     error: str | None
     """Why it failed, one line; None unless it did."""
+    returned: JobReturn | None = None
+    """What Hydra says of the job; None where its worker died."""
 
 
 def run_here(context: HydraContext, task: TaskFunction, config: DictConfig) -> Outcome:
@@ -47,22 +49,23 @@ def run_here(context: HydraContext, task: TaskFunction, config: DictConfig) -> O
     return outcome(returned)
 
 
-def outcome(returned: Any) -> Outcome:
+def outcome(returned: JobReturn) -> Outcome:
     """Read Hydra's JobReturn."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # where Hydra repeats what the outcome says
             value = returned.return_value
     except Exception as error:  # noqa: BLE001 - whatever a job raises is that job's failure
-        return Outcome(value=None, pruned=False, error=one_line(error))
+        return Outcome(value=None, pruned=False, error=one_line(error), returned=returned)
     if isinstance(value, PrunedAt):
-        return Outcome(value=value.value, pruned=True, error=None)
+        return Outcome(value=value.value, pruned=True, error=None, returned=returned)
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return Outcome(value=None, pruned=False, error=f"a job must return a number, but got {value!r}")
+        number = math.nan
     if math.isnan(number):
-        return Outcome(value=None, pruned=False, error="a job must return a number, but got NaN")
-    return Outcome(value=number, pruned=False, error=None)
+        reason = f"a job must return a number, but got {value!r}"
+        return Outcome(value=None, pruned=False, error=reason, returned=returned)
+    return Outcome(value=number, pruned=False, error=None, returned=returned)
 
 
 def one_line(error: BaseException) -> str:

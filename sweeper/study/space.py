@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,7 +20,6 @@ from optuna.distributions import (
 
 from sweeper.errors import StudyError
 from sweeper.network.plan import Conv, Plan
-from sweeper.schema import ExperimentConf
 
 Value = str | int | float | bool | None
 Params = dict[str, Value]
@@ -35,10 +34,15 @@ class Space:
 
     distributions: dict[str, BaseDistribution]
     """By override key, ``+`` and ``@`` included."""
-    fixed: tuple[str, ...]
-    """Overrides that every trial has."""
+    template: tuple[str, ...]
+    """What a trial's overrides are, in the order they were typed: a swept key, or a whole fixed override."""
     grid: tuple[Params, ...] | None
     """All points, in the order Hydra's basic sweeper has them, when every swept value is listed; else None."""
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Overrides that every trial has."""
+        return tuple(item for item in self.template if item not in self.distributions)
 
     @property
     def keys(self) -> list[str]:
@@ -53,14 +57,11 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
     """
     preset = [f"{key}={value}" for key, value in params.items()]
     overrides: dict[str, Override] = {}
-    deletions = []
     for override in parser.parse_overrides([*preset, *arguments]):
-        if override.is_delete():
-            deletions.append(override.input_line or "")
-        else:
-            overrides[override.get_key_element().lstrip("+")] = override
+        key = override.get_key_element().lstrip("+")
+        overrides.pop(key, None)  # so that the last one also stands last
+        overrides[key] = override
     swept = [override for override in overrides.values() if override.is_sweep_override()]
-    fixed = [_line(override) for override in overrides.values() if not override.is_sweep_override()]
     for override in swept:
         if override.get_key_element().lstrip("+").startswith("hydra"):
             raise StudyError(f"Hydra's own settings cannot be swept, but got {override.input_line}")
@@ -68,7 +69,10 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
     listed = not params and bool(swept) and not any(override.is_interval_sweep() for override in swept)
     return Space(
         distributions=distributions,
-        fixed=(*fixed, *deletions),
+        template=tuple(
+            override.get_key_element() if override.is_sweep_override() else _line(override)
+            for override in overrides.values()
+        ),
         grid=tuple(_grid(swept)) if listed else None,
     )
 
@@ -107,16 +111,16 @@ def as_integers(distribution: BaseDistribution) -> BaseDistribution:
 
 
 def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:
-    """Return a trial's overrides, the fixed ones first."""
-    return [*space.fixed, *(f"{key}={written(params[key])}" for key in space.distributions)]
+    """Return a trial's overrides, in the order they were typed."""
+    return [f"{item}={written(params[item])}" if item in space.distributions else item for item in space.template]
 
 
-def describe(space: Space, base: ExperimentConf) -> dict[str, Any]:
+def describe(space: Space, base: dict[str, Any]) -> dict[str, Any]:
     """Return what `search.yaml` holds: space, fixed overrides, base config and a hash of all three."""
     described: dict[str, Any] = {
         "space": {key: json.loads(distribution_to_json(d)) for key, d in space.distributions.items()},
         "fixed": list(space.fixed),
-        "base": asdict(base),
+        "base": base,
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     return {**described, "sha256": digest}

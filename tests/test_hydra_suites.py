@@ -1,0 +1,33 @@
+"""Hydra's own tests for plugin authors, run against our sweeper with applications that know nothing of it."""
+
+import pytest
+from hydra.core.plugins import Plugins
+from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, LauncherTestSuite
+
+from sweeper.composition import conf_dir
+from sweeper.study.plugin import StudySweeper
+
+OURS = [
+    f"hydra.searchpath=[file://{conf_dir()}]",
+    "hydra/sweeper=study",
+    "hydra.sweeper.n_jobs=2",
+    "hydra.sweeper.max_retry=0",
+    "hydra.sweeper.max_failure_rate=1",
+]
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Hydra's tests are held to Hydra's warnings
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    Plugins.instance().register(StudySweeper)
+
+
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("basic", OURS)])
+class TestLauncherSuite(LauncherTestSuite):
+    """One and two jobs, defaults, resolvers, tracebacks."""
+
+
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("basic", OURS)])
+class TestBatchedSuite(BatchedSweeperTestSuite):
+    """Six jobs, two at a time."""
