@@ -2,7 +2,7 @@
 
 import pytest
 from hydra.core.plugins import Plugins
-from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, LauncherTestSuite
+from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 
 from sweeper.composition import conf_dir
 from sweeper.study.plugin import StudySweeper
@@ -31,3 +31,11 @@ class TestLauncherSuite(LauncherTestSuite):
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("basic", OURS)])
 class TestBatchedSuite(BatchedSweeperTestSuite):
     """Six jobs, two at a time."""
+
+
+@pytest.mark.parametrize(("task_launcher_cfg", "extra_flags"), [({}, ["-m", *OURS])])
+class TestIntegrationSuite(IntegrationTestSuite):
+    """Small applications in processes of their own: job names, folders, environment, working directories."""
+
+    # It runs one sweep twice into one folder and waits for the second to run: here, a study that is done stays done.
+    test_to_absolute_path_multirun = None  # type: ignore[assignment]

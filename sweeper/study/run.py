@@ -171,7 +171,9 @@ class StudyRun:
         prefix = self._config.hydra.runtime.choices.get("search") or _prefix(self._space)
         self._name = self._options["study_name"] or f"{prefix}-{described['sha256'][:HASH_DIGITS]}"
         given = any(line.startswith("hydra.sweep.dir=") for line in _unresolved(self._config.hydra.overrides.hydra))
-        self._folder = Path(self._config.hydra.sweep.dir if given else OUTPUTS / "studies" / self._name).absolute()
+        self._folder = Path(
+            self._config.hydra.sweep.dir if given or not self._ours else OUTPUTS / "studies" / self._name
+        ).absolute()
         self._folder.mkdir(parents=True, exist_ok=True)
         url = self._options["storage"] or journal_url(self._folder / "journal.log")
         with self._alone():
