@@ -67,6 +67,7 @@ def reproduce(folder: Path, listeners: Iterable[Listener] = ()) -> Comparison:
     original = RunFolder(folder)
     epochs = _read_epochs(original)
     finished = original.result.exists()
+    old = _read_result(original) if finished else {}
     again = RunFolder(new_run_path())
     stop = [] if finished else [_StopAfter(len(epochs))]
     with suppress(_Enough):
@@ -74,7 +75,7 @@ def reproduce(folder: Path, listeners: Iterable[Listener] = ()) -> Comparison:
     differences = list(_epoch_differences(epochs, _read_epochs(again)))
     circumstances: list[str] = []
     if finished:
-        old, new = json.loads(original.result.read_text()), json.loads(again.result.read_text())
+        new = _read_result(again)
         differences += _differences({key: old[key] for key in COMPARED}, {key: new[key] for key in COMPARED}, "")
         circumstances += _differences({key: old[key] for key in EXPLAINING}, {key: new[key] for key in EXPLAINING}, "")
     return Comparison(
@@ -99,6 +100,14 @@ class _StopAfter(Listener):
             raise _Enough
 
 
+def _read_result(folder: RunFolder) -> dict[str, Any]:
+    try:
+        result = json.loads(folder.result.read_text())
+        return {key: result[key] for key in (*COMPARED, *EXPLAINING)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{folder.result} must hold a run's result, but it is damaged ({error!r})") from error
+
+
 def _read_epochs(folder: RunFolder) -> list[dict[str, Any]]:
     try:
         epochs = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
@@ -106,6 +115,8 @@ def _read_epochs(folder: RunFolder) -> list[dict[str, Any]]:
         raise RunFolderError(f"{folder.metrics} must hold a run's epochs, but it cannot be read: {error}") from error
     if not epochs:
         raise RunFolderError(f"a run must have at least one epoch to be compared, but {folder.path} has none")
+    if not all(isinstance(epoch, dict) and isinstance(epoch.get("epoch"), int) for epoch in epochs):
+        raise RunFolderError(f"{folder.metrics} must hold one epoch a line, but it is damaged")
     return epochs
 
 

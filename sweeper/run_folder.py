@@ -71,7 +71,8 @@ class RunFolder:
         """Make the folder ours. Raises `RunFolderError` where something lies already or nothing can be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.iterdir()):
+            # Hydra may have begun a log and its own copy of the config, for an application that is not ours to set up.
+            if any(entry.name != ".hydra" and entry.suffix != ".log" for entry in self.path.iterdir()):
                 raise FileExistsError  # noqa: TRY301 - the same answer as to a run that comes in between
             # Exclusive creation: of two runs that want one folder, one gets it.
             with self.metrics.open("x"):

@@ -135,7 +135,8 @@ class Terminal(Listener):
         """Say whether a run came out again, and what else differs where it did not."""
         verdict = "different" if comparison.differences else "identical"
         self.console.print(
-            f"{verdict}: {comparison.original} and {comparison.again}, {comparison.epochs} epochs", soft_wrap=True
+            f"{verdict}: {comparison.original} and {comparison.again}, {comparison.epochs} epoch{'s' if comparison.epochs != 1 else ''}",
+            soft_wrap=True,
         )
         for line in comparison.differences:
             self.console.print(f"  {line}", soft_wrap=True)

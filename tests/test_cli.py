@@ -14,7 +14,7 @@ import pytest
 from sweeper.composition import compose
 from sweeper.design import draw, draw_within_budget
 
-from .conftest import CHECKOUT, Sweeper
+from .conftest import CHECKOUT, Sweeper, command, environment
 
 
 def test_inspect_json_has_the_documented_keys(sweeper_process: Sweeper) -> None:
@@ -103,6 +103,21 @@ def test_completion_offers_groups() -> None:
     )
     assert "model=gap" in done.stdout, done.stderr
     assert "model=notebook" in done.stdout
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    """`| head -1` gets its line, and nothing is said on stderr."""
+    for arguments in (["--help"], ["inspect", "--json"]):
+        first = subprocess.Popen(
+            command(*arguments), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert first.stdout is not None
+        assert first.stderr is not None
+        first.stdout.readline()
+        first.stdout.close()
+        assert first.stderr.read() == b""
+        first.stderr.close()
+        first.wait()
 
 
 def test_debug_shows_the_traceback(sweeper_process: Sweeper) -> None:

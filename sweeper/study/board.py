@@ -1,6 +1,7 @@
 """What a person sees while a study runs: a live table in a terminal, a line per event elsewhere."""
 
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +40,9 @@ class Board:
         """Begin, with a line that says where the study lies."""
         tally = self._ledger.tally()
         resumed = f", {tally.counted} of them done before" if tally.counted else ""
-        self._console.print(f"study {self._name}: {self._total} trials{resumed}, in {_short(self._folder)}/")
+        self._console.print(
+            f"study {self._name}: {self._total} trial{'s' if self._total != 1 else ''}{resumed}, in {_short(self._folder)}/"
+        )
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -62,7 +65,7 @@ class Board:
     def say_rejected(self, number: int, reason: str) -> None:
         """A proposal was rejected; the live table counts them, and the end names the rules."""
         if not self._live.is_started:
-            self._console.print(f"trial {number} rejected: {reason.partition(': ')[0]}", soft_wrap=True)
+            self._console.print(f"trial {number} rejected: {reason.partition(': narrow')[0]}", soft_wrap=True)
 
     def say_repeated(self, number: int, other: FrozenTrial) -> None:
         """A proposal repeats a finished trial."""
@@ -93,7 +96,7 @@ class Board:
         if tally.best is not None:
             self._console.print(_best(tally.best), soft_wrap=True)
             if (self._folder / "best.yaml").exists():
-                again = f"python -m sweeper --config-path {self._folder / 'best' / '.hydra'} --config-name config"
+                again = shlex.join(["python", "-m", "sweeper", "reproduce", str(_short(self._folder / "best"))])
                 self._console.print(f"run it again: {again}", soft_wrap=True)
         self._console.print(f"go on: {command}", soft_wrap=True)
 

@@ -1,5 +1,6 @@
 """What a study's trials say: who owns them, what counts, what is left to do. The one place that asks and tells."""
 
+import json
 import os
 import socket
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any, Final
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.study.folder import StudyFolder
 from sweeper.study.judge import Verdict
 from sweeper.study.slots import Outcome
 from sweeper.study.space import Params, Space
@@ -92,12 +94,10 @@ class Ledger:
             if point not in known:
                 self.study.enqueue_trial(point)
 
-    def recover(self) -> list[int]:
-        """Fail and queue again the running trials whose process on this machine is gone; return their numbers."""
+    def recover(self, folder: StudyFolder) -> list[int]:
+        """Settle the running trials whose process on this machine is gone; return the numbers of those queued again."""
         stale = [trial for trial in self.trials() if trial.state is TrialState.RUNNING and not _owner_lives(trial)]
-        for trial in stale:
-            self.requeue(trial.number, "its process is gone")
-        return [trial.number for trial in stale]
+        return [trial.number for trial in stale if self.requeue(trial.number, folder, "its process is gone")]
 
     def ask(self) -> optuna.Trial:
         """Take the next proposal; it is ours from now on."""
@@ -134,14 +134,22 @@ class Ledger:
             self.study.tell(trial, outcome.value)
         return False
 
-    def requeue(self, number: int, reason: str) -> None:
-        """Fail a running trial through no fault of its own, and queue the same point again."""
+    def requeue(self, number: int, folder: StudyFolder, reason: str) -> bool:
+        """Fail a running trial through no fault of its own, and queue its point again; return whether that was done.
+
+        One that has left a result was finished and only not told yet: it is complete.
+        """
         trial = self.trials()[number]
-        storage = self.study._storage  # noqa: SLF001 - tell() refuses a trial that another process asked for
-        storage.set_trial_user_attr(trial._trial_id, FAILED, reason)  # noqa: SLF001
-        storage.set_trial_user_attr(trial._trial_id, REQUEUED, value=True)  # noqa: SLF001
-        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)  # noqa: SLF001
+        storage, identity = self.study._storage, trial._trial_id  # noqa: SLF001 - tell() refuses another process's trial
+        value = _finished_value(folder.trial(number).result)
+        if value is not None:
+            storage.set_trial_state_values(identity, TrialState.COMPLETE, [value])
+            return False
+        storage.set_trial_user_attr(identity, FAILED, reason)
+        storage.set_trial_user_attr(identity, REQUEUED, value=True)
+        storage.set_trial_state_values(identity, TrialState.FAIL)
         self.study.enqueue_trial(trial.params, user_attrs={RETRY: trial.user_attrs.get(RETRY)})
+        return True
 
     def _note(self, trial: optuna.Trial, verdict: Verdict) -> None:
         for name, margin in verdict.margins.items():
@@ -167,6 +175,13 @@ class Ledger:
             return None
         maximize = self.study.direction is optuna.study.StudyDirection.MAXIMIZE
         return (max if maximize else min)(complete, key=lambda trial: trial.value or 0.0)
+
+
+def _finished_value(result: Path) -> float | None:
+    try:
+        return float(json.loads(result.read_text())["value"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _state(trial: FrozenTrial) -> str:

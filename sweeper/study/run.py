@@ -3,20 +3,20 @@
 import copy
 import math
 import os
+import re
 import shlex
-import shutil
 import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import optuna
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
@@ -30,11 +30,14 @@ from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.run_folder import OUTPUTS
 from sweeper.schema import ExperimentConf, load
 from sweeper.study.board import Board
+from sweeper.study.dry_run import describe_grid, describe_search
+from sweeper.study.folder import StudyFolder
 from sweeper.study.judge import ACCEPTED, Judge, takes_integers
-from sweeper.study.ledger import Ledger
+from sweeper.study.ledger import DUPLICATE, Ledger
+from sweeper.study.plugin import StudyOptions
 from sweeper.study.slots import Outcome, Worker, outcome, run_here
 from sweeper.study.space import Space, as_integers, as_overrides, contains, describe, parse, width_distributions
-from sweeper.study.storage import exclusive, journal_url, open_storage
+from sweeper.study.storage import journal_url, open_storage
 from sweeper.study.trial import make_pruner
 
 if TYPE_CHECKING:
@@ -46,11 +49,8 @@ REJECTIONS_PER_TRIAL: Final = 100
 """Proposals rejected in a row before the search gives up: the budget leaves it too little room."""
 BASIC_LAUNCHER: Final = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 HASH_DIGITS: Final = 8
-DRY_SAMPLES: Final = 1000
-TRAIN_IMAGES: Final = 55_000
-"""Of MNIST and its kin, for estimating time."""
-MACS_PER_SECOND: Final = 16e9
-"""Forward and backward, one core in bf16: measured on the default network (916 thousand MACs, 5,900 images/s)."""
+THREAD_SECONDS: Final = 1.0
+"""How long a slot may take to notice that its worker is gone."""
 
 
 @dataclass
@@ -65,9 +65,7 @@ class _Job:
 class StudyRun:
     """A study being run by this process, alone or beside others."""
 
-    def __init__(
-        self, *, context: HydraContext, task: TaskFunction, config: DictConfig, options: dict[str, Any]
-    ) -> None:
+    def __init__(self, *, context: HydraContext, task: TaskFunction, config: DictConfig, options: StudyOptions) -> None:
         """Prepare to run what Hydra handed to the sweeper."""
         self._context = context
         self._task = task
@@ -75,6 +73,7 @@ class StudyRun:
         self._options = options
         self._lock = threading.RLock()
         self._stopping = threading.Event()
+        self._at_once = threading.Event()
         self._why_stopped = ""
         self._in_flight: dict[int, _Job] = {}
         self._returned: dict[int, JobReturn] = {}
@@ -99,11 +98,12 @@ class StudyRun:
         self._judge = Judge(self._space, self._compose) if self._ours else None
         base = self._base() if self._ours else None
         self._target = base.target if base else math.inf
-        if self._options["dry_run"]:
+        self._check_choices()
+        if self._options.dry_run:
             self._dry_run(base)
             return
         self._open(arguments, base)
-        with Board(self._ledger, name=self._name, total=self._total(), folder=self._folder) as self._board:
+        with Board(self._ledger, name=self._name, total=self._total(), folder=self._folder.path) as self._board:
             self._board.say_recovered(self._recovered)
             try:
                 self._run()
@@ -118,16 +118,18 @@ class StudyRun:
         loader = self._context.config_loader
         parser = OverridesParser.create(config_loader=loader)
         try:
-            space = parse(arguments, dict(self._options["params"] or {}), parser)
+            space = parse(arguments, dict(self._options.params or {}), parser)
         except ValueError as error:
             raise explain(error) from error
         if not self._ours:
             return space if space.distributions else replace(space, grid=({},))
         if space.grid is None and space.distributions:
             base = self._compose(list(space.fixed))
-            whole = {key: as_integers(d) if takes_integers(base, key) else d for key, d in space.distributions.items()}
+            whole = {
+                key: as_integers(key, d) if takes_integers(base, key) else d for key, d in space.distributions.items()
+            }
             space = replace(space, distributions=whole)
-        if self._options["widths"]:
+        if self._options.widths:
             widths = width_distributions(draw(self._compose(list(space.fixed))).plan)
             typed = set(space.keys) | {override.partition("=")[0] for override in space.fixed}
             new = {key: d for key, d in widths.items() if key not in typed}
@@ -163,39 +165,52 @@ class StudyRun:
         assert error is not None
         raise error
 
+    def _check_choices(self) -> None:
+        """Compose every option of a grid once: one that does not exist is found before anything is trained."""
+        if self._judge is None or self._space.grid is None:
+            return
+        first = self._space.grid[0]
+        for key in first:
+            for value in dict.fromkeys(point[key] for point in self._space.grid):
+                with suppress(ConfigError):  # a value out of bounds is one rejected trial
+                    self._judge.configure({**first, key: value})
+
     def _total(self) -> int:
-        return len(self._space.grid) if self._space.grid is not None else int(self._options["n_trials"])
+        return len(self._space.grid) if self._space.grid is not None else int(self._options.n_trials)
 
     def _open(self, arguments: list[str], base: ExperimentConf | None) -> None:
         described = describe(self._space, asdict(base) if base else {})
         prefix = self._config.hydra.runtime.choices.get("search") or _prefix(self._space)
-        self._name = self._options["study_name"] or f"{prefix}-{described['sha256'][:HASH_DIGITS]}"
+        self._name = self._options.study_name or f"{prefix}-{described['sha256'][:HASH_DIGITS]}"
         given = any(line.startswith("hydra.sweep.dir=") for line in _unresolved(self._config.hydra.overrides.hydra))
-        self._folder = Path(
-            self._config.hydra.sweep.dir if given or not self._ours else OUTPUTS / "studies" / self._name
-        ).absolute()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        url = self._options["storage"] or journal_url(self._folder / "journal.log")
+        given = given or not self._ours
+        self._folder = StudyFolder(Path(self._config.hydra.sweep.dir if given else OUTPUTS / "studies" / self._name))
+        url = self._options.storage or journal_url(self._folder.journal)
         with self._alone():
-            self._check_same(described)
+            self._folder.claim(self._name, described)
             sampler = instantiate(self._config.hydra.sweeper.sampler, _execution_whitelist_=SAMPLERS)
             study = optuna.create_study(
                 study_name=self._name,
                 storage=open_storage(url),
                 sampler=sampler,
                 pruner=make_pruner(self._config.hydra.sweeper.pruner),
-                direction=self._options["direction"],
+                direction=self._options.direction,
                 load_if_exists=True,
             )
-            self._ledger = Ledger(study, self._space, max_retry=self._options["max_retry"])
+            self._ledger = Ledger(study, self._space, max_retry=self._options.max_retry)
             if self._ledger.trials():
                 sampler.reseed_rng()  # or a seeded sampler would propose its first points again
-            self._recovered = self._ledger.recover()
+            elif self._folder.holds_trials():
+                raise StudyError(
+                    f"a study's trials must be in its storage, but {self._folder.path} holds trials that the storage does "
+                    "not know: give the storage they are in, or move the folder away"
+                )
+            self._recovered = self._ledger.recover(self._folder)
             if self._space.grid is not None:
                 self._ledger.enqueue_missing(self._space.grid)
             elif base is not None:
                 self._enqueue_start(base)
-        OmegaConf.save(self._config, self._folder / "multirun.yaml")  # where other tools of Hydra look
+        OmegaConf.save(self._config, self._folder.multirun)
         self._job_settings(arguments, url)
 
     def _enqueue_start(self, base: ExperimentConf) -> None:
@@ -210,29 +225,14 @@ class StudyRun:
         # Unresolved: an environment variable may hold a password, which is to reach no terminal and no file.
         lines = _unresolved(self._config.hydra.overrides.hydra)
         self._typed = [line for line in lines if not line.startswith("hydra.mode=")]
-        settings = {"hydra.sweep.dir": str(self._folder), "hydra.sweeper.study_name": self._name}
-        if not self._options["storage"]:
+        settings = {"hydra.sweep.dir": str(self._folder.path), "hydra.sweeper.study_name": self._name}
+        if not self._options.storage:
             settings["hydra.sweeper.storage"] = url
         with read_write(self._config.hydra), open_dict(self._config):
             for key, value in settings.items():
                 OmegaConf.update(self._config, key, value)
-                self._config.hydra.overrides.hydra.append(f"{key}='{value}'")
-
-    def _check_same(self, described: dict[str, Any]) -> None:
-        """Refuse a study that searches something else under the same name."""
-        path = self._folder / "search.yaml"
-        if not path.exists():
-            temporary = path.with_name(".search.yaml.tmp")
-            temporary.write_text(yaml.safe_dump(described, sort_keys=False))
-            os.replace(temporary, path)
-            return
-        saved = yaml.safe_load(path.read_text())
-        if saved["sha256"] == described["sha256"]:
-            return
-        raise StudyError(
-            f"study {self._name} holds another search: {'; '.join(_differences(saved, described))}: "
-            "give another hydra.sweeper.study_name, or none"
-        )
+                quoted = QuotedString(value, Quote.single).with_quotes()
+                self._config.hydra.overrides.hydra.append(f"{key}={quoted}")
 
     # -- while -------------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class StudyRun:
             self._run_slots(min(jobs, self._total()))
 
     def _jobs(self) -> int:
-        return int(self._options["n_jobs"] or len(os.sched_getaffinity(0)))
+        return int(self._options.n_jobs or len(os.sched_getaffinity(0)))
 
     def _run_slots(self, jobs: int) -> None:
         errors: list[BaseException] = []
@@ -270,15 +270,21 @@ class StudyRun:
         try:
             for thread in threads:
                 thread.start()
-            while any(thread.is_alive() for thread in threads):
+            while any(thread.is_alive() for thread in threads) and not self._at_once.is_set():
                 self._board.refresh()
                 time.sleep(0.1)
         finally:
             self._stopping.set()
-            for worker in self._workers.values():
-                worker.stop()
+            self._stop_workers()
+            for thread in threads:
+                thread.join(THREAD_SECONDS)
+            self._stop_workers()  # one that was only being started a moment ago
         if errors:
             raise errors[0]
+
+    def _stop_workers(self) -> None:
+        for worker in list(self._workers.values()):
+            worker.stop()
 
     def _run_batches(self, size: int) -> None:
         """Run on another launcher of Hydra's: it takes batches of consecutive job numbers, and waits for each."""
@@ -305,7 +311,7 @@ class StudyRun:
         """Take the next trial that has to be trained; None when there is none left to begin."""
         rejected = 0
         while not self._stopping.is_set():
-            with self._lock, self._alone():
+            with self._alone():
                 tally = self._ledger.tally()
                 if tally.counted + tally.running >= self._total() and not (tally.waiting and self._space.grid):
                     return None
@@ -318,7 +324,7 @@ class StudyRun:
                     self._board.say_rejected(trial.number, verdict.reason)
                     rejected += 1
                     if rejected >= REJECTIONS_PER_TRIAL:
-                        self._stop(f"{rejected} proposals in a row were rejected")
+                        self._stop(f"{rejected} proposals in a row were rejected", at_once=False)
                     continue
                 repeated = self._ledger.accept(trial, verdict)
                 if repeated is not None:
@@ -330,22 +336,26 @@ class StudyRun:
         return None
 
     def _settle(self, job: _Job, result: Outcome) -> None:
-        with self._lock, self._alone():
-            self._in_flight.pop(job.trial.number)
+        with self._alone():
+            if self._in_flight.pop(job.trial.number, None) is None:
+                return  # queued again meanwhile: the study was interrupted
             if result.returned is not None:
                 self._returned[job.trial.number] = result.returned
             failed = self._ledger.settle(job.trial, result)
             seconds = time.perf_counter() - job.started
             self._board.say_ended(job.trial.number, result, seconds)
-            if failed and self._ledger.tally().failed > self._options["max_failure_rate"] * self._total():
+            if failed and self._ledger.tally().failed > self._options.max_failure_rate * self._total():
                 self._stop("too many trials failed")
-            searching = self._space.grid is None and self._options["stop_at_target"]
+            searching = self._space.grid is None and self._options.stop_at_target
             if searching and result.value is not None and not result.pruned and result.value >= self._target:
                 self._stop(f"trial {job.trial.number} reached the target of {self._target:.2%}")
 
-    def _stop(self, why: str) -> None:
+    def _stop(self, why: str, *, at_once: bool = True) -> None:
+        """Begin no more trials; `at_once` ends the running ones too, to be queued again."""
         self._why_stopped = self._why_stopped or why
         self._stopping.set()
+        if at_once:
+            self._at_once.set()
 
     def _job_config(self, job: _Job) -> DictConfig:
         with self._lock:
@@ -358,30 +368,32 @@ class StudyRun:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other processes on this study out: between counting its trials and asking for one, none may be begun."""
-        with self._lock, exclusive(self._folder / ".turn"):
+        with self._lock, self._folder.turn():
             yield
 
     # -- after -------------------------------------------------------------------------------------------------
 
     def _interrupt(self) -> None:
-        with self._lock, self._alone():
-            for number in self._in_flight:
-                self._ledger.requeue(number, "interrupted")
+        count = self._requeue("interrupted")
         self._keep_best()
-        self._board.show_end(f"interrupted: {len(self._in_flight)} trials queued again", self._command())
+        self._board.show_end(f"interrupted: {count} trial{'' if count == 1 else 's'} queued again", self._command())
+
+    def _requeue(self, why: str) -> int:
+        """Queue what was running again; return how many trials that is."""
+        with self._alone():
+            numbers = list(self._in_flight)
+            self._in_flight.clear()
+            return sum(self._ledger.requeue(number, self._folder, why) for number in numbers)
 
     def _finish(self) -> None:
-        if self._in_flight:  # cut short by the target: their points may be taken up again
-            with self._lock, self._alone():
-                for number in list(self._in_flight):
-                    self._ledger.requeue(number, "the study ended first")
+        self._requeue("the study ended first")
         tally = self._ledger.tally()
         self._keep_best()
         self._board.show_end(self._why_stopped or "done", self._command())
-        if tally.failed > self._options["max_failure_rate"] * self._total():
+        if tally.failed > self._options.max_failure_rate * self._total():
             raise StudyError(
-                f"at most {self._options['max_failure_rate']:.0%} of {self._total()} trials may fail "
-                f"(hydra.sweeper.max_failure_rate), but {tally.failed} did: their reasons are in {self._folder}"
+                f"at most {self._options.max_failure_rate:.0%} of {self._total()} trials may fail "
+                f"(hydra.sweeper.max_failure_rate), but {tally.failed} did: their reasons are in {self._folder.path}"
             )
         if tally.best is None and tally.rejected and not tally.pruned:
             smallest = self._ledger.smallest()
@@ -392,51 +404,22 @@ class StudyRun:
             )
 
     def _keep_best(self) -> None:
-        """Copy the best trial's config, weights and result to ``best/``."""
-        best = self._ledger.tally().best
-        if best is None:
-            return
-        source = self._folder / str(best.user_attrs.get("duplicate_of", best.number))
-        if not (source / "result.json").exists():
-            return
-        temporary, target = self._folder / ".best.tmp", self._folder / "best"
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(source, temporary)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(temporary, target)
-        shutil.copyfile(target / ".hydra" / "config.yaml", self._folder / "best.yaml")
+        with self._alone():
+            best = self._ledger.tally().best
+            if best is not None:
+                self._folder.keep_best(best.user_attrs.get(DUPLICATE, best.number))
 
     def _command(self) -> str:
         """Return what was typed, to be typed again."""
         return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments, *self._typed])
 
     def _dry_run(self, base: ExperimentConf | None) -> None:
-        """Print a grid's jobs, or what a thousand random points of a search are like; train nothing."""
         if self._judge is None or base is None:
             raise StudyError("hydra.sweeper.dry_run describes networks, but this application has none: leave it out")
         if self._space.grid is not None:
-            for number, params in enumerate(self._space.grid):
-                reason = self._judge.judge(params).reason
-                print(f"#{number} : {' '.join(as_overrides(self._space, params))}{f' : {reason}' if reason else ''}")
-            return
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        verdicts = [self._judge.judge(study.ask(self._space.distributions).params) for _ in range(DRY_SAMPLES)]
-        for key, distribution in self._space.distributions.items():
-            print(f"{key} : {distribution}")
-        feasible = sum(verdict.reason is None for verdict in verdicts)
-        print(f"feasible : {feasible / DRY_SAMPLES:.1%} of {DRY_SAMPLES:,} random points")
-        designs = [verdict.design for verdict in verdicts if verdict.design is not None]
-        if not designs:
-            return
-        counts = [design.anatomy.parameters for design in designs]
-        print(f"parameters : {min(counts):,} to {max(counts):,}")
-        macs = sorted(d.anatomy.macs for d, v in zip(designs, verdicts, strict=False) if v is not None)[
-            len(designs) // 2
-        ]
-        seconds = 3 * macs * TRAIN_IMAGES * base.training.epochs * self._total() / MACS_PER_SECOND
-        print(
-            f"time : about {seconds / (self._jobs() * 60):.0f} min for {self._total()} trials, {self._jobs()} at a time"
-        )
+            describe_grid(self._space, self._judge)
+        else:
+            describe_search(self._space, self._judge, base, trials=self._total(), jobs=self._jobs())
 
 
 def _unresolved(lines: ListConfig) -> list[str]:
@@ -447,7 +430,8 @@ def _unresolved(lines: ListConfig) -> list[str]:
 
 def _prefix(space: Space) -> str:
     """A readable name: what is swept."""
-    return "-".join(dict.fromkeys(key.lstrip("+").rpartition(".")[2].partition("@")[0] for key in space.keys))[:40]
+    names = (re.sub(r"(\.\d+)+$", "", key.lstrip("+")).rpartition(".")[2].partition("@")[0] for key in space.keys)
+    return "-".join(dict.fromkeys(names))[:40]
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
@@ -471,26 +455,3 @@ def _value_at(conf: ExperimentConf, key: str) -> Any:
         except (AttributeError, KeyError, IndexError, ValueError):
             return None
     return value
-
-
-def _differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between two descriptions of a search, a phrase each."""
-    keys = dict.fromkeys([*saved["space"], *now["space"]])
-    phrases = [f"{key} is searched differently" for key in keys if saved["space"].get(key) != now["space"].get(key)]
-    if saved["fixed"] != now["fixed"]:
-        phrases.append(f"fixed overrides are {saved['fixed']} there and {now['fixed']} here")
-    old, new = dict(_dotted(saved["base"])), dict(_dotted(now["base"]))
-    keys = dict.fromkeys([*old, *new])
-    phrases += [
-        f"{key} is {old.get(key)} there and {new.get(key)} here" for key in keys if old.get(key) != new.get(key)
-    ]
-    return phrases
-
-
-def _dotted(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of nested mappings with its dotted key."""
-    if not isinstance(node, dict):
-        yield prefix, node
-        return
-    for key, child in node.items():
-        yield from _dotted(child, f"{prefix}.{key}" if prefix else str(key))

@@ -83,7 +83,12 @@ class Worker:
         self._connection, theirs = spawn.Pipe()
         payload = cloudpickle.dumps((context, task, Singleton.get_state()))
         self._process = spawn.Process(target=_work, args=(theirs, os.getpid(), payload), daemon=False)
-        self._process.start()
+        # Ctrl-C reaches the whole process group; a worker has to be deaf to it from its first instruction on.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     def run(self, config: DictConfig) -> Outcome:
@@ -109,7 +114,6 @@ class Worker:
 
 
 def _work(connection: Connection, parent: int, payload: bytes) -> None:
-    # Ctrl-C reaches the whole process group; what it means is the parent's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     context, task, singletons = cloudpickle.loads(payload)
@@ -118,9 +122,9 @@ def _work(connection: Connection, parent: int, payload: bytes) -> None:
     while True:
         try:
             config = cloudpickle.loads(connection.recv_bytes())
-        except EOFError:
-            return
-        connection.send_bytes(cloudpickle.dumps(run_here(context, task, config)))
+            connection.send_bytes(cloudpickle.dumps(run_here(context, task, config)))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return  # the parent is gone
 
 
 def _watch(parent: int) -> None:

@@ -57,8 +57,13 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
     """
     preset = [f"{key}={value}" for key, value in params.items()]
     overrides: dict[str, Override] = {}
-    for override in parser.parse_overrides([*preset, *arguments]):
+    typed: set[str] = set()
+    for number, override in enumerate(parser.parse_overrides([*preset, *arguments])):
         key = override.get_key_element().lstrip("+")
+        if key in typed and override.is_sweep_override() and overrides[key].is_sweep_override():
+            raise StudyError(f"{key} must be swept once, but is swept twice: put all its values into one list")
+        if number >= len(preset):
+            typed.add(key)
         overrides.pop(key, None)  # so that the last one also stands last
         overrides[key] = override
     swept = [override for override in overrides.values() if override.is_sweep_override()]
@@ -103,11 +108,19 @@ def contains(distribution: BaseDistribution, value: object) -> bool:
     return distribution.low <= value <= distribution.high
 
 
-def as_integers(distribution: BaseDistribution) -> BaseDistribution:
-    """Return a range of whole numbers for a range that Hydra's ``interval`` made one of fractions."""
-    if isinstance(distribution, FloatDistribution) and distribution.low.is_integer() and distribution.high.is_integer():
-        return IntDistribution(int(distribution.low), int(distribution.high), log=distribution.log)
-    return distribution
+def as_integers(key: str, distribution: BaseDistribution) -> BaseDistribution:
+    """Return a range of whole numbers for a range that Hydra's ``interval`` made one of fractions.
+
+    Raises `StudyError` for bounds that are fractions.
+    """
+    if not isinstance(distribution, FloatDistribution):
+        return distribution
+    if not (distribution.low.is_integer() and distribution.high.is_integer()):
+        raise StudyError(
+            f"{key} takes whole numbers, but got an interval from {distribution.low} to {distribution.high}: "
+            "give whole bounds"
+        )
+    return IntDistribution(int(distribution.low), int(distribution.high), log=distribution.log)
 
 
 def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:

@@ -1,0 +1,119 @@
+"""Which files a study keeps on disk beside its trials' folders, and whether a folder holds this search or another."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweeper.errors import StudyError
+from sweeper.run_folder import RunFolder
+from sweeper.study.storage import exclusive
+
+
+class StudyFolder:
+    """A study's folder, one property per file; a trial's own folder is named by its number."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the folder at `path`, unless it is there. Raises `StudyError` where that cannot be done."""
+        self.path = path.absolute()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StudyError(f"{self.path} cannot be made ({error.strerror}): name another hydra.sweep.dir") from error
+
+    @property
+    def journal(self) -> Path:
+        """The storage, unless another is given."""
+        return self.path / "journal.log"
+
+    @property
+    def search(self) -> Path:
+        """What is searched, as `space.describe` has it."""
+        return self.path / "search.yaml"
+
+    @property
+    def multirun(self) -> Path:
+        """Hydra's config of the sweep, where other tools of Hydra look for it."""
+        return self.path / "multirun.yaml"
+
+    @property
+    def best(self) -> Path:
+        """A copy of the best trial's folder."""
+        return self.path / "best"
+
+    @property
+    def best_config(self) -> Path:
+        """The best trial's config."""
+        return self.path / "best.yaml"
+
+    def trial(self, number: int) -> RunFolder:
+        """Return a trial's folder."""
+        return RunFolder(self.path / str(number))
+
+    def holds_trials(self) -> bool:
+        """Whether any trial has left a folder."""
+        return any(entry.name.isdigit() for entry in self.path.iterdir())
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Keep every other process off this study meanwhile; a killed one lets go."""
+        return exclusive(self.path / ".turn")
+
+    def claim(self, name: str, described: Mapping[str, Any]) -> None:
+        """Write what is searched, or refuse a folder that holds another search, saying what differs."""
+        if not self.search.exists():
+            _write(self.search, yaml.safe_dump(dict(described), sort_keys=False))
+            return
+        try:
+            saved = yaml.safe_load(self.search.read_text())
+            differences = [] if saved["sha256"] == described["sha256"] else list(_differences(saved, described))
+        except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+            raise StudyError(f"{self.search} must say what study {name} searches, but it is damaged") from error
+        if differences:
+            raise StudyError(
+                f"study {name} holds another search: {'; '.join(differences)}: give another hydra.sweeper.study_name, "
+                "or none"
+            )
+
+    def keep_best(self, number: int) -> None:
+        """Copy a trial's folder to ``best/``, and its config to ``best.yaml``; one that left no result is passed over."""
+        source = self.trial(number)
+        if not source.result.exists():
+            return
+        temporary = self.path / ".best.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.copytree(source.path, temporary)
+        shutil.rmtree(self.best, ignore_errors=True)
+        os.replace(temporary, self.best)
+        _write(self.best_config, RunFolder(self.best).config.read_text())
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """What differs between two descriptions of a search, a phrase each."""
+    for key in dict.fromkeys([*saved["space"], *now["space"]]):
+        if saved["space"].get(key) != now["space"].get(key):
+            yield f"{key} is searched differently"
+    if saved["fixed"] != now["fixed"]:
+        yield f"fixed overrides are {saved['fixed']} there and {now['fixed']} here"
+    old, new = dict(_dotted(saved["base"])), dict(_dotted(now["base"]))
+    for key in dict.fromkeys([*old, *new]):
+        if old.get(key) != new.get(key):
+            yield f"{key} is {old.get(key)} there and {new.get(key)} here"
+
+
+def _dotted(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested mappings with its dotted key."""
+    if not isinstance(node, dict):
+        yield prefix, node
+        return
+    for key, child in node.items():
+        yield from _dotted(child, f"{prefix}.{key}" if prefix else str(key))
