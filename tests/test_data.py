@@ -140,6 +140,21 @@ def test_wrong_shapes_are_named(tiny_root: Path) -> None:
         read(_conf("mnist", tiny_root), "train")
 
 
+def test_processes_share_one_copy_of_the_images(tiny_root: Path) -> None:
+    """Images are the file itself, mapped: choosing and shuffling them copies none, and the file is never written."""
+    conf = _conf("mnist", tiny_root, size=20)
+    file = tiny_root / "MNIST" / "raw" / FILES[0]
+    before = file.read_bytes()
+    whole = read(conf, "train")
+    chosen = whole.take(torch.tensor([3, 1])).take(torch.tensor([1, 0]))
+    assert chosen.source_nhw.data_ptr() == whole.source_nhw.data_ptr()
+    assert str(file) in Path("/proc/self/maps").read_text()
+    assert torch.equal(chosen.images_bhw, whole.images_bhw[[1, 3]])
+    assert torch.equal(chosen.labels_b, whole.labels_b[[1, 3]])
+    whole.source_nhw.zero_()
+    assert file.read_bytes() == before
+
+
 def test_label_out_of_range_is_refused(tiny_root: Path) -> None:
     """A label that is no class is refused before it can index past the scores."""
     _write_idx(tiny_root / "MNIST" / "raw" / FILES[1], torch.full((100,), 10))

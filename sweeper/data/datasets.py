@@ -1,12 +1,14 @@
 """Where images come from: torchvision's files or the embedded digits, read whole into uint8 tensors."""
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import io
+import math
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,6 +23,8 @@ from sweeper.schema import DataConf
 Part = Literal["train", "test"]
 
 EMBEDDED: Final = "use data=mnist5k, which is inside the installation"
+IDX_UINT8: Final = 0x08
+"""The type byte of IDX files that hold bytes."""
 EMBEDDED_TEST_EVERY: Final = 5
 """Every fifth embedded digit of each class is its test set: 1,000 of 5,000, balanced like the whole."""
 _FILE_PREFIX: Final[dict[Part, str]] = {"train": "train", "test": "t10k"}
@@ -28,44 +32,57 @@ _FILE_PREFIX: Final[dict[Part, str]] = {"train": "train", "test": "t10k"}
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImages:
-    """Images and labels on one device, kept as bytes; normalised as they are taken."""
+    """Images and labels on one device: bytes, normalised as they are taken, and only pointed at by a choice of them.
 
-    images_bhw: Tensor
-    """uint8, ``[n, height, width]``."""
-    labels_b: Tensor
-    """int64, ``[n]``."""
+    Images read from torchvision's files are the files themselves, mapped: every process that uses them, each of a
+    study's workers say, shares the kernel's one copy.
+    """
+
+    source_nhw: Tensor
+    """uint8, ``[n, height, width]``: all images there are."""
+    labels_n: Tensor
+    """int64, ``[n]``: their labels."""
+    indices_b: Tensor
+    """int64, ``[b]``: which of them these are, in order."""
     mean: float
     """Subtracted, as a fraction of 255."""
     std: float
     """Divided by, as a fraction of 255."""
 
     def __len__(self) -> int:
-        return len(self.labels_b)
+        return len(self.indices_b)
+
+    @property
+    def images_bhw(self) -> Tensor:
+        """The images, copied: uint8, ``[b, height, width]``."""
+        return self.source_nhw[self.indices_b]
+
+    @functools.cached_property
+    def labels_b(self) -> Tensor:
+        """The labels: int64, ``[b]``."""
+        return self.labels_n[self.indices_b]
 
     def take(self, indices_b: Tensor) -> "LabelledImages":
-        """Return the images at these indices, in this order."""
-        return LabelledImages(
-            images_bhw=self.images_bhw[indices_b], labels_b=self.labels_b[indices_b], mean=self.mean, std=self.std
-        )
+        """Return those at these positions, in this order; no image is copied."""
+        return replace(self, indices_b=self.indices_b[indices_b])
 
     def to(self, device: torch.device) -> "LabelledImages":
         """Return them on that device."""
-        return LabelledImages(
-            images_bhw=self.images_bhw.to(device), labels_b=self.labels_b.to(device), mean=self.mean, std=self.std
-        )
+        moved = {name: getattr(self, name).to(device) for name in ("source_nhw", "labels_n", "indices_b")}
+        return replace(self, **moved)
 
     def pixels(self, start: int, stop: int) -> Tensor:
         """Return images as fractions, float32 ``[b, 1, height, width]`` in [0, 1], not yet normalised."""
-        return self.images_bhw[start:stop].unsqueeze(1).float().div_(255)
+        return self.source_nhw[self.indices_b[start:stop]].unsqueeze(1).float().div_(255)
 
     def normalise_(self, pixels_bchw: Tensor) -> Tensor:
         """Bring pixels to the training set's zero mean and unit deviation, in place."""
         return pixels_bchw.sub_(self.mean).div_(self.std)
 
     def sha256(self) -> str:
-        """Checksum of images and labels, in their order."""
-        digest = hashlib.sha256(self.images_bhw.cpu().contiguous().numpy().data)
-        digest.update(self.labels_b.cpu().contiguous().numpy().data)
+        """Checksum of all images and labels there are, in their order."""
+        digest = hashlib.sha256(self.source_nhw.cpu().contiguous().numpy().data)
+        digest.update(self.labels_n.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
 
@@ -79,7 +96,13 @@ def read(conf: DataConf, part: Part) -> LabelledImages:
         images_bhw, labels_b = _embedded(part)
     else:
         images_bhw, labels_b = _torchvision(conf, facts, part)
-    return LabelledImages(images_bhw=images_bhw, labels_b=labels_b, mean=facts.mean, std=facts.std)
+    return LabelledImages(
+        source_nhw=images_bhw,
+        labels_n=labels_b,
+        indices_b=torch.arange(len(labels_b)),
+        mean=facts.mean,
+        std=facts.std,
+    )
 
 
 def _embedded(part: Part) -> tuple[Tensor, Tensor]:
@@ -113,31 +136,43 @@ def _torchvision(conf: DataConf, facts: DatasetFacts, part: Part) -> tuple[Tenso
         raise DataError(
             f"data.root={conf.root} cannot be read ({_first_line(error)}): give a readable folder, or {EMBEDDED}"
         ) from error
-    if len(labels_b) == 0 or int(labels_b.max()) >= facts.classes:
-        found = f"holds {int(labels_b.max())}" if len(labels_b) else "holds none"
-        raise DataError(f"{label_file} must hold labels below {facts.classes}, but {found}: {_replace(label_file)}")
+    if int(labels_b.max()) >= facts.classes:
+        raise DataError(
+            f"{label_file} must hold labels below {facts.classes}, but holds {int(labels_b.max())}: "
+            f"{_replace(label_file)}"
+        )
     return images_bhw, labels_b.long()
 
 
 def _read_idx(path: Path, shape: tuple[int | None, ...]) -> Tensor:
-    """Read one IDX file with torchvision's reader; ``None`` in the shape stands for any number."""
-    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor  # noqa: PLC0415 - 1 s that mnist5k spares
+    """Map one IDX file into memory; ``None`` in the shape stands for any number.
 
-    try:
-        values: Tensor = read_sn3_pascalvincent_tensor(str(path))
-    except (AssertionError, ValueError, KeyError, RuntimeError, IndexError) as error:
-        raise DataError(f"{path} is damaged, it is no whole IDX file: {_replace(path)}") from error
-    fits = values.ndim == len(shape) and all(w is None or w == n for w, n in zip(shape, values.shape, strict=True))
-    if not fits or values.dtype != torch.uint8:
+    torchvision's reader copies the file. The format is a magic number (two zero bytes, a type, a number of dimensions),
+    the dimensions as big-endian 32-bit numbers, and the values (http://yann.lecun.com/exdb/mnist).
+    """
+    with path.open("rb") as file:
+        magic = file.read(4)
+        dimensions = magic[3] if len(magic) == 4 and magic[:2] == bytes(2) else 0
+        header = file.read(4 * dimensions)
+    found = tuple(int.from_bytes(header[at : at + 4], "big") for at in range(0, len(header), 4))
+    offset = 4 + 4 * dimensions
+    if dimensions == 0 or len(header) < 4 * dimensions:
+        raise DataError(f"{path} is damaged, it is no whole IDX file: {_replace(path)}")
+    fits = len(found) == len(shape) and all(w is None or w == n for w, n in zip(shape, found, strict=True))
+    if not fits or magic[2] != IDX_UINT8:
+        kind = "uint8" if magic[2] == IDX_UINT8 else f"type {magic[2]}"
         wanted = "×".join("n" if n is None else str(n) for n in shape)
-        found = f"{str(values.dtype).removeprefix('torch.')} of shape {'×'.join(str(n) for n in values.shape)}"
-        raise DataError(f"{path} must hold uint8 of shape {wanted}, but holds {found}: {_replace(path)}")
-    return values
+        holds = f"{kind} of shape {'×'.join(str(n) for n in found)}"
+        raise DataError(f"{path} must hold uint8 of shape {wanted}, but holds {holds}: {_replace(path)}")
+    if path.stat().st_size != offset + math.prod(found) or math.prod(found) == 0:
+        raise DataError(f"{path} is damaged, it is no whole IDX file: {_replace(path)}")
+    # Copy-on-write, since torch wants memory it may write to; nothing is ever written.
+    return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c", offset=offset, shape=found))
 
 
 def _download(conf: DataConf, torchvision_class: str) -> None:
     """Fetch all four files into a folder near their place, then move them in: a broken download leaves nothing."""
-    import torchvision.datasets  # noqa: PLC0415 - as above
+    import torchvision.datasets  # noqa: PLC0415 - a second that only a download costs
 
     raw = Path(conf.root) / torchvision_class / "raw"
     there = next(folder for folder in raw.absolute().parents if folder.exists())
