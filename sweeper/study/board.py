@@ -134,10 +134,8 @@ def _counts(tally: Tally) -> str:
 
 
 def _best(trial: FrozenTrial) -> str:
-    params = " ".join(f"{key}={_short_value(value)}" for key, value in trial.params.items())
-    return (
-        f"best: trial {trial.number}, {trial.value:.2%}, {trial.user_attrs.get(PARAMETERS, 0):,} parameters, {params}"
-    )
+    counted = f"{trial.user_attrs.get(PARAMETERS, 0):,} parameters"
+    return f"best: trial {trial.number}, {trial.value:.2%}, {counted}, {_listed(trial.params)}"
 
 
 def _listed(params: Mapping[str, object]) -> str:
