@@ -3,7 +3,7 @@
 import copy
 import functools
 import hashlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args, get_type_hints
 
@@ -13,7 +13,7 @@ from sweeper.network.budget import COSTS, check_budget
 from sweeper.schema import ExperimentConf
 from sweeper.study.space import Params, Space, Value, written
 
-Composer = Callable[[list[str]], ExperimentConf]
+Composer = Callable[[Sequence[str]], ExperimentConf]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Judge:
         self._space = space
         # A number within the config is set on the typed config, in microseconds. Whatever else varies (an option of a
         # group, a list, an added key) goes through Hydra, 50 ms, once for each combination.
-        self._composed = functools.lru_cache(maxsize=1024)(lambda overrides: compose(list(overrides)))
+        self._composed = functools.lru_cache(maxsize=1024)(compose)
 
     def judge(self, params: Params) -> Verdict:
         """Say whether a proposal may be trained. `CompositionError` is raised: no other proposal mends it."""
@@ -108,6 +108,15 @@ def fingerprint(conf: ExperimentConf) -> str:
 def takes_integers(conf: ExperimentConf, key: str) -> bool:
     """Whether a key is a number of the typed config that has to be whole."""
     return _is_number_in(conf, key, 1) and not _is_number_in(conf, key, 1.5)
+
+
+def value_at(conf: ExperimentConf, key: str) -> Value:
+    """Return the number or word that a config has at a key; None where it has none."""
+    try:
+        value = _get(*_owner(conf, key.lstrip("+")))
+    except (AttributeError, KeyError, IndexError, ValueError):
+        return None
+    return value if isinstance(value, str | int | float | bool) else None
 
 
 def _margins(conf: ExperimentConf, design: Design) -> dict[str, float]:

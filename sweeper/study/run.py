@@ -1,42 +1,35 @@
 """One study from its first proposal to its last: asked, judged, run on a free slot, told; until enough, or the target."""
 
 import copy
-import math
 import os
-import re
 import shlex
 import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import optuna
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.composition import explain
-from sweeper.design import draw
-from sweeper.errors import CompositionError, ConfigError, StudyError
+from sweeper.errors import StudyError
 from sweeper.run_folder import OUTPUTS
-from sweeper.schema import ExperimentConf, load
 from sweeper.study.board import Board
-from sweeper.study.dry_run import describe_grid, describe_search
 from sweeper.study.folder import StudyFolder
-from sweeper.study.judge import ACCEPTED, Judge, takes_integers
+from sweeper.study.judge import ACCEPTED
 from sweeper.study.ledger import DUPLICATE, Ledger
 from sweeper.study.plugin import StudyOptions
+from sweeper.study.search import JobComposer, read_search
 from sweeper.study.slots import Outcome, Worker, outcome, run_here
-from sweeper.study.space import Space, as_integers, as_overrides, contains, describe, parse, width_distributions
+from sweeper.study.space import as_overrides
 from sweeper.study.storage import journal_url, open_storage
 from sweeper.study.trial import make_pruner
 
@@ -77,8 +70,7 @@ class StudyRun:
         self._why_stopped = ""
         self._in_flight: dict[int, _Job] = {}
         self._returned: dict[int, JobReturn] = {}
-        # Of another Hydra application, which this sweeper serves too, nothing is known but its overrides.
-        self._ours = {"model", "training", "budget"} <= set(config)
+        self._composer = JobComposer(context, self._config)
 
     def sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
         """Run the study. Raises `StudyError` for one that cannot be begun, or in which too much failed."""
@@ -94,16 +86,13 @@ class StudyRun:
         return [returned[start : start + size] for start in range(0, len(returned), size)]
 
     def _sweep(self, arguments: list[str]) -> None:
-        self._space = self._parse(arguments)
-        self._judge = Judge(self._space, self._compose) if self._ours else None
-        base = self._base() if self._ours else None
-        self._target = base.target if base else math.inf
-        self._check_choices()
+        self._search = read_search(arguments, self._options, self._composer)
         if self._options.dry_run:
-            self._dry_run(base)
+            self._search.dry_run(jobs=self._jobs())
             return
-        self._open(arguments, base)
-        with Board(self._ledger, name=self._name, total=self._total(), folder=self._folder.path) as self._board:
+        self._open(arguments)
+        total, folder = self._search.total, self._folder.path
+        with Board(self._ledger, name=self._name, total=total, folder=folder) as self._board:
             self._board.say_recovered(self._recovered)
             try:
                 self._run()
@@ -114,76 +103,12 @@ class StudyRun:
 
     # -- before ------------------------------------------------------------------------------------------------
 
-    def _parse(self, arguments: list[str]) -> Space:
-        loader = self._context.config_loader
-        parser = OverridesParser.create(config_loader=loader)
-        try:
-            space = parse(arguments, dict(self._options.params or {}), parser)
-        except ValueError as error:
-            raise explain(error) from error
-        if not self._ours:
-            return space if space.distributions else replace(space, grid=({},))
-        if space.grid is None and space.distributions:
-            base = self._compose(list(space.fixed))
-            whole = {
-                key: as_integers(key, d) if takes_integers(base, key) else d for key, d in space.distributions.items()
-            }
-            space = replace(space, distributions=whole)
-        if self._options.widths:
-            widths = width_distributions(draw(self._compose(list(space.fixed))).plan)
-            typed = set(space.keys) | {override.partition("=")[0] for override in space.fixed}
-            new = {key: d for key, d in widths.items() if key not in typed}
-            space = Space(distributions={**space.distributions, **new}, template=(*space.template, *new), grid=None)
-        if not space.distributions:
-            presets = ", ".join(loader.get_group_options("search"))
-            raise StudyError(
-                f"-m needs something to sweep: list values as in model.dropout=0.05,0.1, or take search= one of {presets}"
-            )
-        return space
-
-    def _compose(self, overrides: list[str]) -> ExperimentConf:
-        with self._lock:
-            return load(_without_hydra(self._compose_job(overrides)))
-
-    def _compose_job(self, overrides: list[str]) -> DictConfig:
-        try:
-            return self._context.config_loader.load_sweep_config(self._config, overrides)
-        except (ValueError, OmegaConfBaseException) as error:
-            raise explain(error) from error
-
-    def _base(self) -> ExperimentConf:
-        """Compose what a search starts from: the fixed overrides, or the first point of a grid that holds its bounds."""
-        assert self._judge is not None
-        error: ConfigError | None = None
-        for params in self._space.grid or ({},):
-            try:
-                return self._judge.configure(params)
-            except CompositionError:
-                raise
-            except ConfigError as caught:
-                error = error or caught
-        assert error is not None
-        raise error
-
-    def _check_choices(self) -> None:
-        """Compose every option of a grid once: one that does not exist is found before anything is trained."""
-        if self._judge is None or self._space.grid is None:
-            return
-        first = self._space.grid[0]
-        for key in first:
-            for value in dict.fromkeys(point[key] for point in self._space.grid):
-                with suppress(ConfigError):  # a value out of bounds is one rejected trial
-                    self._judge.configure({**first, key: value})
-
-    def _total(self) -> int:
-        return len(self._space.grid) if self._space.grid is not None else int(self._options.n_trials)
-
-    def _open(self, arguments: list[str], base: ExperimentConf | None) -> None:
-        described = describe(self._space, asdict(base) if base else {})
-        prefix = self._config.hydra.runtime.choices.get("search") or _prefix(self._space)
+    def _open(self, arguments: list[str]) -> None:
+        described = self._search.described()
+        prefix = self._config.hydra.runtime.choices.get("search") or self._search.prefix
         self._name = self._options.study_name or f"{prefix}-{described['sha256'][:HASH_DIGITS]}"
         given = any(line.startswith("hydra.sweep.dir=") for line in _unresolved(self._config.hydra.overrides.hydra))
-        given = given or not self._ours
+        given = given or not self._composer.ours
         self._folder = StudyFolder(Path(self._config.hydra.sweep.dir if given else OUTPUTS / "studies" / self._name))
         url = self._options.storage or journal_url(self._folder.journal)
         with self._alone():
@@ -197,7 +122,7 @@ class StudyRun:
                 direction=self._options.direction,
                 load_if_exists=True,
             )
-            self._ledger = Ledger(study, self._space, max_retry=self._options.max_retry)
+            self._ledger = Ledger(study, self._search.space, max_retry=self._options.max_retry)
             if self._ledger.trials():
                 sampler.reseed_rng()  # or a seeded sampler would propose its first points again
             elif self._folder.holds_trials():
@@ -206,18 +131,10 @@ class StudyRun:
                     "not know: give the storage they are in, or move the folder away"
                 )
             self._recovered = self._ledger.recover(self._folder)
-            if self._space.grid is not None:
-                self._ledger.enqueue_missing(self._space.grid)
-            elif base is not None:
-                self._enqueue_start(base)
+            start = self._search.start
+            self._ledger.enqueue_missing(self._search.space.grid or ((start,) if start else ()))
         OmegaConf.save(self._config, self._folder.multirun)
         self._job_settings(arguments, url)
-
-    def _enqueue_start(self, base: ExperimentConf) -> None:
-        """Queue the composed point itself as the first trial, where the space holds it."""
-        start = {key: _value_at(base, key) for key in self._space.keys}
-        if all(contains(self._space.distributions[key], value) for key, value in start.items()):
-            self._ledger.enqueue_missing((start,))
 
     def _job_settings(self, arguments: list[str], url: str) -> None:
         """Let every job find its folder and its trial, by Hydra's settings: the job's own overrides stay as typed."""
@@ -244,7 +161,7 @@ class StudyRun:
             while (job := self._next()) is not None:
                 self._settle(job, run_here(self._context, self._task, self._job_config(job)))
         else:
-            self._run_slots(min(jobs, self._total()))
+            self._run_slots(min(jobs, self._search.total))
 
     def _jobs(self) -> int:
         return int(self._options.n_jobs or len(os.sched_getaffinity(0)))
@@ -313,12 +230,14 @@ class StudyRun:
         while not self._stopping.is_set():
             with self._alone():
                 tally = self._ledger.tally()
-                if tally.counted + tally.running >= self._total() and not (tally.waiting and self._space.grid):
+                if tally.counted + tally.running >= self._search.total and not (
+                    tally.waiting and self._search.space.grid
+                ):
                     return None
-                if self._space.grid is not None and not tally.waiting:
+                if self._search.space.grid is not None and not tally.waiting:
                     return None
                 trial = self._ledger.ask()
-                verdict = self._judge.judge(trial.params) if self._judge else ACCEPTED
+                verdict = self._search.judge.judge(trial.params) if self._search.judge else ACCEPTED
                 if verdict.reason is not None:
                     self._ledger.reject(trial, verdict)
                     self._board.say_rejected(trial.number, verdict.reason)
@@ -330,7 +249,7 @@ class StudyRun:
                 if repeated is not None:
                     self._board.say_repeated(trial.number, repeated)
                     continue
-                job = _Job(trial, as_overrides(self._space, trial.params))
+                job = _Job(trial, as_overrides(self._search.space, trial.params))
                 self._in_flight[trial.number] = job
                 return job
         return None
@@ -344,11 +263,11 @@ class StudyRun:
             failed = self._ledger.settle(job.trial, result)
             seconds = time.perf_counter() - job.started
             self._board.say_ended(job.trial.number, result, seconds)
-            if failed and self._ledger.tally().failed > self._options.max_failure_rate * self._total():
+            if failed and self._ledger.tally().failed > self._options.max_failure_rate * self._search.total:
                 self._stop("too many trials failed")
-            searching = self._space.grid is None and self._options.stop_at_target
-            if searching and result.value is not None and not result.pruned and result.value >= self._target:
-                self._stop(f"trial {job.trial.number} reached the target of {self._target:.2%}")
+            target = self._search.target
+            if result.value is not None and not result.pruned and result.value >= target:
+                self._stop(f"trial {job.trial.number} reached the target of {target:.2%}")
 
     def _stop(self, why: str, *, at_once: bool = True) -> None:
         """Begin no more trials; `at_once` ends the running ones too, to be queued again."""
@@ -358,8 +277,7 @@ class StudyRun:
             self._at_once.set()
 
     def _job_config(self, job: _Job) -> DictConfig:
-        with self._lock:
-            config = self._compose_job(job.overrides)
+        config = self._composer.job(job.overrides)
         with open_dict(config):
             config.hydra.job.id = str(job.trial.number)
             config.hydra.job.num = job.trial.number
@@ -390,9 +308,9 @@ class StudyRun:
         tally = self._ledger.tally()
         self._keep_best()
         self._board.show_end(self._why_stopped or "done", self._command())
-        if tally.failed > self._options.max_failure_rate * self._total():
+        if tally.failed > self._options.max_failure_rate * self._search.total:
             raise StudyError(
-                f"at most {self._options.max_failure_rate:.0%} of {self._total()} trials may fail "
+                f"at most {self._options.max_failure_rate:.0%} of {self._search.total} trials may fail "
                 f"(hydra.sweeper.max_failure_rate), but {tally.failed} did: their reasons are in {self._folder.path}"
             )
         if tally.best is None and tally.rejected and not tally.pruned:
@@ -413,45 +331,8 @@ class StudyRun:
         """Return what was typed, to be typed again."""
         return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments, *self._typed])
 
-    def _dry_run(self, base: ExperimentConf | None) -> None:
-        if self._judge is None or base is None:
-            raise StudyError("hydra.sweeper.dry_run describes networks, but this application has none: leave it out")
-        if self._space.grid is not None:
-            describe_grid(self._space, self._judge)
-        else:
-            describe_search(self._space, self._judge, base, trials=self._total(), jobs=self._jobs())
-
 
 def _unresolved(lines: ListConfig) -> list[str]:
     contained = OmegaConf.to_container(lines, resolve=False)
     assert isinstance(contained, list)
     return [str(line) for line in contained]
-
-
-def _prefix(space: Space) -> str:
-    """A readable name: what is swept."""
-    names = (re.sub(r"(\.\d+)+$", "", key.lstrip("+")).rpartition(".")[2].partition("@")[0] for key in space.keys)
-    return "-".join(dict.fromkeys(names))[:40]
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    config = copy.deepcopy(config)
-    with open_dict(config):
-        config.pop("hydra", None)
-    return config
-
-
-def _value_at(conf: ExperimentConf, key: str) -> Any:
-    value: Any = conf
-    for part in key.lstrip("+").split("."):
-        try:
-            value = (
-                value[part]
-                if isinstance(value, dict)
-                else value[int(part)]
-                if isinstance(value, list)
-                else getattr(value, part)
-            )
-        except (AttributeError, KeyError, IndexError, ValueError):
-            return None
-    return value
