@@ -26,7 +26,7 @@ from sweeper.study.board import Board
 from sweeper.study.folder import StudyFolder
 from sweeper.study.judge import ACCEPTED
 from sweeper.study.ledger import DUPLICATE, Ledger
-from sweeper.study.plugin import StudyOptions
+from sweeper.study.options import StudyOptions
 from sweeper.study.search import JobComposer, read_search
 from sweeper.study.slots import Outcome, Worker, outcome, run_here
 from sweeper.study.space import as_overrides

@@ -20,7 +20,7 @@ from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.schema import ExperimentConf, load
 from sweeper.study.dry_run import describe_grid, describe_search
 from sweeper.study.judge import Judge, takes_integers, value_at
-from sweeper.study.plugin import StudyOptions
+from sweeper.study.options import StudyOptions
 from sweeper.study.space import Params, Space, as_integers, contains, describe, parse, width_distributions
 
 
