@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +34,9 @@ class Board:
         self._console = console or make_console()
         self._started = time.monotonic()
         self._ended = 0
-        self._refreshed = 0.0
+        self._over = threading.Event()
+        # A thread of its own: a job that runs in this process leaves the main one no time to draw.
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
@@ -45,17 +48,12 @@ class Board:
         )
         if self._console.is_terminal:
             self._live.start()
+            self._ticker.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Take the table down."""
-        self._live.stop()
-
-    def refresh(self) -> None:
-        """Draw the table anew, now and then."""
-        if self._live.is_started and time.monotonic() - self._refreshed > REFRESH_SECONDS:
-            self._refreshed = time.monotonic()
-            self._live.update(self._table(self._ledger.tally()), refresh=True)
+        self._stop()
 
     def say_recovered(self, numbers: list[int]) -> None:
         """Trials whose process is gone were queued again."""
@@ -88,7 +86,7 @@ class Board:
 
     def show_end(self, why: str, command: str) -> None:
         """The study is over, for now: counts, best, where, and the command that goes on."""
-        self._live.stop()
+        self._stop()
         tally = self._ledger.tally()
         self._console.print(f"{why}: {_counts(tally)}")
         for rule, count in self._ledger.reasons().items():
@@ -99,6 +97,16 @@ class Board:
                 again = shlex.join(["python", "-m", "sweeper", "reproduce", str(_short(self._folder / "best"))])
                 self._console.print(f"run it again: {again}", soft_wrap=True)
         self._console.print(f"go on: {command}", soft_wrap=True)
+
+    def _tick(self) -> None:
+        while not self._over.wait(REFRESH_SECONDS):
+            self._live.update(self._table(self._ledger.tally()), refresh=True)
+
+    def _stop(self) -> None:
+        self._over.set()
+        if self._ticker.is_alive():
+            self._ticker.join()
+        self._live.stop()
 
     def _table(self, tally: Tally) -> Group:
         table = Table(box=None, pad_edge=False)

@@ -188,7 +188,6 @@ class StudyRun:
             for thread in threads:
                 thread.start()
             while any(thread.is_alive() for thread in threads) and not self._at_once.is_set():
-                self._board.refresh()
                 time.sleep(0.1)
         finally:
             self._stopping.set()
