@@ -195,8 +195,6 @@ def test_readme_has_commands() -> None:
 def test_every_readme_command_composes(arguments: list[str]) -> None:
     """Each `python -m sweeper` command in README.md composes to a network within its budget."""
     overrides = [word for word in arguments if not word.startswith("-") and word != "inspect"]
-    if "reproduce" in overrides:
-        return
     overrides = [override for override in overrides if "interval(" not in override]
     swept = [override for override in overrides if "," in override and "[" not in override]
     fixed = [override for override in overrides if override not in swept]

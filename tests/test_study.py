@@ -122,7 +122,7 @@ def _judge(*keys: str) -> Judge:
     st.one_of(st.none(), st.floats(0, 0.9)),
 )
 def test_the_short_way_to_a_config_is_hydras(dropout: float, width: int, lr: float, group: float | None) -> None:
-    """A proposal set on the typed config is the config that Hydra composes, or both refuse it with the same words."""
+    """A proposal set on the typed config is the config that Hydra composes, or both refuse it."""
     params: dict[str, Any] = {
         "model.dropout": dropout,
         "model.groups.block1.channels.0": width,
@@ -390,6 +390,11 @@ BAD = {
     "model.dropout=0.3,0.4": "model.dropout must be swept once, but is swept twice: put all its values into one list",
     "model=compact,nope": "model has no option 'nope'",
     "model.groups.block1.channels.0=interval(4.5,8)": "takes whole numbers, but got an interval from 4.5 to 8.0",
+    "hydra.sweeper.sampler.seed=abc": "hydra.sweeper.sampler must hold what optuna.samplers.TPESampler takes, but it",
+    "+hydra.sweeper.sampler.nope=3": "unexpected keyword argument 'nope'",
+    "hydra.sweeper.sampler._target_=os.system": "must hold what os.system takes, but it does not: Target 'os.system'",
+    "+hydra.sweeper.pruner.nope=3": "hydra.sweeper.pruner must hold what optuna.pruners.NopPruner takes",
+    "+hydra.sweeper.foo=1": "hydra.sweeper.foo: Key 'foo' not in 'StudyOptions'",
     "hydra.sweeper.n_jobs=0": "hydra.sweeper.n_jobs must be at least 1, but got 0",
     "hydra.sweeper.direction=up": "hydra.sweeper.direction: Invalid value 'up', expected one of ['maximize', 'minimize']",
     "hydra.sweeper.max_failure_rate=2": "hydra.sweeper.max_failure_rate must be in [0, 1], but got 2",
@@ -407,7 +412,7 @@ def test_bad_studies_are_one_line(sweeper_call: Call, override: str, tmp_path: P
     assert done.returncode == 1
     assert BAD[override] in done.stderr
     assert done.stderr.count("\n") == 1
-    assert not list((tmp_path / "outputs").rglob("result.json"))
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_another_search_under_the_same_name_is_refused(sweeper_call: Call, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from sweeper.errors import StudyError
@@ -31,13 +30,11 @@ from sweeper.study.search import JobComposer, read_search
 from sweeper.study.slots import Outcome, Worker, outcome, run_here
 from sweeper.study.space import as_overrides
 from sweeper.study.storage import journal_url, open_storage
-from sweeper.study.trial import make_pruner
+from sweeper.study.strategy import make_pruner, make_sampler
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
 
-SAMPLERS: Final = ("optuna.samplers.*",)
-"""The only code that a sampler's config may name."""
 REJECTIONS_PER_TRIAL: Final = 100
 """Proposals rejected in a row before the search gives up: the budget leaves it too little room."""
 BASIC_LAUNCHER: Final = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -104,6 +101,10 @@ class StudyRun:
     # -- before ------------------------------------------------------------------------------------------------
 
     def _open(self, arguments: list[str]) -> None:
+        sampler = make_sampler(self._config.hydra.sweeper.sampler)
+        pruner = make_pruner(self._config.hydra.sweeper.pruner)
+        # Whatever may be refused is made before the folder is.
+        given_storage = open_storage(self._options.storage) if self._options.storage else None
         described = self._search.described()
         prefix = self._config.hydra.runtime.choices.get("search") or self._search.prefix
         self._name = self._options.study_name or f"{prefix}-{described['sha256'][:HASH_DIGITS]}"
@@ -113,12 +114,11 @@ class StudyRun:
         url = self._options.storage or journal_url(self._folder.journal)
         with self._alone():
             self._folder.claim(self._name, described)
-            sampler = instantiate(self._config.hydra.sweeper.sampler, _execution_whitelist_=SAMPLERS)
             study = optuna.create_study(
                 study_name=self._name,
-                storage=open_storage(url),
+                storage=given_storage or open_storage(url),
                 sampler=sampler,
-                pruner=make_pruner(self._config.hydra.sweeper.pruner),
+                pruner=pruner,
                 direction=self._options.direction,
                 load_if_exists=True,
             )
@@ -229,11 +229,10 @@ class StudyRun:
         while not self._stopping.is_set():
             with self._alone():
                 tally = self._ledger.tally()
-                if tally.counted + tally.running >= self._search.total and not (
-                    tally.waiting and self._search.space.grid
-                ):
-                    return None
-                if self._search.space.grid is not None and not tally.waiting:
+                # A grid's points are all queued; a search proposes until enough have been begun.
+                is_grid = self._search.space.grid is not None
+                enough = not tally.waiting if is_grid else tally.counted + tally.running >= self._search.total
+                if enough:
                     return None
                 trial = self._ledger.ask()
                 verdict = self._search.judge.judge(trial.params) if self._search.judge else ACCEPTED

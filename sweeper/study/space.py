@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
         overrides[key] = override
     swept = [override for override in overrides.values() if override.is_sweep_override()]
     for override in swept:
-        if override.get_key_element().lstrip("+").startswith("hydra"):
+        if override.get_key_element().lstrip("+").startswith(("hydra.", "hydra/")):
             raise StudyError(f"Hydra's own settings cannot be swept, but got {override.input_line}")
     distributions = {override.get_key_element(): _distribution(override) for override in swept}
     listed = not params and bool(swept) and not any(override.is_interval_sweep() for override in swept)

@@ -1,7 +1,6 @@
 """A job's link to its trial: it finds the trial in the storage, reports each epoch to it, and stops when pruned."""
 
 import functools
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,17 @@ from typing import Any
 import optuna
 from hydra.conf import HydraConf
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper.data.splits import Splits, split
 from sweeper.experiment import Listener, run
 from sweeper.schema import DataConf, ExperimentConf
 from sweeper.study.storage import open_storage
+from sweeper.study.strategy import make_pruner
 from sweeper.training.loop import EpochMetrics
 
 SWEEPER: str = "sweeper.study.plugin.StudySweeper"
 """What `hydra.sweeper._target_` is for a job of ours."""
-PRUNERS = ("optuna.pruners.*",)
-"""The only code that a pruner's config may name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +82,6 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
     except optuna.TrialPruned:
         return link.pruned()
     return result.value
-
-
-def make_pruner(config: DictConfig) -> optuna.pruners.BasePruner:
-    """Make the configured pruner."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # patient, though offered by name
-        pruner = instantiate(config, _execution_whitelist_=PRUNERS)
-    assert isinstance(pruner, optuna.pruners.BasePruner)
-    return pruner
 
 
 def _read_once(conf: DataConf) -> Splits:

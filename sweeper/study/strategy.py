@@ -1,0 +1,41 @@
+"""Which sampler proposes and which pruner stops: Optuna's own, made from their configs and from nothing else."""
+
+import warnings
+from typing import Final
+
+import optuna
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from sweeper.errors import StudyError
+
+SAMPLERS: Final = ("optuna.samplers.*",)
+PRUNERS: Final = ("optuna.pruners.*",)
+"""The only code that these configs may name."""
+
+
+def make_sampler(config: DictConfig) -> optuna.samplers.BaseSampler:
+    """Make the configured sampler. Raises `StudyError` for arguments that Optuna refuses."""
+    sampler = _make(config, SAMPLERS, "sampler")
+    assert isinstance(sampler, optuna.samplers.BaseSampler)
+    return sampler
+
+
+def make_pruner(config: DictConfig) -> optuna.pruners.BasePruner:
+    """Make the configured pruner. Raises `StudyError` for arguments that Optuna refuses."""
+    pruner = _make(config, PRUNERS, "pruner")
+    assert isinstance(pruner, optuna.pruners.BasePruner)
+    return pruner
+
+
+def _make(config: DictConfig, allowed: tuple[str, ...], name: str) -> object:
+    with warnings.catch_warnings():
+        # Some that are offered by name are still marked experimental.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            return instantiate(config, _execution_whitelist_=allowed)
+        except Exception as error:  # each of Optuna's classes checks its arguments in its own way
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise StudyError(
+                f"hydra.sweeper.{name} must hold what {config.get('_target_')} takes, but it does not: {reason}"
+            ) from error
