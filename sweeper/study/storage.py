@@ -14,13 +14,14 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+from sqlalchemy.exc import DBAPIError
 
 from sweeper.errors import StudyError
 
 JOURNAL: Final = "journal://"
 """Scheme of a journal file's URL, our own: Optuna has none."""
 OPEN_TRIES: Final = 5
-"""Two processes that create one sqlite file at once: one of them sees half a schema and has to try again."""
+"""Of two processes that create one database's tables at once, one sees half a schema and has to try again."""
 
 
 def journal_url(path: Path) -> str:
@@ -42,8 +43,8 @@ def open_storage(url: str) -> BaseStorage:
             return RDBStorage(_absolute_sqlite(url))
         except Exception as caught:  # noqa: BLE001 - SQLAlchemy's drivers each raise their own
             error = caught
-            if not url.startswith("sqlite"):
-                break
+            if not isinstance(caught, DBAPIError):
+                break  # no driver, no such URL: trying again mends nothing
             time.sleep(0.1 * (attempt + 1))
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     raise StudyError(
