@@ -19,7 +19,7 @@ from sweeper.errors import TrainingDivergedError
 from sweeper.network.build import build
 from sweeper.run_folder import RunFolder, new_run_path
 from sweeper.schema import DataConf, ExperimentConf
-from sweeper.training.device import reproducible, resolve
+from sweeper.training.device import keep_freed_memory, reproducible, resolve
 from sweeper.training.evaluate import Score, evaluate
 from sweeper.training.loop import BatchProgress, EpochMetrics, check_batch_size, fit, make_autocast
 
@@ -87,6 +87,7 @@ def run(
     design = draw_within_budget(conf)
     conf = resolve(conf)
     conf = replace(conf, data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
+    keep_freed_memory()
     with reproducible(conf):
         splits = read_splits(conf.data)
         check_batch_size(conf.training, len(splits.train))

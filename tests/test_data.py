@@ -235,7 +235,7 @@ def test_augmentation_of_nothing_changes_nothing() -> None:
     """None returns the very tensor; affine with all widths 0 returns its values."""
     digits = _digits(32)
     assert augment(digits, AugmentConf(name="none"), torch.Generator()) is digits
-    torch.testing.assert_close(augment(digits, _affine(), torch.Generator()), digits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(augment(digits, _affine(), torch.Generator()), digits, atol=255e-5, rtol=0)
 
 
 def test_each_image_is_varied_on_its_own_and_repeatably() -> None:

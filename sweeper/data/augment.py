@@ -10,7 +10,7 @@ from sweeper.schema import AugmentConf
 def augment(pixels_bchw: Tensor, conf: AugmentConf, generator: Generator) -> Tensor:
     """Rotate, scale and shift each image by its own uniform draw; zeros come in from outside.
 
-    Takes pixels in [0, 1] before normalisation, so that what comes in is the background. The draws come from a CPU
+    Takes pixels before normalisation, so that what comes in is the background. The draws come from a CPU
     generator whatever the device, so that the device does not change them.
     """
     if conf.name == "none":

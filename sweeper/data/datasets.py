@@ -72,12 +72,12 @@ class LabelledImages:
         return replace(self, **moved)
 
     def pixels(self, start: int, stop: int) -> Tensor:
-        """Return images as fractions, float32 ``[b, 1, height, width]`` in [0, 1], not yet normalised."""
-        return self.source_nhw[self.indices_b[start:stop]].unsqueeze(1).float().div_(255)
+        """Return images as they are stored, float32 ``[b, 1, height, width]`` from 0 to 255, not yet normalised."""
+        return self.source_nhw[self.indices_b[start:stop]].unsqueeze(1).float()
 
     def normalise_(self, pixels_bchw: Tensor) -> Tensor:
         """Bring pixels to the training set's zero mean and unit deviation, in place."""
-        return pixels_bchw.sub_(self.mean).div_(self.std)
+        return pixels_bchw.sub_(255 * self.mean).div_(255 * self.std)
 
     def sha256(self) -> str:
         """Checksum of all images and labels there are, in their order."""

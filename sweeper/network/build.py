@@ -5,6 +5,7 @@ from typing import Final
 
 from torch import nn
 
+from sweeper.network.fused import ConvUnit
 from sweeper.network.plan import Conv, Head, Plan, Pool
 
 ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
@@ -44,7 +45,10 @@ def _conv(layer: Conv) -> nn.Sequential:
     parts.update([*norm, activation] if layer.order == "conv_norm_act" else [activation, *norm])
     if layer.dropout > 0:
         parts["dropout"] = DROPOUTS[layer.dropout_kind](layer.dropout)
-    return nn.Sequential(parts)
+    fusible = (
+        layer.norm == "batch" and layer.activation == "relu" and (layer.dropout == 0 or layer.dropout_kind == "channel")
+    )
+    return ConvUnit(parts) if fusible else nn.Sequential(parts)
 
 
 def _pool(layer: Pool) -> nn.MaxPool2d:

@@ -79,7 +79,7 @@ def fit(
     """
     train, training = splits.train, conf.training
     starts = _batch_starts(len(train), training.batch_size)
-    optimizer = make_optimizer(conf.optimizer, network.parameters())
+    optimizer = make_optimizer(conf.optimizer, network)
     scheduler = make_scheduler(conf.scheduler, optimizer, epochs=training.epochs, steps_per_epoch=len(starts))
     order = torch.Generator().manual_seed(conf.seed)
     variation = torch.Generator().manual_seed(conf.seed)
@@ -99,7 +99,7 @@ def fit(
             with autocast:
                 logits_bk = network(pixels_bchw.contiguous(memory_format=torch.channels_last)).float()
             loss = F.cross_entropy(logits_bk, labels_b, label_smoothing=training.label_smoothing)
-            optimizer.zero_grad()
+            optimizer.zero_grad(set_to_none=False)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
             lr = float(optimizer.param_groups[0]["lr"])
@@ -114,6 +114,8 @@ def fit(
         if seen.loss > DIVERGED_FACTOR * classes_loss:
             raise _diverged(epoch, lr, seen.loss)
         score = evaluate(network, splits.validation, autocast=autocast)
+        if not math.isfinite(score.loss):
+            raise _diverged(epoch, lr, score.loss)
         yield EpochMetrics(
             epoch=epoch,
             train_loss=seen.loss,

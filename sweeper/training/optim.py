@@ -1,19 +1,23 @@
 """How weights move: the optimizer and its learning-rate schedule, one step of each per batch."""
 
-from collections.abc import Iterable
-
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR, StepLR
 
 from sweeper.schema import AdamwConf, OneCycleConf, OptimizerConf, SchedulerConf, SgdConf, StepConf
 
 
-def make_optimizer(conf: OptimizerConf, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Make the configured optimizer; fused, which spares a small network most of the step's overhead."""
+def make_optimizer(conf: OptimizerConf, network: nn.Module) -> torch.optim.Optimizer:
+    """Make the configured optimizer, over all weights as one tensor: a small network's step is overhead, else.
+
+    The network's parameters and their gradients become views of that tensor and its gradient, so gradients have to be
+    zeroed in place, ``zero_grad(set_to_none=False)``.
+    """
+    flat = [_flatten(network)]
     match conf:
         case SgdConf():
             return torch.optim.SGD(
-                parameters,
+                flat,
                 lr=conf.lr,
                 momentum=conf.momentum,
                 nesterov=conf.nesterov,
@@ -22,7 +26,7 @@ def make_optimizer(conf: OptimizerConf, parameters: Iterable[torch.nn.Parameter]
             )
         case AdamwConf():
             return torch.optim.AdamW(
-                parameters, lr=conf.lr, betas=(conf.beta1, conf.beta2), weight_decay=conf.weight_decay, fused=True
+                flat, lr=conf.lr, betas=(conf.beta1, conf.beta2), weight_decay=conf.weight_decay, fused=True
             )
         case _:
             raise AssertionError(conf)
@@ -53,3 +57,16 @@ def _has_momentum(optimizer: torch.optim.Optimizer) -> bool:
     """OneCycleLR refuses to cycle a momentum of 0."""
     group = optimizer.param_groups[0]
     return "betas" in group or group.get("momentum", 0) > 0
+
+
+def _flatten(network: nn.Module) -> nn.Parameter:
+    """Lay the parameters end to end, each in the layout it has, and have them look into the whole."""
+    parameters = list(network.parameters())
+    flat = nn.Parameter(torch.cat([p.detach().as_strided((p.numel(),), (1,)) for p in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    offset = 0
+    for p in parameters:
+        p.data = flat.detach().as_strided(p.shape, p.stride(), offset)
+        p.grad = flat.grad.as_strided(p.shape, p.stride(), offset)
+        offset += p.numel()
+    return flat

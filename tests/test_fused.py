@@ -1,0 +1,149 @@
+"""The fused convolution unit against torch's modules one after the other: it may be faster, it may not be different."""
+
+import copy
+import json
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from sweeper.composition import compose
+from sweeper.data.splits import split
+from sweeper.design import draw
+from sweeper.network import fused
+from sweeper.network.build import build
+from sweeper.network.fused import ConvUnit
+from sweeper.training import device
+from sweeper.training.loop import BatchProgress, fit
+
+CURVE = Path(__file__).with_name("loss_curve.json")
+CURVE_TOLERANCE = 1e-3
+"""Relative. Other orders of the same sums were up to 0.0001 apart here, torch's channels-last batch norm 0.0008."""
+
+units = st.fixed_dictionaries(
+    {
+        "n": st.integers(2, 4),
+        "channels_in": st.integers(1, 3),
+        "channels_out": st.integers(1, 5),
+        "size": st.integers(3, 6),
+        "kernel_size": st.sampled_from([1, 3]),
+        "padding": st.integers(0, 1),
+        "bias": st.booleans(),
+        "activation_first": st.booleans(),
+        "dropout": st.sampled_from([0.0, 0.3]),
+    }
+)
+
+
+def _unit(
+    channels_in: int,
+    channels_out: int,
+    kernel_size: int,
+    padding: int,
+    *,
+    bias: bool,
+    activation_first: bool,
+    dropout: float,
+) -> ConvUnit:
+    norm, activation = ("norm", nn.BatchNorm2d(channels_out)), ("activation", nn.ReLU())
+    nn.init.uniform_(norm[1].weight, -1, 2)
+    nn.init.uniform_(norm[1].bias)
+    parts = OrderedDict[str, nn.Module](
+        conv=nn.Conv2d(channels_in, channels_out, kernel_size, padding=padding, bias=bias)
+    )
+    parts.update([activation, norm] if activation_first else [norm, activation])
+    if dropout:
+        parts["dropout"] = nn.Dropout2d(dropout)
+    return ConvUnit(parts)
+
+
+def _step(unit: ConvUnit, images: Tensor, direction: Tensor, *, one_operation: bool) -> dict[str, Tensor]:
+    """Everything a training step of a copy of the unit computes."""
+    unit, images = copy.deepcopy(unit), images.clone().requires_grad_()
+    unit.fused = one_operation
+    torch.manual_seed(0)
+    out = unit(images)
+    (out * direction).sum().backward()
+    gradients = {name: p.grad for name, p in unit.named_parameters() if p.grad is not None}
+    assert images.grad is not None
+    return {"output": out, "input": images.grad, **gradients, **dict(unit.named_buffers())}
+
+
+@pytest.mark.parametrize("fold_above", [0, fused.FOLD_ABOVE])
+@settings(deadline=None)  # the first example pays for torch's first operations
+@given(facts=units)
+def test_a_unit_trains_as_its_modules_do(fold_above: int, facts: dict[str, int]) -> None:
+    """Output, every gradient and the running statistics are those of torch's modules, by rows or not.
+
+    With the same draws for dropout, and in float64, so that a wrong formula cannot hide in rounding.
+    """
+    n, size = facts.pop("n"), facts.pop("size")
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
+        patch.setattr(fused, "FOLD_ABOVE", fold_above)
+        torch.manual_seed(sum(facts.values()) + n + size)
+        unit = _unit(**facts).double()  # type: ignore[arg-type]  # Hypothesis draws each as it should be
+        images = torch.randn(n, facts["channels_in"], size, size, dtype=torch.float64)
+        direction = torch.randn_like(unit.eval()(images))
+        unit.train()
+        ours = _step(unit, images, direction, one_operation=True)
+        theirs = _step(unit, images, direction, one_operation=False)
+    assert ours.keys() == theirs.keys()
+    for name in theirs:  # shown by pytest where one is not close
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-9, rtol=1e-6)
+
+
+@pytest.mark.parametrize("activation_first", [False, True])
+def test_a_unit_in_bf16_rounds_no_worse_than_its_modules(activation_first: bool) -> None:  # noqa: FBT001 - pytest's
+    """Under autocast, its distance from float32 is at most that of the modules, half as much again allowed."""
+    if not device.has_bf16("cpu"):
+        pytest.skip("this processor has no bf16")
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        unit = _unit(10, 16, 3, 1, bias=True, activation_first=activation_first, dropout=0.1)
+        images = torch.randn(16, 10, 28, 28).contiguous(memory_format=torch.channels_last)
+        direction = torch.randn(16, 16, 28, 28)
+        exact = _step(unit, images, direction, one_operation=False)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            ours = _step(unit, images, direction, one_operation=True)
+            theirs = _step(unit, images, direction, one_operation=False)
+    for name in ("output", "input", "conv.weight", "norm.weight", "norm.bias", "norm.running_var"):
+        distances = [(step[name].float() - exact[name]).norm().item() for step in (ours, theirs)]
+        assert distances[0] <= 1.5 * distances[1], name
+
+
+def test_a_number_that_is_none_is_seen() -> None:
+    """Negative NaNs are 0 to a ReLU on bits, so the norm's running statistics or the evaluation have to show them."""
+    unit = _unit(1, 2, 3, 0, bias=True, activation_first=True, dropout=0.0)
+    with torch.no_grad():
+        next(unit.parameters()).fill_(-torch.nan)
+    images = torch.randn(4, 1, 5, 5)
+    unit(images)
+    assert unit.eval()(images).isnan().any()
+
+
+def test_only_what_is_the_same_is_fused() -> None:
+    """Another activation, no norm, or dropout of single elements: torch's modules."""
+    for overrides in (
+        ["model.activation=gelu"],
+        ["model.norm=none"],
+        ["model.dropout=0.1", "model.dropout_kind=element"],
+    ):
+        network = build(draw(compose(overrides)).plan)
+        assert not any(isinstance(module, ConvUnit) for module in network.modules()), overrides
+    network = build(draw(compose(["model.dropout=0.1"])).plan)
+    assert sum(isinstance(module, ConvUnit) for module in network.modules()) == len(draw(compose([])).plan.layers) - 2
+
+
+def test_fp32_follows_the_stored_loss_curve() -> None:
+    """The first epoch's running loss on the embedded digits is, to 0.1 %, the one stored from torch's own modules."""
+    curve = json.loads(CURVE.read_text())
+    conf = device.resolve(compose([*curve["overrides"], "device=cpu"]))
+    seen: list[BatchProgress] = []
+    with device.reproducible(conf):
+        network = build(draw(conf).plan)
+        list(fit(network, split(conf.data), conf, on_batch=seen.append))
+    assert [progress.loss for progress in seen] == pytest.approx(curve["loss"], rel=CURVE_TOLERANCE)
