@@ -38,3 +38,7 @@ class TrainingDivergedError(SweeperError):
 
 class StudyError(SweeperError):
     """A study cannot go on as asked: its space, its storage or its options. Nothing of it is lost."""
+
+
+class BenchError(SweeperError):
+    """A command that was being measured failed; its own words are in the text. Mend that, and measure again."""

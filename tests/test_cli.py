@@ -149,7 +149,7 @@ FLOORS = [
     {"experiment"},
     {"console", "reproduction"},
     {"study"},
-    {"inspection", "terminal"},
+    {"inspection", "terminal", "bench"},
     {"cli"},
     {"__main__"},
 ]

@@ -73,17 +73,16 @@ def _step(unit: ConvUnit, images: Tensor, direction: Tensor, *, one_operation: b
     return {"output": out, "input": images.grad, **gradients, **dict(unit.named_buffers())}
 
 
-@pytest.mark.parametrize("fold_above", [0, fused.FOLD_ABOVE])
 @settings(deadline=None)  # the first example pays for torch's first operations
 @given(facts=units)
-def test_a_unit_trains_as_its_modules_do(fold_above: int, facts: dict[str, int]) -> None:
-    """Output, every gradient and the running statistics are those of torch's modules, by rows or not.
+def test_a_unit_trains_as_its_modules_do(facts: dict[str, int]) -> None:
+    """Output, every gradient and the running statistics are those of torch's modules.
 
     With the same draws for dropout, and in float64, so that a wrong formula cannot hide in rounding.
     """
     n, size = facts.pop("n"), facts.pop("size")
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        patch.setattr(fused, "FOLD_ABOVE", fold_above)
+        patch.setattr(fused, "FUSE_ABOVE", 0)
         torch.manual_seed(sum(facts.values()) + n + size)
         unit = _unit(**facts).double()  # type: ignore[arg-type]  # Hypothesis draws each as it should be
         images = torch.randn(n, facts["channels_in"], size, size, dtype=torch.float64)
@@ -115,8 +114,9 @@ def test_a_unit_in_bf16_rounds_no_worse_than_its_modules(activation_first: bool)
         assert distances[0] <= 1.5 * distances[1], name
 
 
-def test_a_number_that_is_none_is_seen() -> None:
+def test_a_number_that_is_none_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative NaNs are 0 to a ReLU on bits, so the norm's running statistics or the evaluation have to show them."""
+    monkeypatch.setattr(fused, "FUSE_ABOVE", 0)
     unit = _unit(1, 2, 3, 0, bias=True, activation_first=True, dropout=0.0)
     with torch.no_grad():
         next(unit.parameters()).fill_(-torch.nan)

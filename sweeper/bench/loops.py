@@ -1,0 +1,89 @@
+"""The two training loops that are compared: the notebook's own and the engine's, each reporting block by block."""
+
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its name everywhere
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from sweeper.data.datasets import LabelledImages
+from sweeper.data.splits import split
+from sweeper.design import draw
+from sweeper.network.build import build
+from sweeper.network.fused import ConvUnit
+from sweeper.schema import ExperimentConf, SgdConf
+from sweeper.training.device import keep_freed_memory, reproducible
+from sweeper.training.loop import WATCH_EVERY, BatchProgress, fit
+
+OnBlock = Callable[[float], None]
+"""Takes the images per second of a block of `WATCH_EVERY` steps. The time it takes itself is counted to none."""
+
+
+def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
+    """Train for ever as the notebook did, on the same network, batch size and optimizer.
+
+    A DataLoader over PIL images and torchvision's transforms, torch's own modules with a log-softmax, and the network
+    run a second time on each batch for the training accuracy.
+    """
+    assert isinstance(conf.threads, int)
+    assert isinstance(conf.optimizer, SgdConf)
+    torch.set_num_threads(conf.threads)
+    torch.manual_seed(conf.seed)
+    batches = DataLoader(_PilImages(split(conf.data).train), batch_size=conf.training.batch_size, shuffle=True)
+    network = nn.Sequential(build(draw(conf).plan), nn.LogSoftmax(dim=1))
+    for module in network.modules():
+        if isinstance(module, ConvUnit):
+            module.fused = False
+    optimizer = torch.optim.SGD(network.parameters(), lr=conf.optimizer.lr, momentum=conf.optimizer.momentum)
+    network.train()
+    step = seen = correct = 0
+    started = time.perf_counter()
+    while True:
+        for images_bchw, labels_b in batches:
+            optimizer.zero_grad()
+            loss = F.nll_loss(network(images_bchw), labels_b)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+            correct += int(network(images_bchw).argmax(dim=1).eq(labels_b).sum())
+            step, seen = step + 1, seen + len(labels_b)
+            if step % WATCH_EVERY == 0:
+                on_block(seen / (time.perf_counter() - started))
+                seen, started = 0, time.perf_counter()
+
+
+def engine_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
+    """Train as sweeper does: `fit` itself, for the epochs of a resolved config."""
+    keep_freed_memory()
+    seen, started = 0, time.perf_counter()
+
+    def on_batch(progress: BatchProgress) -> None:
+        nonlocal seen, started
+        if progress.images > seen:  # else an epoch began, and an evaluation lies between
+            on_block((progress.images - seen) / (time.perf_counter() - started))
+        seen, started = progress.images, time.perf_counter()
+
+    with reproducible(conf):
+        network = build(draw(conf).plan).to(memory_format=torch.channels_last)
+        for _epoch in fit(network, split(conf.data), conf, on_batch=on_batch):
+            pass
+
+
+class _PilImages(Dataset[tuple[torch.Tensor, int]]):
+    """What `torchvision.datasets.MNIST` gives with the notebook's transforms, of images that are in memory."""
+
+    def __init__(self, images: LabelledImages) -> None:
+        from torchvision import transforms  # noqa: PLC0415 - a second that only this loop costs
+
+        self._images_bhw, self._labels = images.images_bhw, images.labels_b.tolist()
+        normalise = transforms.Normalize((images.mean,), (images.std,))
+        self._transform = transforms.Compose([transforms.ToTensor(), normalise])
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        from PIL import Image  # noqa: PLC0415 - likewise
+
+        return self._transform(Image.fromarray(self._images_bhw[index].numpy(), mode="L")), self._labels[index]
