@@ -51,7 +51,7 @@ def test_inspect_over_budget_shows_it_and_exits_1(sweeper_call: Callable[..., An
     done = sweeper_call("inspect", "budget.parameters=500", *flags)
     assert done.returncode == 1
     assert "block2.2" in done.stdout
-    assert done.stderr.startswith("sweeper: model has 9,744 parameters, the budget is 500")
+    assert done.stderr.startswith("sweeper: model has 9,848 parameters, the budget is 500")
     assert done.stderr.count("\n") == 1
     if flags:
         assert json.loads(done.stdout)["within_budget"] is False
@@ -76,7 +76,7 @@ def test_hydra_flags_keep_working(sweeper_process: Sweeper) -> None:
     done = sweeper_process("--help")
     assert done.returncode == 0
     assert "python -m sweeper inspect" in done.stdout
-    assert "model: compact, deep, gap, notebook" in done.stdout
+    assert "model: compact, deep, gap, notebook, quick" in done.stdout
     done = sweeper_process("--cfg", "job", "model=gap", "training.epochs=3")
     assert done.returncode == 0
     assert "epochs: 3" in done.stdout

@@ -78,7 +78,7 @@ def test_notebook_experiment_is_the_reference_protocol() -> None:
 
 
 BAD = {
-    "model=gpa": "model has no option 'gpa' (did you mean gap?): it has compact, deep, gap, notebook",
+    "model=gpa": "model has no option 'gpa' (did you mean gap?): it has compact, deep, gap, notebook, quick",
     "modle=gap": "the config has no key 'modle' (did you mean model",
     "model.droput=0.1": "the config has no key 'model.droput' (did you mean model.dropout,",
     "data=cifar": "data has no option 'cifar': it has fashion_mnist, kmnist, mnist, mnist5k",
@@ -95,7 +95,7 @@ BAD = {
     "model.dropout=-0.1": "model.dropout must be in [0, 1), but got -0.1",
     "model.dropout=nan": "model.dropout must be in [0, 1), but got nan",
     "model.norm=layer": "model.norm: Invalid value 'layer', expected one of ['batch', 'none']",
-    "model.padding=100000": "block1.0 must pad by less than its kernel's 3 pixels, but pads by 100000",
+    "model.padding=100000": "block1.0 must pad by less than its kernel's 5 pixels, but pads by 100000",
     "hydra.run.dir=/dev/null": "/dev/null cannot be read or made (File exists): name another",
     "hydra.run.dir=/dev": "a run needs an empty folder, but /dev holds files: name another",
     "model.groups=[]": "Error merging override model.groups=[]; Cannot merge incompatible container types",
@@ -104,9 +104,9 @@ BAD = {
     "model=null": "Config group override must be a string or a list",
     "~group@model.groups.block1": "delete a group with ~model.groups.block1",
     "+group@model.groups.new=conv": "model.groups.new.channels must be given",
-    "head@model.head=conv": "head=conv needs a 1×1 map, but the last group leaves 3×3",
+    "head@model.head=conv": "head=conv needs a 1×1 map, but the last group leaves 4×4",
     "budget.parameters=0": "budget.parameters must be positive, or null for no limit, but got 0",
-    "budget.parameters=500": "model has 9,744 parameters, the budget is 500: narrow model.groups.block2.channels",
+    "budget.parameters=500": "model has 9,848 parameters, the budget is 500: narrow model.groups.block2.channels",
     "training.epochs=0": "training.epochs must be positive, but got 0",
     "training.epochs=ten": "training.epochs: Value 'ten' of type 'str' could not be converted to Integer",
     "training.batch_size=1": "training.batch_size must be at least 2, but got 1",

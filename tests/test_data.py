@@ -285,7 +285,7 @@ def test_real_mnist_is_what_the_catalogue_says(mnist_root: Path) -> None:
     """The real training set has the sizes, mean, deviation and most frequent digit that the catalogue states."""
     train = read(_conf("mnist", mnist_root), "train")
     assert (len(train), len(read(_conf("mnist", mnist_root), "test"))) == (60_000, 10_000)
-    fractions = train.pixels(0, len(train))
+    fractions = train.pixels(0, len(train)) / 255
     assert fractions.mean().item() == pytest.approx(train.mean, abs=1e-4)
     assert fractions.std().item() == pytest.approx(train.std, abs=1e-4)
     assert torch.bincount(train.labels_b).max().item() / 60_000 == pytest.approx(0.1124, abs=1e-4)

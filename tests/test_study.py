@@ -82,7 +82,7 @@ def test_what_is_typed_wins_over_the_preset() -> None:
     assert space.fixed == ("a=0.5",)
 
 
-@pytest.mark.parametrize("model", ["compact", "deep", "gap", "notebook"])
+@pytest.mark.parametrize("model", ["compact", "deep", "gap", "notebook", "quick"])
 def test_widths_are_found_from_the_plan(model: str) -> None:
     """Every convolution of the chosen model has one width to search, and its own width is among the values."""
     plan = draw(compose([f"model={model}"])).plan
@@ -248,7 +248,7 @@ def test_a_search_begins_at_the_composed_point_and_keeps_its_total(sweeper_call:
     trials = _trials(folder)
     first = {key: value for key, value in trials[0].params.items() if "channels" in key}
     assert list(first.values()) == [8, 12, 16, 16, 16]
-    assert trials[0].params["optimizer.lr"] == 0.1
+    assert trials[0].params["optimizer.lr"] == 0.2
     rejected = [trial for trial in trials if "rejected" in trial.user_attrs]
     assert len(trials) - len(rejected) == 4
     best = max((t for t in trials if t.state is TrialState.COMPLETE), key=lambda trial: trial.value or 0)
