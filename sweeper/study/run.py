@@ -131,8 +131,7 @@ class StudyRun:
                     "not know: give the storage they are in, or move the folder away"
                 )
             self._recovered = self._ledger.recover(self._folder)
-            start = self._search.start
-            self._ledger.enqueue_missing(self._search.space.grid or ((start,) if start else ()))
+            self._ledger.enqueue_missing(self._search.starts)
         OmegaConf.save(self._config, self._folder.multirun)
         self._job_settings(arguments, url)
 

@@ -18,6 +18,7 @@ from sweeper.composition import explain
 from sweeper.design import draw
 from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.schema import ExperimentConf, load
+from sweeper.study.advice import advised
 from sweeper.study.dry_run import describe_grid, describe_search
 from sweeper.study.judge import Judge, takes_integers, value_at
 from sweeper.study.options import StudyOptions
@@ -82,13 +83,20 @@ class Search:
         return self.base.target if ends and self.base is not None else math.inf
 
     @property
-    def start(self) -> Params | None:
-        """The composed config as a point of the space; None where the space does not hold it."""
-        if self.base is None or self.space.grid is not None:
-            return None
+    def starts(self) -> tuple[Params, ...]:
+        """The points that come first: a grid's, all; a search's, the composed config and what is advised instead of it.
+
+        A search whose space does not hold the composed config has none.
+        """
+        if self.space.grid is not None:
+            return self.space.grid
+        if self.base is None or self.judge is None:
+            return ()
         start: Params = {key: value_at(self.base, key) for key in self.space.keys}
-        inside = all(contains(self.space.distributions[key], value) for key, value in start.items())
-        return start if inside else None
+        if not all(contains(self.space.distributions[key], value) for key, value in start.items()):
+            return ()
+        better = advised(self.base, start, self.space, self.judge)
+        return (start, better) if better is not None else (start,)
 
     @property
     def prefix(self) -> str:

@@ -1,0 +1,56 @@
+"""A second point to begin from: the composed network, mended where its diagnosis objects to it."""
+
+from typing import Final
+
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from sweeper.design import draw
+from sweeper.network.budget import within_budget
+from sweeper.network.plan import Conv
+from sweeper.schema import ExperimentConf
+from sweeper.study.judge import Judge
+from sweeper.study.space import Params, Space, Value, width_key
+
+WIDENED_BY: Final = {"erased_signal", "bottleneck"}
+"""Rules of `sweeper.network.diagnosis` whose layers ask for more channels."""
+SHARES: Final = 100
+"""The other widths are narrowed by hundredths until the budget holds."""
+
+
+def advised(base: ExperimentConf, start: Params, space: Space, judge: Judge) -> Params | None:
+    """Return the start, mended: layers that a finding names as wide as the space lets them be, least dropout.
+
+    Dropout is taken back only where it erases the signal. The other widths are narrowed alike until the budget holds.
+    None where the diagnosis has nothing to mend within this space, or the budget no room for it.
+    """
+    design = draw(base)
+    findings = [finding for finding in design.findings if finding.rule in WIDENED_BY]
+    blamed = {name for finding in findings for name in finding.layers}
+    erased = any(finding.rule == "erased_signal" for finding in findings)
+    point, others = dict(start), []
+    for layer in design.plan.layers:
+        key = width_key(layer) if isinstance(layer, Conv) else ""
+        distribution = space.distributions.get(key)
+        if isinstance(distribution, IntDistribution) and layer.name in blamed:
+            point[key] = distribution.high
+        elif isinstance(distribution, IntDistribution):
+            others.append(key)
+    for key, distribution in space.distributions.items():
+        if erased and key.rpartition(".")[2] == "dropout" and isinstance(distribution, FloatDistribution):
+            point[key] = distribution.low
+    if point == start:
+        return None
+    for share in range(SHARES, 0, -1):
+        narrowed = {key: _narrowed(space, key, point[key], share) for key in others}
+        conf = judge.configure({**point, **narrowed})
+        if within_budget(draw(conf).anatomy, conf.budget):
+            return {**point, **narrowed}
+    return None
+
+
+def _narrowed(space: Space, key: str, width: Value, share: int) -> int:
+    """Return that many hundredths of a width, rounded down, and no fewer than the space has."""
+    distribution = space.distributions[key]
+    assert isinstance(distribution, IntDistribution)
+    assert isinstance(width, int)
+    return max(distribution.low, width * share // SHARES)
