@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.composition import compose
-from sweeper.data.augment import augment
+from sweeper.data.augment import augment, draw_variations
 from sweeper.data.datasets import LabelledImages, read
 from sweeper.data.splits import split, stratified
 from sweeper.errors import DataError
@@ -231,20 +231,25 @@ def _digits(count: int) -> torch.Tensor:
     return images.pixels(0, count)
 
 
+def _vary(pixels_bchw: torch.Tensor, conf: AugmentConf, *, seed: int) -> torch.Tensor:
+    draws_b4 = draw_variations(len(pixels_bchw), conf, torch.Generator().manual_seed(seed))
+    return augment(pixels_bchw, conf, draws_b4)
+
+
 def test_augmentation_of_nothing_changes_nothing() -> None:
     """None returns the very tensor; affine with all widths 0 returns its values."""
     digits = _digits(32)
-    assert augment(digits, AugmentConf(name="none"), torch.Generator()) is digits
-    torch.testing.assert_close(augment(digits, _affine(), torch.Generator()), digits, atol=255e-5, rtol=0)
+    assert _vary(digits, AugmentConf(name="none"), seed=0) is digits
+    torch.testing.assert_close(_vary(digits, _affine(), seed=0), digits, atol=255e-5, rtol=0)
 
 
 def test_each_image_is_varied_on_its_own_and_repeatably() -> None:
     """Thirty-two copies of one digit come out all different; the same seed gives the same ones."""
     copies = _digits(1).repeat(32, 1, 1, 1)
     conf = _affine(rotation=0.15, shift=0.08, scale=0.1)
-    varied = augment(copies, conf, torch.Generator().manual_seed(3))
+    varied = _vary(copies, conf, seed=3)
     assert len({image.numpy().tobytes() for image in varied}) == 32
-    assert torch.equal(varied, augment(copies, conf, torch.Generator().manual_seed(3)))
+    assert torch.equal(varied, _vary(copies, conf, seed=3))
 
 
 @pytest.mark.parametrize("width", [0.05, 0.15])
@@ -252,7 +257,7 @@ def test_shift_moves_the_centre_of_mass_by_at_most_its_width(width: float) -> No
     """A shift of s moves a dot by up to s of the image's side, in both directions, and the draws fill that range."""
     dot = torch.zeros(500, 1, 28, 28)
     dot[:, :, 13:15, 13:15] = 1
-    moved = augment(dot, _affine(shift=width), torch.Generator().manual_seed(0))[:, 0]
+    moved = _vary(dot, _affine(shift=width), seed=0)[:, 0]
     columns = (moved.sum(1) * torch.arange(28)).sum(1) / moved.sum((1, 2)) - 13.5
     assert columns.abs().max().item() <= width * 28 + 1e-3
     assert columns.max().item() > 0.9 * width * 28
@@ -263,7 +268,7 @@ def test_rotation_turns_by_at_most_its_angle() -> None:
     """A bar turned by up to a radians: its principal axis stays within that angle, and the draws fill the range."""
     bar = torch.zeros(500, 1, 28, 28)
     bar[:, :, 13:15, 4:24] = 1
-    turned = augment(bar, _affine(rotation=0.5), torch.Generator().manual_seed(0))[:, 0]
+    turned = _vary(bar, _affine(rotation=0.5), seed=0)[:, 0]
     y, x = torch.meshgrid(torch.arange(28) - 13.5, torch.arange(28) - 13.5, indexing="ij")
     angle = 0.5 * torch.atan2(2 * (turned * x * y).sum((1, 2)), (turned * (x**2 - y**2)).sum((1, 2)))
     assert angle.abs().max().item() <= 0.5 + 0.02
@@ -275,7 +280,7 @@ def test_scale_changes_the_size_by_at_most_its_share() -> None:
     """A square grown or shrunk by up to s: its side stays within that share, and the draws fill the range."""
     square = torch.zeros(500, 1, 28, 28)
     square[:, :, 8:20, 8:20] = 1
-    sized = augment(square, _affine(scale=0.25), torch.Generator().manual_seed(0))[:, 0]
+    sized = _vary(square, _affine(scale=0.25), seed=0)[:, 0]
     sides = sized.sum((1, 2)).sqrt() / 12
     assert 0.74 < sides.min().item() < 0.78
     assert 1.22 < sides.max().item() < 1.26

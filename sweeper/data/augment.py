@@ -7,20 +7,26 @@ from torch import Generator, Tensor
 from sweeper.schema import AugmentConf
 
 
-def augment(pixels_bchw: Tensor, conf: AugmentConf, generator: Generator) -> Tensor:
-    """Rotate, scale and shift each image by its own uniform draw; zeros come in from outside.
+def draw_variations(images: int, conf: AugmentConf, generator: Generator) -> Tensor:
+    """Draw how each image is to vary, uniform in [-1, 1): ``[images, 4]``, or ``[images, 0]`` where none does.
 
-    Takes pixels before normalisation, so that what comes in is the background. The draws come from a CPU
-    generator whatever the device, so that the device does not change them.
+    From a CPU generator whatever the device, so that the device does not change the draws.
+    """
+    return torch.rand(images, 0 if conf.name == "none" else 4, generator=generator).mul_(2).sub_(1)
+
+
+def augment(pixels_bchw: Tensor, conf: AugmentConf, draws_b4: Tensor) -> Tensor:
+    """Rotate, scale and shift each image by its draws; zeros come in from outside.
+
+    Takes pixels before normalisation, so that what comes in is the background.
     """
     if conf.name == "none":
         return pixels_bchw
-    draws_db = torch.rand(4, len(pixels_bchw), generator=generator).mul_(2).sub_(1).to(pixels_bchw.device)
-    angle_b = draws_db[0] * conf.rotation
-    size_b = 1 + draws_db[1] * conf.scale
+    angle_b = draws_b4[:, 0] * conf.rotation
+    size_b = 1 + draws_b4[:, 1] * conf.scale
     # affine_grid asks where each output pixel comes from: the inverse map, in coordinates from -1 to 1.
     cosine_b, sine_b = angle_b.cos() / size_b, angle_b.sin() / size_b
-    shift_x_b, shift_y_b = draws_db[2] * 2 * conf.shift, draws_db[3] * 2 * conf.shift
+    shift_x_b, shift_y_b = draws_b4[:, 2] * 2 * conf.shift, draws_b4[:, 3] * 2 * conf.shift
     theta_b23 = torch.stack((cosine_b, -sine_b, shift_x_b, sine_b, cosine_b, shift_y_b), dim=1).view(-1, 2, 3)
     grid_bhw2 = F.affine_grid(theta_b23, list(pixels_bchw.shape), align_corners=False)
     return F.grid_sample(pixels_bchw, grid_bhw2, mode="bilinear", padding_mode="zeros", align_corners=False)

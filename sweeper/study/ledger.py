@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,13 +52,19 @@ class Tally:
 
 
 class Ledger:
-    """A study's trials. Not for two threads or processes at once: the sweeper holds a lock around every call."""
+    """A study's trials. Not for two processes at once: the sweeper holds a lock around every call that asks or tells."""
 
     def __init__(self, study: optuna.Study, space: Space, *, max_retry: int) -> None:
         """Keep that study's trials, of that space."""
         self.study = study
         self._space = space
         self._max_retry = max_retry
+        # What the finished trials at the front say, counted once: a study of thousands is not read again for each.
+        self._lock = threading.Lock()  # the board's thread counts too
+        self._counted = 0
+        self._counts: Counter[str] = Counter()
+        self._best: FrozenTrial | None = None
+        self._by_fingerprint: dict[str, FrozenTrial] = {}
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, in order of their numbers."""
@@ -65,9 +72,10 @@ class Ledger:
 
     def tally(self) -> Tally:
         """Count."""
-        trials = self.trials()
-        states = Counter(_state(trial) for trial in trials)
-        complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+        with self._lock:
+            later = self._count_finished()
+            states = self._counts + Counter(_state(trial) for trial in later)
+            best = self._better(self._best, *later)
         return Tally(
             complete=states["complete"],
             pruned=states["pruned"],
@@ -75,7 +83,7 @@ class Ledger:
             failed=states["failed"],
             running=states["running"],
             waiting=states["waiting"],
-            best=self._best(complete),
+            best=best,
         )
 
     def reasons(self) -> Counter[str]:
@@ -89,9 +97,9 @@ class Ledger:
 
     def enqueue_missing(self, points: tuple[Params, ...]) -> None:
         """Queue every point that no trial has or had: failed for good counts as had."""
-        known = [trial.params or _fixed(trial) for trial in self.trials()]
+        known = {_key(trial.params or _fixed(trial)) for trial in self.trials()}
         for point in points:
-            if point not in known:
+            if _key(point) not in known:
                 self.study.enqueue_trial(point)
 
     def recover(self, folder: StudyFolder) -> list[int]:
@@ -115,12 +123,11 @@ class Ledger:
     def accept(self, trial: optuna.Trial, verdict: Verdict) -> FrozenTrial | None:
         """Note a proposal that may be trained. Return the finished trial that it repeats, told already, if any."""
         self._note(trial, verdict)
-        for other in self.trials() if verdict.fingerprint else ():
-            same = other.user_attrs.get(FINGERPRINT) == verdict.fingerprint and other.number != trial.number
-            if same and other.state is TrialState.COMPLETE:
-                trial.set_user_attr(DUPLICATE, other.number)
-                self.study.tell(trial, other.value)
-                return other
+        other = self._finished_with(verdict.fingerprint)
+        if other is not None:
+            trial.set_user_attr(DUPLICATE, other.number)
+            self.study.tell(trial, other.value)
+            return other
         trial.set_user_attr(FINGERPRINT, verdict.fingerprint)
         return None
 
@@ -170,11 +177,32 @@ class Ledger:
         self.study.enqueue_trial(frozen.params, user_attrs={RETRY: retries + 1})
         return False
 
-    def _best(self, complete: list[FrozenTrial]) -> FrozenTrial | None:
-        if not complete:
+    def _count_finished(self) -> list[FrozenTrial]:
+        """Count the finished trials at the front that were not counted yet; return those behind them."""
+        trials = self.trials()
+        while self._counted < len(trials) and trials[self._counted].state in FINISHED:
+            trial = trials[self._counted]
+            self._counts[_state(trial)] += 1
+            self._best = self._better(self._best, trial)
+            if trial.state is TrialState.COMPLETE and FINGERPRINT in trial.user_attrs:
+                self._by_fingerprint.setdefault(trial.user_attrs[FINGERPRINT], trial)
+            self._counted += 1
+        return trials[self._counted :]
+
+    def _finished_with(self, fingerprint: str | None) -> FrozenTrial | None:
+        """Return the finished trial of that config, if there is one."""
+        if fingerprint is None:
             return None
+        with self._lock:
+            later = self._count_finished()
+            same = (t for t in later if t.state is TrialState.COMPLETE and t.user_attrs.get(FINGERPRINT) == fingerprint)
+            return self._by_fingerprint.get(fingerprint) or next(same, None)
+
+    def _better(self, *trials: FrozenTrial | None) -> FrozenTrial | None:
+        """Return the best of the complete ones, the earliest of equals."""
+        complete = [trial for trial in trials if trial is not None and trial.state is TrialState.COMPLETE]
         maximize = self.study.direction is optuna.study.StudyDirection.MAXIMIZE
-        return (max if maximize else min)(complete, key=lambda trial: trial.value or 0.0)
+        return (max if maximize else min)(complete, key=lambda trial: trial.value or 0.0, default=None)
 
 
 def _finished_value(result: Path) -> float | None:
@@ -198,6 +226,10 @@ def _fixed(trial: FrozenTrial) -> Mapping[str, Any]:
     """What a queued trial will have for parameters once it is taken."""
     fixed: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
     return fixed
+
+
+def _key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(params.items()))
 
 
 def _me() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor, nn
 
-from sweeper.data.augment import augment
+from sweeper.data.augment import augment, draw_variations
 from sweeper.data.splits import Splits
 from sweeper.errors import ConfigError, TrainingDivergedError
 from sweeper.schema import ExperimentConf, TrainingConf
@@ -78,6 +78,7 @@ def fit(
     Raises `TrainingDivergedError` within an epoch whose loss is no longer finite or far above guessing.
     """
     train, training = splits.train, conf.training
+    device = train.labels_b.device
     starts = _batch_starts(len(train), training.batch_size)
     optimizer = make_optimizer(conf.optimizer, network)
     scheduler = make_scheduler(conf.scheduler, optimizer, epochs=training.epochs, steps_per_epoch=len(starts))
@@ -89,13 +90,15 @@ def fit(
     for epoch in range(1, training.epochs + 1):
         started = time.perf_counter()
         network.train()
-        shuffled = train.take(torch.randperm(len(train), generator=order).to(train.labels_b.device))
-        tally = _Tally(shuffled.labels_b.device)
+        shuffled = train.take(torch.randperm(len(train), generator=order).to(device))
+        draws_n4 = draw_variations(len(train), conf.augment, variation).to(device)
+        tally = _Tally(device)
         lr = math.nan
         for step, start in enumerate(starts, 1):
-            labels_b = shuffled.labels_b[start : start + training.batch_size]
-            pixels_bchw = shuffled.pixels(start, start + training.batch_size)
-            pixels_bchw = shuffled.normalise_(augment(pixels_bchw, conf.augment, variation))
+            stop = start + training.batch_size
+            labels_b = shuffled.labels_b[start:stop]
+            pixels_bchw = augment(shuffled.pixels(start, stop), conf.augment, draws_n4[start:stop])
+            pixels_bchw = shuffled.normalise_(pixels_bchw)
             with autocast:
                 logits_bk = network(pixels_bchw.contiguous(memory_format=torch.channels_last)).float()
             loss = F.cross_entropy(logits_bk, labels_b, label_smoothing=training.label_smoothing)
@@ -105,12 +108,15 @@ def fit(
             lr = float(optimizer.param_groups[0]["lr"])
             scheduler.step()
             tally.add(loss.detach(), logits_bk.detach(), labels_b)
-            if on_batch is not None and (step % WATCH_EVERY == 0 or step == len(starts)):
-                on_batch(tally.progress(epoch, len(train)))
-            if step % WATCH_EVERY == 0 and train.labels_b.device.type == "cpu":
+            # Elsewhere a look would wait for all that is queued on the device: there, only at the epoch's end.
+            if device.type == "cpu" and step % WATCH_EVERY == 0:
                 _check_finite(tally.loss, epoch, lr)
+                if on_batch is not None and step < len(starts):
+                    on_batch(tally.progress(epoch, len(train)))
         _check_finite(tally.loss, epoch, lr)
         seen = tally.progress(epoch, len(train))
+        if on_batch is not None:
+            on_batch(seen)
         if seen.loss > DIVERGED_FACTOR * classes_loss:
             raise _diverged(epoch, lr, seen.loss)
         score = evaluate(network, splits.validation, autocast=autocast)
