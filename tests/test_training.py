@@ -3,6 +3,9 @@
 import copy
 import functools
 import math
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,11 +22,13 @@ from sweeper.design import draw
 from sweeper.errors import DeviceError, TrainingDivergedError
 from sweeper.network.build import build
 from sweeper.network.fused import ConvUnit
-from sweeper.schema import ExperimentConf
+from sweeper.schema import AdamwConf, ExperimentConf, OneCycleConf, SgdConf, StepConf
 from sweeper.training import device, loop
 from sweeper.training.evaluate import evaluate
 from sweeper.training.loop import BatchProgress, EpochMetrics, fit, make_autocast
-from sweeper.training.optim import make_optimizer, make_scheduler
+from sweeper.training.optim import Optimizer, pace
+
+from .conftest import environment
 
 SMALL = ["data=mnist5k", "model=compact", "precision=fp32", "training.epochs=2", "training.batch_size=64"]
 
@@ -178,28 +183,88 @@ def test_finite_divergence_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
         list(fit(build(draw(conf).plan), _splits(conf), conf))
 
 
-def _lrs(*overrides: str, epochs: int = 6, steps: int = 10) -> list[float]:
-    conf = compose([*overrides, f"training.epochs={epochs}"])
-    optimizer = make_optimizer(conf.optimizer, torch.nn.Linear(1, 1))
-    scheduler = make_scheduler(conf.scheduler, optimizer, epochs=epochs, steps_per_epoch=steps)
-    lrs = []
-    for _ in range(epochs * steps):
-        lrs.append(optimizer.param_groups[0]["lr"])
+EPOCHS, STEPS = 6, 10
+
+
+def _torch_steps(conf: ExperimentConf, weights: torch.nn.Parameter) -> Iterator[None]:
+    """Take torch's own optimizer and scheduler, at their public face, through steps of a gradient that is the weights."""
+    optimizer: torch.optim.Optimizer
+    match conf.optimizer:
+        case SgdConf(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay):
+            optimizer = torch.optim.SGD([weights], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay)
+        case AdamwConf(lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay):
+            optimizer = torch.optim.AdamW([weights], lr=lr, betas=(beta1, beta2), weight_decay=decay)
+        case _:
+            raise AssertionError
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    match conf.scheduler:
+        case StepConf(step_size=size, gamma=gamma):
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=size * STEPS, gamma=gamma)
+        case OneCycleConf(pct_start=start, div_factor=first, final_div_factor=last):
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer,
+                max_lr=conf.optimizer.lr,
+                total_steps=EPOCHS * STEPS,
+                pct_start=start,
+                div_factor=first,
+                final_div_factor=last,
+                cycle_momentum="betas" in optimizer.param_groups[0] or optimizer.param_groups[0]["momentum"] > 0,
+            )
+        case _:
+            scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    for _ in range(EPOCHS * STEPS):
+        weights.grad = weights.detach().clone()
         optimizer.step()
         scheduler.step()
-    return lrs
+        yield
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "sgd optimizer.momentum=0 optimizer.nesterov=false"])
+@pytest.mark.parametrize("scheduler", ["constant", "step", "onecycle scheduler.pct_start=0.25"])
+def test_weights_move_as_torchs_optimizers_move_them(optimizer: str, scheduler: str) -> None:
+    """Every optimizer under every schedule, step by step: torch's own classes come to the same weights."""
+    overrides = [*f"optimizer={optimizer} scheduler={scheduler}".split(), f"training.epochs={EPOCHS}"]
+    conf = compose([*overrides, *(["scheduler.step_size=2"] if scheduler == "step" else [])])
+    network = torch.nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+    theirs = torch.nn.Parameter(torch.cat([p.detach().clone().flatten() for p in network.parameters()]))
+    ours = Optimizer(conf.optimizer, conf.scheduler, network, epochs=EPOCHS, steps_per_epoch=STEPS)
+    for _ in _torch_steps(conf, theirs):
+        ours.zero_grad()
+        sum((p**2).sum() / 2 for p in network.parameters()).backward()  # type: ignore[union-attr]  # a tensor, not 0
+        ours.step()
+        mine = torch.cat([p.detach().flatten() for p in network.parameters()])
+        torch.testing.assert_close(mine, theirs.detach(), atol=1e-6, rtol=1e-5)
 
 
 def test_schedules_move_the_learning_rate_as_they_say() -> None:
     """Constant stays; step drops by gamma every step_size epochs; onecycle starts low, peaks at lr, ends at nothing."""
-    assert set(_lrs("scheduler=constant", "optimizer.lr=0.05")) == {0.05}
-    steps = _lrs("scheduler=step", "scheduler.step_size=2", "optimizer.lr=1")
+
+    def lrs(name: str, lr: float) -> list[float]:
+        conf = compose([f"scheduler={name}"]).scheduler
+        if isinstance(conf, StepConf):
+            conf.step_size = 2
+        return [pace(conf, lr, step, epochs=EPOCHS, steps_per_epoch=STEPS).lr for step in range(EPOCHS * STEPS)]
+
+    assert set(lrs("constant", 0.05)) == {0.05}
+    steps = lrs("step", 1)
     assert [steps[0], steps[19], steps[20], steps[40]] == pytest.approx([1, 1, 0.1, 0.01])
-    cycle = _lrs("scheduler=onecycle", "optimizer.lr=0.1")
+    cycle = lrs("onecycle", 0.1)
+    assert pace(compose(["scheduler.pct_start=0.5"]).scheduler, 0.1, 0, epochs=1, steps_per_epoch=2).lr == 0.1
     assert cycle[0] == pytest.approx(0.1 / 25)
     assert max(cycle) == pytest.approx(0.1, rel=0.01)
     assert cycle.index(max(cycle)) == pytest.approx(0.3 * 60, abs=1)
     assert cycle[-1] == pytest.approx(0.1 / 25 / 1e4)
+
+
+def test_a_run_never_imports_torchs_compiler(tmp_path: Path) -> None:
+    """It takes a second and more, in every run and worker, and nothing here is compiled."""
+    code = (
+        "import sys, sweeper; sweeper.run(sweeper.compose(sys.argv[1:])); "
+        "sys.exit(any(name.startswith(('torch._dynamo', 'torch._inductor')) for name in sys.modules))"
+    )
+    overrides = [*SMALL, "augment=affine", "model.dropout=0.1", "training.epochs=1"]
+    done = subprocess.run([sys.executable, "-c", code, *overrides], cwd=tmp_path, env=environment(), check=False)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

@@ -19,7 +19,9 @@ from sweeper.bench.loops import engine_loop, notebook_loop
 from sweeper.bench.throughput import Contender, Rates, compare, matrix_peak
 from sweeper.bench.whole import plans_per_second, seconds_to_target, trial_overhead_ms
 from sweeper.composition import compose
+from sweeper.data.splits import split
 from sweeper.design import draw
+from sweeper.errors import ConfigError
 from sweeper.schema import ExperimentConf
 from sweeper.training.device import has_bf16, resolve
 
@@ -119,10 +121,15 @@ class Bench:
 def measure(overrides: Sequence[str], *, quick: bool, console: Console | None) -> Bench:
     """Measure everything, one after the other, on processors only; `console` shows how far it is.
 
-    Raises what composing, reading the data and the measured commands raise.
+    `overrides` say where the data is. Raises `ConfigError` for others, `DataError` for data that cannot be read,
+    `BenchError` for a measured process that fails.
     """
+    for override in overrides:
+        if not override.startswith("data"):
+            raise ConfigError(f"bench trains what it always trains, on data that may be chosen, but got {override}")
     overrides = ["device=cpu", *overrides]
     reference, default = compose(["experiment=notebook", *overrides]), compose(overrides)
+    split(reference.data)  # what is wrong with the data is said here, not by one of the processes
     contenders = _contenders(reference)
     turns = QUICK_TURNS if quick else TURNS
     with _progress(console) as progress:

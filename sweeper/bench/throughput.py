@@ -11,6 +11,7 @@ from typing import Final
 import torch
 
 from sweeper.bench.loops import OnBlock
+from sweeper.errors import BenchError
 from sweeper.schema import ExperimentConf
 
 PEAK_SIDE: Final = 2048
@@ -107,8 +108,12 @@ class _Racer:
         rates: list[float] = []
         started = time.perf_counter()
         while not rates or time.perf_counter() - started < BLOCK_SECONDS:
-            self._pipe.send(None)
-            rates.append(self._pipe.recv())
+            try:
+                self._pipe.send(None)
+                rates.append(self._pipe.recv())
+            except (EOFError, OSError) as error:
+                self._process.join()
+                raise BenchError(f"a training loop ended (exit code {self._process.exitcode})") from error
         return statistics.harmonic_mean(rates)
 
     def stop(self) -> None:

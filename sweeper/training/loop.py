@@ -15,7 +15,7 @@ from sweeper.data.splits import Splits
 from sweeper.errors import ConfigError, TrainingDivergedError
 from sweeper.schema import ExperimentConf, TrainingConf
 from sweeper.training.evaluate import evaluate
-from sweeper.training.optim import make_optimizer, make_scheduler
+from sweeper.training.optim import Optimizer
 
 WATCH_EVERY: Final = 20
 """Steps between two looks at the running loss: seldom enough to cost nothing, often enough for a smooth bar."""
@@ -80,8 +80,7 @@ def fit(
     train, training = splits.train, conf.training
     device = train.labels_b.device
     starts = _batch_starts(len(train), training.batch_size)
-    optimizer = make_optimizer(conf.optimizer, network)
-    scheduler = make_scheduler(conf.scheduler, optimizer, epochs=training.epochs, steps_per_epoch=len(starts))
+    optimizer = Optimizer(conf.optimizer, conf.scheduler, network, epochs=training.epochs, steps_per_epoch=len(starts))
     order = torch.Generator().manual_seed(conf.seed)
     variation = torch.Generator().manual_seed(conf.seed)
     autocast = make_autocast(conf)
@@ -102,11 +101,10 @@ def fit(
             with autocast:
                 logits_bk = network(pixels_bchw.contiguous(memory_format=torch.channels_last)).float()
             loss = F.cross_entropy(logits_bk, labels_b, label_smoothing=training.label_smoothing)
-            optimizer.zero_grad(set_to_none=False)
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            lr = optimizer.pace.lr
             optimizer.step()
-            lr = float(optimizer.param_groups[0]["lr"])
-            scheduler.step()
             tally.add(loss.detach(), logits_bk.detach(), labels_b)
             # Elsewhere a look would wait for all that is queued on the device: there, only at the epoch's end.
             if device.type == "cpu" and step % WATCH_EVERY == 0:
