@@ -336,7 +336,7 @@ def test_every_sampler_searches(sweeper_call: Call, tmp_path: Path, sampler: str
     assert len(_trials(_folder(tmp_path))) == 3
 
 
-@pytest.mark.parametrize("pruner", ["none", "median", "hyperband", "patient"])
+@pytest.mark.parametrize("pruner", ["none", "median", "percentile", "hyperband", "patient"])
 def test_every_pruner_is_accepted(sweeper_call: Call, tmp_path: Path, pruner: str) -> None:
     """Each pruner's config makes a pruner, and reports reach the trials."""
     options = ["search=dropout_lr", f"hydra/sweeper/pruner={pruner}", "hydra.sweeper.n_trials=2", "training.epochs=3"]
