@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -73,7 +73,6 @@ def _step(unit: ConvUnit, images: Tensor, direction: Tensor, *, one_operation: b
     return {"output": out, "input": images.grad, **gradients, **dict(unit.named_buffers())}
 
 
-@settings(deadline=None)  # the first example pays for torch's first operations
 @given(facts=units)
 def test_a_unit_trains_as_its_modules_do(facts: dict[str, int]) -> None:
     """Output, every gradient and the running statistics are those of torch's modules.

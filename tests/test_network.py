@@ -93,7 +93,7 @@ def test_gap_model_keeps_several_channels_in_its_transitions() -> None:
     assert all(layer.out_channels > 1 for layer in design.plan.layers if hasattr(layer, "out_channels"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(models, shapes)
 def test_anatomy_agrees_with_the_module(model: ModelConf, shape: tuple[int, int, int]) -> None:
     """Shapes, parameter counts and MACs in closed form are those torch has and counts."""
@@ -117,7 +117,7 @@ def test_anatomy_agrees_with_the_module(model: ModelConf, shape: tuple[int, int,
     assert counter.get_total_flops() == 2 * anatomy.macs  # torch counts a multiply and an add as two
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(models)
 def test_receptive_field_is_the_one_gradients_show(model: ModelConf) -> None:
     """The input pixels with a gradient from one output value span exactly the stated receptive field."""
@@ -137,7 +137,7 @@ def test_receptive_field_is_the_one_gradients_show(model: ModelConf) -> None:
     assert spans.tolist() == [last.receptive_field] * 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(models)
 def test_jump_is_how_far_the_receptive_field_moves(model: ModelConf) -> None:
     """From one output value to its neighbour, the input pixels with a gradient move by the stated jump."""
@@ -168,7 +168,7 @@ def _positive(trunk: nn.Sequential) -> nn.Sequential:
     return trunk.eval()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(models, st.integers(1, 3000))
 def test_budget_error_names_a_scaling_that_fits_and_is_the_widest(model: ModelConf, limit: int) -> None:
     """Over budget, the error states the real count; the scaling it offers fits, and a step wider does not."""
@@ -265,7 +265,7 @@ def test_receptive_field_rule_both_ways() -> None:
     assert "receptive_field" not in _rules("model=notebook")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(models)
 def test_survival_is_a_probability_and_the_ceiling_above_it(model: ModelConf) -> None:
     """Whatever the network, survival lies in [0, 1] and guessing can only add to it."""

@@ -117,7 +117,7 @@ def _judge(*keys: str) -> Judge:
     return Judge(Space(distributions=dict(searched), template=("model=compact", *keys), grid=None), compose)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.floats(-0.2, 1.2),
     st.integers(-2, 40),
@@ -488,7 +488,7 @@ def test_a_torn_journal_is_mended_and_a_damaged_one_refused(sweeper_call: Call, 
 
 
 @given(st.binary(max_size=40).filter(lambda tail: b"\n" not in tail))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_mending_loses_no_whole_line(tail: bytes) -> None:
     """Whatever stands after the last newline is cut off, and nothing before it."""
     import tempfile  # noqa: PLC0415 - Hypothesis and tmp_path do not go together

@@ -4,6 +4,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Final
@@ -13,6 +14,7 @@ import torch
 from sweeper.bench.loops import OnBlock
 from sweeper.errors import BenchError
 from sweeper.schema import ExperimentConf
+from sweeper.study.slots import start_deaf
 
 PEAK_SIDE: Final = 2048
 """Rows and columns of the matrices whose product measures the processor's peak; large enough to reach it."""
@@ -100,7 +102,7 @@ class _Racer:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_train, args=(contender.loop, contender.conf, theirs), daemon=True)
-        self._process.start()
+        start_deaf(self._process)
         theirs.close()
 
     def turn(self) -> float:
@@ -127,5 +129,6 @@ def _train(loop: Loop, conf: ExperimentConf, pipe: Connection) -> None:
         pipe.send(rate)
         pipe.recv()
 
-    pipe.recv()
-    loop(conf, on_block)
+    with suppress(EOFError, OSError):  # whoever asked is gone
+        pipe.recv()
+        loop(conf, on_block)

@@ -16,6 +16,7 @@ import optuna
 
 from sweeper.design import draw_within_budget
 from sweeper.errors import BenchError
+from sweeper.run_folder import RunFolder
 from sweeper.schema import ExperimentConf
 from sweeper.study.storage import journal_url, open_storage
 
@@ -37,13 +38,12 @@ def seconds_to_target(overrides: Sequence[str], target: float) -> float | None:
     """Start ``python -m sweeper`` and return the seconds until an epoch reached the target; None if none did."""
     with _scratch() as folder:
         started = time.perf_counter()
-        process = _start(folder, *overrides)
-        reached = None
-        while process.poll() is None and reached is None:
-            time.sleep(POLL_SECONDS)
-            if _best_epoch(folder) >= target:
-                reached = time.perf_counter() - started
-        _finish(process)
+        with _sweeper(*overrides, f"hydra.run.dir={folder}/run") as process:
+            reached = None
+            while process.poll() is None and reached is None:
+                time.sleep(POLL_SECONDS)
+                if _best_epoch(folder / "run") >= target:
+                    reached = time.perf_counter() - started
         return reached
 
 
@@ -54,10 +54,10 @@ def trial_overhead_ms() -> float:
     """
     with _scratch() as folder:
         values = ",".join(str(seed) for seed in range(1, OVERHEAD_TRIALS + 1))
-        _finish(
-            _start(folder, "-m", *TINY, f"seed={values}", "hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=bench")
-        )
-        study = folder / "outputs" / "studies" / "bench"
+        study = folder / "study"
+        options = ("hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=bench", f"hydra.sweep.dir={study}")
+        with _sweeper("-m", *TINY, f"seed={values}", *options):
+            pass  # to its end
         trials = optuna.load_study(
             study_name="bench", storage=open_storage(journal_url(study / "journal.log"))
         ).get_trials()
@@ -86,22 +86,23 @@ def _scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def _sweeper(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run ``python -m sweeper``, to its end when the block is left, and not beyond an exception from the block."""
     command = [sys.executable, "-m", "sweeper", *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own words
-
-
-def _finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own words
+    try:
+        yield process
+        _, errors = process.communicate()
+    finally:
+        process.kill()
+        process.wait()
     if process.returncode != 0:
         raise BenchError(f"a command that is measured failed: {errors.strip() or process.returncode}")
 
 
 def _best_epoch(folder: Path) -> float:
     """The best validation accuracy on disk; a line that is being written counts next time."""
-    lines = [
-        line
-        for path in folder.glob("outputs/runs/*/*/metrics.jsonl")
-        for line in path.read_text().splitlines(keepends=True)
-    ]
+    metrics = RunFolder(folder).metrics
+    lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
     return max((json.loads(line)["val_accuracy"] for line in lines if line.endswith("\n")), default=0.0)

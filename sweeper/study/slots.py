@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Final
 
 import cloudpickle
@@ -74,6 +75,15 @@ def one_line(error: BaseException) -> str:
     return text if type(error).__module__.startswith("sweeper") and text else f"{type(error).__name__}: {text}"
 
 
+def start_deaf(process: BaseProcess) -> None:
+    """Start a process that Ctrl-C, which reaches the whole group, does not end: deaf from its first instruction on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Worker:
     """A process that runs jobs one after another: imports and data are paid for once."""
 
@@ -83,12 +93,7 @@ class Worker:
         self._connection, theirs = spawn.Pipe()
         payload = cloudpickle.dumps((context, task, Singleton.get_state()))
         self._process = spawn.Process(target=_work, args=(theirs, os.getpid(), payload), daemon=False)
-        # Ctrl-C reaches the whole process group; a worker has to be deaf to it from its first instruction on.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        start_deaf(self._process)
         theirs.close()
 
     def run(self, config: DictConfig) -> Outcome:
