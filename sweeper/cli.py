@@ -96,7 +96,7 @@ def bench(arguments: Sequence[str]) -> int:
         description="Measure this machine: training beside the notebook's own loop, a run to its target, a sweep.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the tables")
-    parser.add_argument("--quick", action="store_true", help="fewer turns, no run to the target: under a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer turns, no run to the target: about a minute")
     parser.add_argument("overrides", nargs="*", help="of the runs: data.root=... data=mnist5k ...")
     typed = parser.parse_intermixed_args(arguments)
     from sweeper.bench import report  # noqa: PLC0415 - torch

@@ -174,6 +174,18 @@ def test_what_the_diagnosis_names_is_mended_within_the_budget() -> None:
     assert all(now < before for now, before in pairs)
 
 
+def test_a_start_over_budget_is_advised_narrower() -> None:
+    """A budget that the composed network breaks: the advice fits it, its widened layers narrowed too where they must be."""
+    for model in ("quick", "notebook"):
+        base, _, judge = _advised(model)
+        small = replace(base, budget=BudgetConf(parameters=4000, macs=None))
+        tight = Judge(judge._space, lambda overrides: replace(compose(overrides), budget=small.budget))  # noqa: B023
+        start = {key: value_at(base, key) for key in judge._space.keys}
+        point = advised(small, start, judge._space, tight)
+        assert point is not None
+        assert draw_within_budget(tight.configure(point)).anatomy.parameters > 0.8 * 4000
+
+
 def test_nothing_to_mend_is_no_advice() -> None:
     """The default network has neither bottleneck nor dropout; and a budget may leave the advice no room."""
     assert _advised("quick")[1] is None

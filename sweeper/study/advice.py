@@ -20,31 +20,31 @@ SHARES: Final = 100
 def advised(base: ExperimentConf, start: Params, space: Space, judge: Judge) -> Params | None:
     """Return the start, mended: layers that a finding names as wide as the space lets them be, least dropout.
 
-    Dropout is taken back only where it erases the signal. The other widths are narrowed alike until the budget holds.
-    None where the diagnosis has nothing to mend within this space, or the budget no room for it.
+    Dropout is taken back only where it erases the signal. The other widths are narrowed alike until the budget holds,
+    and where that is not enough, all of them. None where the start needs no mending, or the budget leaves no room.
     """
     design = draw(base)
     findings = [finding for finding in design.findings if finding.rule in WIDENED_BY]
     blamed = {name for finding in findings for name in finding.layers}
     erased = any(finding.rule == "erased_signal" for finding in findings)
-    point, others = dict(start), []
+    point, widened, others = dict(start), [], []
     for layer in design.plan.layers:
         key = width_key(layer) if isinstance(layer, Conv) else ""
         distribution = space.distributions.get(key)
         if isinstance(distribution, IntDistribution) and layer.name in blamed:
             point[key] = distribution.high
+            widened.append(key)
         elif isinstance(distribution, IntDistribution):
             others.append(key)
     for key, distribution in space.distributions.items():
         if erased and key.rpartition(".")[2] == "dropout" and isinstance(distribution, FloatDistribution):
             point[key] = distribution.low
-    if point == start:
-        return None
-    for share in range(SHARES, 0, -1):
-        narrowed = {key: _narrowed(space, key, point[key], share) for key in others}
-        conf = judge.configure({**point, **narrowed})
-        if within_budget(draw(conf).anatomy, conf.budget):
-            return {**point, **narrowed}
+    for keys in (others, others + widened):
+        for share in range(SHARES, 0, -1):
+            candidate = {**point, **{key: _narrowed(space, key, point[key], share) for key in keys}}
+            conf = judge.configure(candidate)
+            if within_budget(draw(conf).anatomy, conf.budget):
+                return candidate if candidate != start else None
     return None
 
 

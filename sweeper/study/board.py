@@ -84,7 +84,7 @@ class Board:
             text = f"trial {number} {how}: {result.value:.2%}  {seconds:5.1f} s  {params}"
         self._console.print(text, soft_wrap=True)
 
-    def show_end(self, why: str, command: str) -> None:
+    def show_end(self, why: str, command: str | None) -> None:
         """The study is over, for now: counts, best, where, and the command that goes on."""
         self._stop()
         tally = self._ledger.tally()
@@ -96,7 +96,8 @@ class Board:
             if (self._folder / "best.yaml").exists():
                 again = shlex.join(["python", "-m", "sweeper", "reproduce", str(_short(self._folder / "best"))])
                 self._console.print(f"run it again: {again}", soft_wrap=True)
-        self._console.print(f"go on: {command}", soft_wrap=True)
+        if command is not None:
+            self._console.print(f"go on: {command}", soft_wrap=True)
 
     def _tick(self) -> None:
         while not self._over.wait(REFRESH_SECONDS):

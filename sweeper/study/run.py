@@ -304,7 +304,8 @@ class StudyRun:
         self._requeue("the study ended first")
         tally = self._ledger.tally()
         self._keep_best()
-        self._board.show_end(self._why_stopped or "done", self._command())
+        done = tally.counted >= self._search.total
+        self._board.show_end(self._why_stopped or "done", self._command(more=done))
         if tally.failed > self._options.max_failure_rate * self._search.total:
             raise StudyError(
                 f"at most {self._options.max_failure_rate:.0%} of {self._search.total} trials may fail "
@@ -324,9 +325,15 @@ class StudyRun:
             if best is not None:
                 self._folder.keep_best(best.user_attrs.get(DUPLICATE, best.number))
 
-    def _command(self) -> str:
-        """Return what was typed, to be typed again."""
-        return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments, *self._typed])
+    def _command(self, *, more: bool = False) -> str | None:
+        """Return what was typed, to be typed again; with twice the trials for `more`. None when there is no more."""
+        if not more:
+            return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments, *self._typed])
+        if self._search.space.grid is not None:
+            return None
+        typed = [line for line in self._typed if not line.startswith("hydra.sweeper.n_trials=")]
+        trials = f"hydra.sweeper.n_trials={2 * self._search.total}"
+        return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments, *typed, trials])
 
 
 def _unresolved(lines: ListConfig) -> list[str]:

@@ -108,18 +108,18 @@ def fit(
             tally.add(loss.detach(), logits_bk.detach(), labels_b)
             # Elsewhere a look would wait for all that is queued on the device: there, only at the epoch's end.
             if device.type == "cpu" and step % WATCH_EVERY == 0:
-                _check_finite(tally.loss, epoch, lr)
+                _check_finite(tally.loss, epoch, conf)
                 if on_batch is not None and step < len(starts):
                     on_batch(tally.progress(epoch, len(train)))
-        _check_finite(tally.loss, epoch, lr)
+        _check_finite(tally.loss, epoch, conf)
         seen = tally.progress(epoch, len(train))
         if on_batch is not None:
             on_batch(seen)
         if seen.loss > DIVERGED_FACTOR * classes_loss:
-            raise _diverged(epoch, lr, seen.loss)
+            raise _diverged(epoch, conf, seen.loss)
         score = evaluate(network, splits.validation, autocast=autocast)
         if not math.isfinite(score.loss):
-            raise _diverged(epoch, lr, score.loss)
+            raise _diverged(epoch, conf, score.loss)
         yield EpochMetrics(
             epoch=epoch,
             train_loss=seen.loss,
@@ -175,13 +175,13 @@ def _batch_starts(images: int, batch_size: int) -> range:
     return range(0, images - 1, batch_size)
 
 
-def _check_finite(loss: Tensor, epoch: int, lr: float) -> None:
+def _check_finite(loss: Tensor, epoch: int, conf: ExperimentConf) -> None:
     if not math.isfinite(loss.item()):
-        raise _diverged(epoch, lr, loss.item())
+        raise _diverged(epoch, conf, loss.item())
 
 
-def _diverged(epoch: int, lr: float, loss: float) -> TrainingDivergedError:
+def _diverged(epoch: int, conf: ExperimentConf, loss: float) -> TrainingDivergedError:
     return TrainingDivergedError(
         f"training loss must stay finite and near that of guessing, but in epoch {epoch} it is {loss:.4g} "
-        f"at learning rate {lr:.4g}: lower optimizer.lr"
+        f"with optimizer.lr={conf.optimizer.lr:g}: lower it"
     )
