@@ -132,6 +132,8 @@ def measure(overrides: Sequence[str], *, quick: bool, console: Console | None) -
     split(reference.data)  # what is wrong with the data is said here, not by one of the processes
     contenders = _contenders(reference)
     turns = QUICK_TURNS if quick else TURNS
+    if console is not None and not console.is_terminal:
+        console.print(f"measuring, about {'one minute' if quick else 'two minutes'}")
     with _progress(console) as progress:
         task = progress.add_task("training loops, in turn", total=turns * len(contenders) + (2 if quick else 3))
         rates = compare(list(contenders.values()), turns, lambda: progress.advance(task))

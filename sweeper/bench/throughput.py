@@ -99,6 +99,7 @@ class _Racer:
     """A process that trains a block at a time, when it is told to."""
 
     def __init__(self, contender: Contender) -> None:
+        self._conf = contender.conf
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_train, args=(contender.loop, contender.conf, theirs), daemon=True)
@@ -115,7 +116,8 @@ class _Racer:
                 rates.append(self._pipe.recv())
             except (EOFError, OSError) as error:
                 self._process.join()
-                raise BenchError(f"a training loop ended (exit code {self._process.exitcode})") from error
+                what = f"{self._conf.precision}, {self._conf.threads} threads"
+                raise BenchError(f"a training loop ({what}) ended, exit code {self._process.exitcode}") from error
         return statistics.harmonic_mean(rates)
 
     def stop(self) -> None:
