@@ -103,8 +103,7 @@ def fit(
             loss = F.cross_entropy(logits_bk, labels_b, label_smoothing=training.label_smoothing)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            lr = optimizer.pace.lr
-            optimizer.step()
+            lr = optimizer.step()
             tally.add(loss.detach(), logits_bk.detach(), labels_b)
             # Elsewhere a look would wait for all that is queued on the device: there, only at the epoch's end.
             if device.type == "cpu" and step % WATCH_EVERY == 0:

@@ -51,31 +51,25 @@ class Optimizer:
         self._adam_step = torch.zeros((), device=self._weights.device)
         self._steps = 0
 
-    @property
-    def pace(self) -> Pace:
-        """What the next step goes by."""
-        return pace(
-            self._scheduler, self._conf.lr, self._steps, epochs=self._epochs, steps_per_epoch=self._steps_per_epoch
-        )
-
     def zero_grad(self) -> None:
         """Forget the gradient."""
         self._gradient.zero_()
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Move the weights once along their gradient."""
-        now = self.pace
+    def step(self) -> float:
+        """Move the weights once along their gradient; return the learning rate it went by."""
+        now = pace(
+            self._scheduler, self._conf.lr, self._steps, epochs=self._epochs, steps_per_epoch=self._steps_per_epoch
+        )
         match self._conf:
             case SgdConf() as conf:
-                cycled = now.momentum is not None and conf.momentum > 0
                 sgd(
                     [self._weights],
                     [self._gradient],
                     self._velocity,
                     fused=True,
                     weight_decay=conf.weight_decay,
-                    momentum=now.momentum if cycled and now.momentum is not None else conf.momentum,
+                    momentum=conf.momentum if now.momentum is None or conf.momentum == 0 else now.momentum,
                     lr=now.lr,
                     dampening=0.0,
                     nesterov=conf.nesterov,
@@ -101,6 +95,7 @@ class Optimizer:
             case _:
                 raise AssertionError(self._conf)
         self._steps += 1
+        return now.lr
 
 
 def pace(scheduler: SchedulerConf, lr: float, step: int, *, epochs: int, steps_per_epoch: int) -> Pace:
