@@ -67,6 +67,21 @@ class RunFolder:
         """The state dict; loads with ``weights_only=True``."""
         return self.path / "model.pt"
 
+    @property
+    def report(self) -> Path:
+        """Target, result, analysis: the run's write-up in Markdown."""
+        return self.path / "report.md"
+
+    @property
+    def curves(self) -> Path:
+        """Loss, accuracy and learning rate by epoch, drawn."""
+        return self.path / "curves.png"
+
+    @property
+    def confusion(self) -> Path:
+        """Which classes are taken for which, drawn."""
+        return self.path / "confusion.png"
+
     def claim(self) -> None:
         """Make the folder ours. Raises `RunFolderError` where something lies already or nothing can be written."""
         try:
