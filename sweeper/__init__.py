@@ -33,11 +33,14 @@ def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = Tr
     Raises what `sweeper.experiment.run` raises, all of it a `sweeper.errors.SweeperError`.
     """
     from sweeper.experiment import run as run_experiment  # noqa: PLC0415
+    from sweeper.report import write_up  # noqa: PLC0415
     from sweeper.terminal import Terminal  # noqa: PLC0415
 
     if not show:
-        return run_experiment(conf, folder=folder)
+        result = run_experiment(conf, folder=folder)
+        write_up.write(result.folder)
+        return result
     with Terminal() as terminal:
         result = run_experiment(conf, folder=folder, listeners=[terminal])
-    terminal.show_result(result)
+    terminal.show_result(result, next_command=write_up.write(result.folder).next)
     return result

@@ -20,7 +20,7 @@ from sweeper import inspection
 from sweeper.composition import CONFIG_NAME, HYDRA_ERRORS, compose, conf_dir, explain
 from sweeper.console import make_console
 from sweeper.design import draw
-from sweeper.errors import RunFolderError, SweeperError
+from sweeper.errors import RunFolderError, SweeperError, TrainingDivergedError
 from sweeper.network.budget import check_budget
 from sweeper.schema import ExperimentConf, load
 from sweeper.study.plugin import StudySweeper
@@ -165,25 +165,36 @@ def _run(cfg: DictConfig) -> object:
 
 def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
     from sweeper.experiment import run  # noqa: PLC0415 - torch: two seconds that --help and a typo need not wait
+    from sweeper.report import write_up  # noqa: PLC0415
     from sweeper.study import trial  # noqa: PLC0415
     from sweeper.terminal import Terminal  # noqa: PLC0415
 
-    typed = list(settings.overrides.task)
     if trial.is_trial(settings):
-        return trial.run_trial(conf, folder, settings)
+        try:
+            value = trial.run_trial(conf, folder, settings)
+        except TrainingDivergedError:
+            write_up.write_begun(folder)
+            raise
+        write_up.write(folder)
+        return value
+    folder = _short(folder)
     with Terminal() as terminal:
         try:
             result = run(
                 conf,
-                folder=_short(folder),
+                folder=folder,
                 listeners=[terminal],
-                overrides=OmegaConf.to_yaml(OmegaConf.create(typed)),
+                overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
                 hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
             )
+        except TrainingDivergedError:
+            write_up.write_begun(folder)
+            raise
         except KeyboardInterrupt:
             terminal.show_interruption()
+            write_up.write_begun(folder)
             raise
-    terminal.show_result(result, typed)
+    terminal.show_result(result, next_command=write_up.write(folder).next)
     return result.value
 
 

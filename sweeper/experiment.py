@@ -5,6 +5,7 @@ import logging
 import platform
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from sweeper.network.build import build
 from sweeper.run_folder import RunFolder, new_run_path
 from sweeper.schema import DataConf, ExperimentConf
 from sweeper.training.device import keep_freed_memory, reproducible, resolve
-from sweeper.training.evaluate import Score, evaluate
+from sweeper.training.evaluate import Score, evaluate, mistakes
 from sweeper.training.loop import BatchProgress, EpochMetrics, check_batch_size, fit, make_autocast
 
 TRAIN_EVAL_IMAGES: Final = 10_000
@@ -103,11 +104,12 @@ def run(
             for listener in listeners:
                 listener.on_start(conf, design, splits, run_folder.path)
             network = build(design.plan).to(_device(conf), memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks device and memory_format together
-            epochs = _train(network, splits, conf, run_folder, listeners)
+            epochs, score = _train(network, splits, conf, run_folder, listeners)
             fixed = splits.train.take(torch.arange(min(TRAIN_EVAL_IMAGES, len(splits.train))))
             train_score = evaluate(network, fixed, autocast=make_autocast(conf))
             state = network.state_dict()
             run_folder.write_weights(state)
+            run_folder.write_mistakes(mistakes(score, splits.validation, classes=design.plan.classes))
             summary = _summary(
                 conf=conf,
                 design=design,
@@ -137,14 +139,18 @@ def _train(
     conf: ExperimentConf,
     run_folder: RunFolder,
     listeners: tuple[Listener, ...],
-) -> tuple[EpochMetrics, ...]:
+) -> tuple[tuple[EpochMetrics, ...], Score]:
+    """Train to the last epoch; return all of them, and the last one's score of the validation images."""
+    last: deque[Score] = deque(maxlen=1)
+
     def on_batch(progress: BatchProgress) -> None:
         for listener in listeners:
             listener.on_batch(progress)
 
     epochs: list[EpochMetrics] = []
     try:
-        for metrics in fit(network, splits, conf, on_batch=on_batch if listeners else None):
+        stream = fit(network, splits, conf, on_batch=on_batch if listeners else None, on_score=last.append)
+        for metrics in stream:
             epochs.append(metrics)
             run_folder.append_epoch(metrics)
             _log.info("%s", metrics)
@@ -156,7 +162,7 @@ def _train(
         if isinstance(error, TrainingDivergedError):
             raise TrainingDivergedError(f"{error}; the epochs before it are in {run_folder.metrics}") from error
         raise
-    return tuple(epochs)
+    return tuple(epochs), last[0]
 
 
 def _summary(

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,6 +13,9 @@ from sweeper.design import Design
 from sweeper.network.budget import within_budget
 from sweeper.network.plan import Conv, Head, Layer, Pool
 from sweeper.schema import ExperimentConf
+
+LAYER_COLUMNS: Final = ("layer", "what", "output", "params", "MACs", "RF", "jump")
+"""RF is the receptive field."""
 
 
 def as_json(conf: ExperimentConf, design: Design) -> str:
@@ -37,18 +40,26 @@ def show(console: Console, conf: ExperimentConf, design: Design) -> None:
 
 
 def layer_table(design: Design) -> Table:
-    """Return one row per layer, grouped as in the config; RF is the receptive field."""
+    """Return one row per layer, grouped as in the config."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("layer", no_wrap=True)
-    table.add_column("what")  # the one that may wrap in a narrow terminal
-    for title in ("output", "params", "MACs", "RF", "jump"):
+    name, what, *numbers = LAYER_COLUMNS
+    table.add_column(name, no_wrap=True)
+    table.add_column(what)  # the one that may wrap in a narrow terminal
+    for title in numbers:
         table.add_column(title, justify="right", no_wrap=True)
     group = None
-    for layer, facts in zip(design.plan.layers, design.anatomy.layers, strict=True):
-        if group is not None and facts.name.partition(".")[0] != group:
+    for row in layer_rows(design):
+        if group is not None and row[0].partition(".")[0] != group:
             table.add_section()
-        group = facts.name.partition(".")[0]
-        table.add_row(
+        group = row[0].partition(".")[0]
+        table.add_row(*row)
+    return table
+
+
+def layer_rows(design: Design) -> list[tuple[str, ...]]:
+    """Return each layer's facts as words, by `LAYER_COLUMNS`."""
+    return [
+        (
             facts.name,
             _what(layer),
             "×".join(str(side) for side in facts.output_shape),
@@ -57,7 +68,8 @@ def layer_table(design: Design) -> Table:
             f"{facts.receptive_field}×{facts.receptive_field}",
             str(facts.jump),
         )
-    return table
+        for layer, facts in zip(design.plan.layers, design.anatomy.layers, strict=True)
+    ]
 
 
 def _what(layer: Layer) -> str:

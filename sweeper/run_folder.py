@@ -1,4 +1,4 @@
-"""Which files a run leaves on disk, and how each is written: whole or not at all."""
+"""Which files a run leaves on disk, how each is written, whole or not at all, and how each is read."""
 
 import json
 import logging
@@ -8,16 +8,44 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
+import yaml
 
 from sweeper.errors import RunFolderError
-from sweeper.schema import ExperimentConf, dump
+from sweeper.schema import ExperimentConf, dump, load
+from sweeper.training.evaluate import Mistake, Mistakes
 from sweeper.training.loop import EpochMetrics
 
 OUTPUTS = Path("outputs")
 """Where runs and studies lie, below the working directory."""
+RESULT_KEYS: Final = frozenset(
+    [
+        "value",
+        "target",
+        "target_met",
+        "val_accuracy",
+        "val_loss",
+        "best_val_accuracy",
+        "best_epoch",
+        "train_accuracy",
+        "train_accuracy_eval",
+        "train_loss_eval",
+        "parameters",
+        "macs",
+        "epochs",
+        "seed",
+        "weights_sha256",
+        "versions",
+        "device",
+        "precision",
+        "threads",
+        "data",
+        "seconds",
+    ]
+)
+"""What a result holds."""
 
 
 def new_run_path() -> Path:
@@ -68,6 +96,11 @@ class RunFolder:
         return self.path / "model.pt"
 
     @property
+    def mistakes(self) -> Path:
+        """How the last epoch judged the validation images: confusion matrix and worst mistakes; of a finished run."""
+        return self.path / "mistakes.json"
+
+    @property
     def report(self) -> Path:
         """Target, result, analysis: the run's write-up in Markdown."""
         return self.path / "report.md"
@@ -116,9 +149,91 @@ class RunFolder:
         torch.save(dict(state), temporary)
         os.replace(temporary, self.weights)
 
+    def write_mistakes(self, mistakes: Mistakes) -> None:
+        """Write what was taken for what, a row or an image a line."""
+        rows = ",\n".join(json.dumps(row) for row in mistakes.confusion)
+        worst = ",\n".join(json.dumps(asdict(mistake)) for mistake in mistakes.worst)
+        _write(self.mistakes, f'{{"confusion": [\n{rows}\n],\n"worst": [\n{worst}\n]}}\n'.encode())
+
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write the summary: the last file of a run."""
         _write(self.result, (json.dumps(result, indent=2) + "\n").encode())
+
+    def write_report(self, markdown: str) -> None:
+        """Write the write-up."""
+        _write(self.report, markdown.encode())
+
+    def read_config(self) -> ExperimentConf:
+        """Read the config, which may be a stranger's: plain values only, no code, nothing to look up.
+
+        Raises `RunFolderError` for a folder that is no run, `ConfigError` for a config that is none of ours.
+        """
+        try:
+            text = self.config.read_text()
+            plain = yaml.load(text, Loader=yaml.CSafeLoader)
+        except OSError as error:
+            raise RunFolderError(
+                f"a run's folder must hold .hydra/config.yaml, but {self.path} does not ({error.strerror}): "
+                "give a folder below outputs/runs, or a trial's in outputs/studies"
+            ) from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunFolderError(f"{self.config} must be YAML, but it is damaged: {_first_line(error)}") from error
+        if not isinstance(plain, dict) or "${" in text:
+            raise RunFolderError(
+                f"{self.config} must hold a resolved config, but it does not: give a run that sweeper left"
+            )
+        return load(plain)
+
+    def read_overrides(self) -> list[str]:
+        """Read what was typed. Raises `RunFolderError`."""
+        try:
+            typed = yaml.safe_load(self.overrides.read_text())
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunFolderError(f"{self.overrides} cannot be read: {_first_line(error)}") from error
+        if not isinstance(typed, list):
+            raise RunFolderError(f"{self.overrides} must hold a list of overrides, but it is damaged")
+        return [str(override) for override in typed]
+
+    def read_epochs(self) -> tuple[EpochMetrics, ...]:
+        """Read the epochs, of which there may be none yet; a line that is just being written is left out.
+
+        Raises `RunFolderError`.
+        """
+        try:
+            lines = self.metrics.read_text().rpartition("\n")[0].splitlines()
+            epochs = tuple(EpochMetrics(**json.loads(line)) for line in lines)
+            if not all(isinstance(value, int | float) for epoch in epochs for value in asdict(epoch).values()):
+                raise ValueError("an epoch holds what is no number")  # noqa: TRY301 - the same answer
+            return epochs  # noqa: TRY300
+        except (OSError, ValueError, TypeError) as error:
+            raise RunFolderError(
+                f"{self.metrics} must hold a run's epochs, one a line, but it cannot be read: {_first_line(error)}"
+            ) from error
+
+    def read_result(self) -> dict[str, Any] | None:
+        """Read the summary; None for a run that did not reach its last epoch. Raises `RunFolderError`."""
+        try:
+            result = json.loads(self.result.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{self.result} must hold a run's result, but it is damaged ({error!r})") from error
+        if not isinstance(result, dict) or not result.keys() >= RESULT_KEYS:
+            raise RunFolderError(f"{self.result} must hold a run's result, but it is damaged")
+        return result
+
+    def read_mistakes(self) -> Mistakes | None:
+        """Read what was taken for what; None for a run that left no such file. Raises `RunFolderError`."""
+        try:
+            parts = json.loads(self.mistakes.read_text())
+            worst = [Mistake(**image) for image in parts["worst"]]
+            return Mistakes(confusion=[[int(n) for n in row] for row in parts["confusion"]], worst=worst)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(
+                f"{self.mistakes} must hold a run's mistakes, but it is damaged ({error!r})"
+            ) from error
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -142,6 +257,10 @@ def _write(path: Path, content: bytes) -> None:
     temporary = _beside(path)
     temporary.write_bytes(content)
     os.replace(temporary, path)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _beside(path: Path) -> Path:

@@ -335,6 +335,19 @@ def dump(conf: ExperimentConf) -> str:
     return str(OmegaConf.to_yaml(OmegaConf.create(asdict(conf))))
 
 
+def dotted(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested mappings with its dotted key, in their order; a list is one value.
+
+    >>> dict(dotted({"model": {"dropout": 0.1, "groups": {}}, "seed": 1}))
+    {'model.dropout': 0.1, 'seed': 1}
+    """
+    if not isinstance(node, Mapping):
+        yield prefix, node
+        return
+    for key, child in node.items():
+        yield from dotted(child, f"{prefix}.{key}" if prefix else str(key))
+
+
 def nearest(name: str, choices: list[str]) -> str:
     """Return `` (did you mean a, b?)``, the choices most like the name, or nothing when none is."""
     close = difflib.get_close_matches(name, choices, n=3, cutoff=0.6)

@@ -1,7 +1,5 @@
 """What a person sees while a run goes on: the network's cost and faults, a bar, a line per epoch, a closing panel."""
 
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -96,8 +94,8 @@ class Terminal(Listener):
             soft_wrap=True,
         )
 
-    def show_result(self, result: Result, overrides: Sequence[str] | None = None) -> None:
-        """Print the closing panel; `overrides` are what was typed, for the next command to try."""
+    def show_result(self, result: Result, *, next_command: str) -> None:
+        """Print the closing panel, with the command to try next."""
         assert self._design is not None
         summary = result.summary
         met = result.target_met
@@ -124,8 +122,8 @@ class Terminal(Listener):
         grid.add_row("parameters", f"{summary['parameters']:,}{budget}")
         grid.add_row("time", f"{summary['seconds']:.1f} s")
         grid.add_row("files", f"{result.folder}/")
-        if overrides is not None:
-            grid.add_row("next", _next_command(result, self._design, overrides))
+        grid.add_row("report", str(RunFolder(result.folder).report))
+        grid.add_row("next", next_command)
         title = "target met" if met else "target missed"
         self.console.print(
             Panel(Group(grid), title=title, title_align="left", border_style="green" if met else "yellow")
@@ -155,22 +153,3 @@ class Terminal(Listener):
         else:
             metrics = RunFolder(self.folder).metrics
             self.console.print(f"interrupted after {self.epochs_done} of {self._epochs} epochs: they are in {metrics}")
-
-
-def _next_command(result: Result, design: Design, overrides: Sequence[str]) -> str:
-    """Return the most useful thing to try, from what this run showed."""
-    erased = next((finding for finding in design.findings if finding.rule == "erased_signal"), None)
-    if erased is not None:
-        groups = dict.fromkeys(name.partition(".")[0] for name in erased.layers)
-        return _command(overrides, *(f"model.groups.{group}.dropout=0" for group in groups))
-    if not result.target_met:
-        return _command(overrides, f"training.epochs={2 * result.conf.training.epochs}")
-    if result.conf.augment.name == "none":
-        return _command(overrides, "augment=affine")
-    return _command(overrides, f"seed={result.conf.seed + 1}")
-
-
-def _command(overrides: Sequence[str], *changes: str) -> str:
-    changed = {change.partition("=")[0] for change in changes}
-    kept = [override for override in overrides if override.partition("=")[0].lstrip("+") not in changed]
-    return shlex.join(["python", "-m", "sweeper", *kept, *changes])

@@ -11,6 +11,7 @@ import yaml
 
 from sweeper.errors import StudyError
 from sweeper.run_folder import RunFolder
+from sweeper.schema import dotted
 from sweeper.study.storage import exclusive
 
 
@@ -104,16 +105,7 @@ def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
             yield f"{key} is searched differently"
     if saved["fixed"] != now["fixed"]:
         yield f"fixed overrides are {saved['fixed']} there and {now['fixed']} here"
-    old, new = dict(_dotted(saved["base"])), dict(_dotted(now["base"]))
+    old, new = dict(dotted(saved["base"])), dict(dotted(now["base"]))
     for key in dict.fromkeys([*old, *new]):
         if old.get(key) != new.get(key):
             yield f"{key} is {old.get(key)} there and {new.get(key)} here"
-
-
-def _dotted(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of nested mappings with its dotted key."""
-    if not isinstance(node, dict):
-        yield prefix, node
-        return
-    for key, child in node.items():
-        yield from _dotted(child, f"{prefix}.{key}" if prefix else str(key))

@@ -1,5 +1,6 @@
-"""How good a network is on given images: mean loss and accuracy, with dropout off."""
+"""How good a network is on given images, with dropout off: mean loss and accuracy, and what it took for what."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,8 @@ from sweeper.data.datasets import LabelledImages
 
 BATCH: Final = 500
 """Images at a time: activations of a small network stay in the processor's cache."""
+WORST: Final = 25
+"""Mistakes that are kept, those with the highest loss: a page of five by five."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,19 +24,70 @@ class Score:
     """Cross-entropy, nats; without label smoothing, so that runs compare."""
     accuracy: float
     """Fraction of images whose class is the top score."""
+    losses_n: torch.Tensor
+    """float32 ``[n]``: each image's own cross-entropy."""
+    predicted_n: torch.Tensor
+    """int64 ``[n]``: the class of each image's top score."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mistake:
+    """One image that was taken for another class."""
+
+    index: int
+    """Its place in the data set's file of training images, or of test images where those judge."""
+    label: int
+    predicted: int
+    probability: float
+    """What the network gave the true class."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mistakes:
+    """What was taken for what."""
+
+    confusion: list[list[int]]
+    """Images by true class (rows) and predicted class (columns)."""
+    worst: list[Mistake]
+    """At most `WORST`, the surest first."""
 
 
 def evaluate(network: nn.Module, images: LabelledImages, *, autocast: torch.autocast) -> Score:
     """Score the network; it is left in evaluation mode."""
     network.eval()
-    device = images.labels_b.device
-    loss = torch.zeros((), device=device)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
+    losses, predicted = [], []
     with torch.inference_mode(), autocast:
         for start in range(0, len(images), BATCH):
             pixels_bchw = images.normalise_(images.pixels(start, start + BATCH))
             logits_bk = network(pixels_bchw.contiguous(memory_format=torch.channels_last)).float()
-            labels_b = images.labels_b[start : start + BATCH]
-            loss += F.cross_entropy(logits_bk, labels_b, reduction="sum")
-            correct += (logits_bk.argmax(1) == labels_b).sum()
-    return Score(loss=loss.item() / len(images), accuracy=correct.item() / len(images))
+            losses.append(F.cross_entropy(logits_bk, images.labels_b[start : start + BATCH], reduction="none"))
+            predicted.append(logits_bk.argmax(1))
+        losses_n, predicted_n = torch.cat(losses), torch.cat(predicted)
+        correct = (predicted_n == images.labels_b).sum()
+    return Score(
+        loss=losses_n.mean().item(),
+        accuracy=correct.item() / len(images),
+        losses_n=losses_n,
+        predicted_n=predicted_n,
+    )
+
+
+def mistakes(score: Score, images: LabelledImages, *, classes: int) -> Mistakes:
+    """Sum up a score of these images, which gives both without a second pass."""
+    labels_n, predicted_n, losses_n = images.labels_b.cpu(), score.predicted_n.cpu(), score.losses_n.cpu()
+    confusion = torch.bincount(labels_n * classes + predicted_n, minlength=classes**2).view(classes, classes)
+    wrong = (labels_n != predicted_n).nonzero().squeeze(1)
+    worst = wrong[losses_n[wrong].argsort(descending=True, stable=True)][:WORST]
+    indices_n = images.indices_b.cpu()
+    return Mistakes(
+        confusion=confusion.tolist(),
+        worst=[
+            Mistake(
+                index=int(indices_n[at]),
+                label=int(labels_n[at]),
+                predicted=int(predicted_n[at]),
+                probability=math.exp(-float(losses_n[at])),
+            )
+            for at in worst.tolist()
+        ],
+    )

@@ -14,7 +14,7 @@ from sweeper.data.augment import augment, draw_variations
 from sweeper.data.splits import Splits
 from sweeper.errors import ConfigError, TrainingDivergedError
 from sweeper.schema import ExperimentConf, TrainingConf
-from sweeper.training.evaluate import evaluate
+from sweeper.training.evaluate import Score, evaluate
 from sweeper.training.optim import Optimizer
 
 WATCH_EVERY: Final = 20
@@ -69,8 +69,11 @@ def fit(
     conf: ExperimentConf,
     *,
     on_batch: Callable[[BatchProgress], None] | None = None,
+    on_score: Callable[[Score], None] | None = None,
 ) -> Iterator[EpochMetrics]:
     """Train the network in place, one `EpochMetrics` per epoch, as it ends.
+
+    `on_batch` hears every few steps, `on_score` how each validation image was judged, an epoch at a time.
 
     `conf` must be resolved, the network and the splits on its device. The order of images and their augmentation
     come from generators of their own, seeded by `conf.seed`; dropout draws from torch's global one.
@@ -119,6 +122,8 @@ def fit(
         score = evaluate(network, splits.validation, autocast=autocast)
         if not math.isfinite(score.loss):
             raise _diverged(epoch, conf, score.loss)
+        if on_score is not None:
+            on_score(score)
         yield EpochMetrics(
             epoch=epoch,
             train_loss=seen.loss,

@@ -1,0 +1,1 @@
+"""What people look at afterwards: a write-up per run, pages, drawings, the dashboard."""
