@@ -3,7 +3,10 @@
 From Python: ``sweeper.compose(["model=gap"])`` gives a typed config, ``sweeper.run(conf)`` its result.
 """
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
+
+from sweeper.errors import TrainingDivergedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,13 +37,17 @@ def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = Tr
     """
     from sweeper.experiment import run as run_experiment  # noqa: PLC0415
     from sweeper.report import write_up  # noqa: PLC0415
+    from sweeper.run_folder import new_run_path  # noqa: PLC0415
     from sweeper.terminal import Terminal  # noqa: PLC0415
 
-    if not show:
-        result = run_experiment(conf, folder=folder)
-        write_up.write(result.folder)
-        return result
-    with Terminal() as terminal:
-        result = run_experiment(conf, folder=folder, listeners=[terminal])
-    terminal.show_result(result, next_command=write_up.write(result.folder).next)
+    folder = folder if folder is not None else new_run_path()
+    with Terminal() if show else nullcontext() as terminal:
+        try:
+            result = run_experiment(conf, folder=folder, listeners=[] if terminal is None else [terminal])
+        except (KeyboardInterrupt, TrainingDivergedError):
+            write_up.write_begun(folder)
+            raise
+    written = write_up.write(folder)
+    if terminal is not None:
+        terminal.show_result(result, next_command=written.next)
     return result

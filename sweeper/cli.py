@@ -138,6 +138,7 @@ def _run_hydra() -> None:
     Plugins.instance().register(StudySweeper)
     # An empty whitelist: no config, ours or a stranger's, names code to be run.
     application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)
+    StudySweeper.last_run = None
     try:
         application()
     except HYDRA_ERRORS as error:
@@ -149,6 +150,8 @@ def _run_hydra() -> None:
             raise
         reason = error.strerror or str(error)
         raise RunFolderError(f"{error.filename} cannot be read or made ({reason}): name another") from error
+    finally:
+        _report_study()
     if failure is not None:
         raise failure
 
@@ -196,6 +199,16 @@ def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
             raise
     terminal.show_result(result, next_command=write_up.write(folder).next)
     return result.value
+
+
+def _report_study() -> None:
+    """Write the page of the study that was run, to its end or not."""
+    opened = StudySweeper.last_run.opened if StudySweeper.last_run is not None else None
+    if opened is not None:
+        from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly: a second
+
+        page = write_study_page(opened.study, folder=opened.folder, url=opened.url)
+        make_console().print(f"report: {_short(page)}", soft_wrap=True)
 
 
 def _remove_if_empty(folder: Path) -> None:

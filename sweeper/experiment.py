@@ -17,6 +17,7 @@ import sweeper
 from sweeper.data.splits import Splits, split
 from sweeper.design import Design, draw_within_budget
 from sweeper.errors import TrainingDivergedError
+from sweeper.listener import Listener
 from sweeper.network.build import build
 from sweeper.run_folder import RunFolder, new_run_path
 from sweeper.schema import DataConf, ExperimentConf
@@ -28,19 +29,6 @@ TRAIN_EVAL_IMAGES: Final = 10_000
 """Training images, the first of them, on which accuracy with dropout off is measured at the end."""
 
 _log = logging.getLogger(__name__)
-
-
-class Listener:
-    """Watches a run. Every method does nothing until a subclass has something to do."""
-
-    def on_start(self, conf: ExperimentConf, design: Design, splits: Splits, folder: Path) -> None:
-        """Everything is checked, `conf` resolved, the folder claimed; training begins."""
-
-    def on_batch(self, progress: BatchProgress) -> None:
-        """Every few steps."""
-
-    def on_epoch(self, metrics: EpochMetrics) -> None:
-        """After an epoch whose metrics are on disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +72,8 @@ def run(
     no `result.json`.
     """
     started = time.perf_counter()
-    listeners = tuple(listeners)
     design = draw_within_budget(conf)
+    listeners = (*listeners, *_loggers(conf))
     conf = resolve(conf)
     conf = replace(conf, data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
     keep_freed_memory()
@@ -162,7 +150,19 @@ def _train(
         if isinstance(error, TrainingDivergedError):
             raise TrainingDivergedError(f"{error}; the epochs before it are in {run_folder.metrics}") from error
         raise
+    finally:
+        for listener in listeners:
+            listener.on_end()
     return tuple(epochs), last[0]
+
+
+def _loggers(conf: ExperimentConf) -> list[Listener]:
+    """Make the listeners that the config itself asks for."""
+    if conf.logging.name == "tensorboard":
+        from sweeper.tensorboard import TensorBoard  # noqa: PLC0415 - an optional package
+
+        return [TensorBoard()]
+    return []
 
 
 def _summary(

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sweeper.errors import RunFolderError
-from sweeper.experiment import Listener, run
+from sweeper.experiment import run
+from sweeper.listener import Listener
 from sweeper.run_folder import RunFolder, new_run_path
 from sweeper.training.loop import EpochMetrics
 

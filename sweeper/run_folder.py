@@ -101,6 +101,11 @@ class RunFolder:
         return self.path / "mistakes.json"
 
     @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files; of a run with ``logging=tensorboard``."""
+        return self.path / "tensorboard"
+
+    @property
     def report(self) -> Path:
         """Target, result, analysis: the run's write-up in Markdown."""
         return self.path / "report.md"
@@ -133,10 +138,10 @@ class RunFolder:
     def write_config(self, conf: ExperimentConf, *, overrides: str, hydra: str | None) -> None:
         """Write what the run was asked for, `overrides` and `hydra` being YAML."""
         self.config.parent.mkdir(exist_ok=True)
-        _write(self.config, dump(conf).encode())
-        _write(self.overrides, overrides.encode())
+        write_whole(self.config, dump(conf).encode())
+        write_whole(self.overrides, overrides.encode())
         if hydra is not None:
-            _write(self.hydra, hydra.encode())
+            write_whole(self.hydra, hydra.encode())
 
     def append_epoch(self, metrics: EpochMetrics) -> None:
         """Add one line to the metrics."""
@@ -153,15 +158,15 @@ class RunFolder:
         """Write what was taken for what, a row or an image a line."""
         rows = ",\n".join(json.dumps(row) for row in mistakes.confusion)
         worst = ",\n".join(json.dumps(asdict(mistake)) for mistake in mistakes.worst)
-        _write(self.mistakes, f'{{"confusion": [\n{rows}\n],\n"worst": [\n{worst}\n]}}\n'.encode())
+        write_whole(self.mistakes, f'{{"confusion": [\n{rows}\n],\n"worst": [\n{worst}\n]}}\n'.encode())
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write the summary: the last file of a run."""
-        _write(self.result, (json.dumps(result, indent=2) + "\n").encode())
+        write_whole(self.result, (json.dumps(result, indent=2) + "\n").encode())
 
     def write_report(self, markdown: str) -> None:
         """Write the write-up."""
-        _write(self.report, markdown.encode())
+        write_whole(self.report, markdown.encode())
 
     def read_config(self) -> ExperimentConf:
         """Read the config, which may be a stranger's: plain values only, no code, nothing to look up.
@@ -253,7 +258,8 @@ class RunFolder:
             handler.close()
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
     temporary = _beside(path)
     temporary.write_bytes(content)
     os.replace(temporary, path)

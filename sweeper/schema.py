@@ -4,7 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -261,6 +261,14 @@ class BudgetConf:
 
 
 @dataclass(kw_only=True)
+class LoggingConf:
+    """Where a run's numbers go beside its own folder; changes nothing about the run."""
+
+    name: Literal["none", "tensorboard"] = "none"
+    """`tensorboard`: event files in the run's folder."""
+
+
+@dataclass(kw_only=True)
 class ExperimentConf:
     """One experiment, whole: the same config on the same machine and version gives the same bits."""
 
@@ -288,6 +296,8 @@ class ExperimentConf:
     """Epochs, batches, loss."""
     budget: BudgetConf = MISSING
     """What the network may cost."""
+    logging: LoggingConf = field(default_factory=LoggingConf)
+    """Who else is told. Runs saved before this was here told nobody."""
 
     def __post_init__(self) -> None:
         _check_seed("seed", self.seed)

@@ -13,7 +13,8 @@ from sweeper.console import budget_lines, finding_lines, make_console
 from sweeper.data.catalogue import DATASETS
 from sweeper.data.splits import Splits
 from sweeper.design import Design
-from sweeper.experiment import Listener, Result
+from sweeper.experiment import Result
+from sweeper.listener import Listener
 from sweeper.reproduction import Comparison
 from sweeper.run_folder import RunFolder
 from sweeper.schema import ExperimentConf

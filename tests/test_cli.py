@@ -146,10 +146,13 @@ FLOORS = [
     {"network", "data"},
     {"design", "training"},
     {"run_folder"},
+    {"listener"},
+    {"tensorboard"},
     {"experiment"},
     {"console", "reproduction"},
     {"study"},
     {"inspection", "terminal", "bench"},
+    {"report"},
     {"cli"},
     {"__main__"},
 ]

@@ -18,6 +18,8 @@ LAST_EPOCHS: Final = 5
 """How many epochs the end of a run is."""
 OVERFIT_POINTS: Final = 0.005
 """Accuracy on training images above that on validation images that is worth a word, as a fraction."""
+UNDERFIT_ERRORS: Final = 2
+"""Times the errors that the target allows, made on training images, from which the network is said not to fit them."""
 HIGH_LR: Final = 0.1
 """Share of its peak from which a learning rate at the end is still high."""
 BUDGET_USED: Final = 0.8
@@ -72,6 +74,13 @@ def standard_error(accuracy: float, images: int) -> float:
     return math.sqrt(share * (1 - share) / (images + 4))
 
 
+def images(record: RunRecord) -> int:
+    """Return how many images judged; a run that was cut short has not written it down, but its config says it."""
+    if record.result is not None:
+        return int(record.result["data"]["validation_images"])
+    return record.conf.data.validation_size
+
+
 def _erased_signal(record: RunRecord) -> Iterator[Observation]:
     """Training accuracy is measured with dropout on: it cannot pass what dropout lets through."""
     for finding in _findings(record, "erased_signal"):
@@ -109,7 +118,7 @@ def _erased_signal(record: RunRecord) -> Iterator[Observation]:
             )
         yield Observation(
             rule="erased_signal_ceiling",
-            text=f"Training accuracy is at its ceiling, and that is not under-fitting. {where[0].upper()}{where[1:]}. "
+            text=f"Training accuracy is at its ceiling, and that is not under-fitting: {where}. "
             f"An image without one can only be guessed, so training accuracy, measured with dropout on, cannot pass "
             f"about {ceiling:.1%}: the best epoch has {best:.2%}.{fits}",
             evidence=evidence,
@@ -122,7 +131,7 @@ def _under_fitting(record: RunRecord) -> Iterator[Observation]:
     if record.result is None or _met(record):
         return
     train, target = record.result["train_accuracy_eval"], record.conf.target
-    if train >= target or train - record.value > _overfit_margin(record):
+    if 1 - train < UNDERFIT_ERRORS * (1 - target) or train - record.value > _overfit_margin(record):
         return
     wider = widest(record.conf)
     yield Observation(
@@ -183,7 +192,7 @@ def _oscillation(record: RunRecord) -> Iterator[Observation]:
     away = [epoch.val_accuracy - middle - slope * (at - (len(last) - 1) / 2) for at, epoch in enumerate(last)]
     # The line took two of the freedoms.
     spread = math.sqrt(sum(distance**2 for distance in away) / (len(last) - 2))
-    noise = standard_error(middle, _images(record))
+    noise = standard_error(middle, images(record))
     if spread <= noise:
         return
     lr, peak = last[-1].lr, max(epoch.lr for epoch in record.epochs)
@@ -197,7 +206,7 @@ def _oscillation(record: RunRecord) -> Iterator[Observation]:
         rule="oscillation",
         text=f"In the last {len(last)} epochs {record.judges} accuracy goes up and down by ±{spread * 100:.2f} points "
         f"around its trend, between {min(epoch.val_accuracy for epoch in last):.2%} and "
-        f"{max(epoch.val_accuracy for epoch in last):.2%}; {_images(record):,} images alone explain "
+        f"{max(epoch.val_accuracy for epoch in last):.2%}; {images(record):,} images alone explain "
         f"±{noise * 100:.2f}. {likely}",
         evidence={"spread": spread, "noise": noise, "lr": lr},
         command=record.command(f"optimizer.lr={record.conf.optimizer.lr / 2:g}" if annealed else "scheduler=onecycle"),
@@ -209,7 +218,7 @@ def _still_improving(record: RunRecord) -> Iterator[Observation]:
     if len(record.epochs) < 2 or record.best is not record.epochs[-1]:
         return
     before, last = (epoch.val_accuracy for epoch in record.epochs[-2:])
-    noise = standard_error(last, _images(record))
+    noise = standard_error(last, images(record))
     if last - before <= noise:
         return
     yield Observation(
@@ -237,11 +246,11 @@ def _unused_budget(record: RunRecord) -> Iterator[Observation]:
 
 def _noise(record: RunRecord, held_against: Baseline) -> Iterator[Observation]:
     """A gain, over the first trial or over the target, is smaller than what the measurement itself scatters by."""
-    images = _images(record)
-    own = standard_error(record.value, images)
+    count = images(record)
+    own = standard_error(record.value, count)
     if held_against.record is not None:
         other = held_against.record.value
-        noise = CONFIDENCE_95 * math.hypot(own, standard_error(other, _images(held_against.record)))
+        noise = CONFIDENCE_95 * math.hypot(own, standard_error(other, images(held_against.record)))
         over = f"{held_against.name}'s {other:.2%}"
     else:
         other, noise, over = record.conf.target, CONFIDENCE_95 * own, f"the target of {record.conf.target:.2%}"
@@ -250,7 +259,7 @@ def _noise(record: RunRecord, held_against: Baseline) -> Iterator[Observation]:
         return
     yield Observation(
         rule="within_noise",
-        text=f"{record.value:.2%} is {_points(gain)} above {over}, but {images:,} {record.judges} images leave "
+        text=f"{record.value:.2%} is {_points(gain)} above {over}, but {count:,} {record.judges} images leave "
         f"±{noise * 100:.2f} points (95 %), and another seed draws anew: one run does not show that gain.",
         evidence={"gain": gain, "noise": noise},
         command=record.command(SEEDS, sweep=True),
@@ -269,15 +278,8 @@ def _met(record: RunRecord) -> bool:
     return record.result is not None and record.value >= record.conf.target
 
 
-def _images(record: RunRecord) -> int:
-    """How many images judged; a run that did not end has not written it down, but its config says or bounds it."""
-    if record.result is not None:
-        return int(record.result["data"]["validation_images"])
-    return record.conf.data.validation_size
-
-
 def _overfit_margin(record: RunRecord) -> float:
-    return max(OVERFIT_POINTS, CONFIDENCE_95 * standard_error(record.value, _images(record)))
+    return max(OVERFIT_POINTS, CONFIDENCE_95 * standard_error(record.value, images(record)))
 
 
 def _trend(values: list[float]) -> tuple[float, float]:

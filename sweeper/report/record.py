@@ -14,8 +14,8 @@ from sweeper.schema import ExperimentConf, dotted
 from sweeper.training.evaluate import Mistakes
 from sweeper.training.loop import EpochMetrics
 
-RESOLVED: Final = ("data.root", "device", "precision", "threads")
-"""Keys that a saved config has as the machine had them: no choice of who ran it."""
+CIRCUMSTANCES: Final = ("data.root", "device", "precision", "threads", "logging.name")
+"""Keys of the machine and of who watched: they say nothing of the experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,9 @@ class RunRecord:
 
     def command(self, *changes: str, sweep: bool = False) -> str:
         """Return the command that runs this again with these overrides changed, as one types it."""
-        changed = {change.partition("=")[0] for change in changes}
         words = ["python", "-m", "sweeper"]
         if self.from_command_line:
-            words += [word for word in self.typed if word.partition("=")[0].lstrip("+") not in changed]
+            words += [word for word in self.typed if not _superseded(word, changes)]
         else:
             words += ["--config-path", str(RunFolder(self.folder.absolute()).config.parent), "--config-name", "config"]
         return shlex.join([*words[:3], *(["-m"] if sweep else []), *words[3:], *changes])
@@ -104,12 +103,19 @@ def baseline(record: RunRecord) -> Baseline:
 def differences(confs: Sequence[ExperimentConf]) -> dict[str, list[Any]]:
     """Return the keys in which configs differ, with each one's value; None where a config has no such key.
 
-    What the machine decided, as where the data lie, is left out.
+    Circumstances, as where the data lie, are left out.
     """
     flat = [dict(dotted(asdict(conf))) for conf in confs]
-    keys = [key for key in dict.fromkeys(key for config in flat for key in config) if key not in RESOLVED]
+    keys = [key for key in dict.fromkeys(key for config in flat for key in config) if key not in CIRCUMSTANCES]
     columns = {key: [config.get(key) for config in flat] for key in keys}
     return {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
+
+
+def _superseded(word: str, changes: Sequence[str]) -> bool:
+    """Whether an override is changed, by itself or as a part of what is changed, or means nothing to one run."""
+    key = word.partition("=")[0].lstrip("+")
+    changed = [change.partition("=")[0] for change in changes]
+    return key == "search" or any(key == name or key.startswith(f"{name}.") for name in changed)
 
 
 def _earlier_trials(folder: Path) -> list[Path]:

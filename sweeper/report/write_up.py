@@ -71,7 +71,7 @@ def write_up(record: RunRecord) -> WriteUp:
         target=f"{conf.target:.2%} {record.judges} accuracy on {facts.title}{within}, "
         f"in {conf.training.epochs} epoch{'s' if conf.training.epochs != 1 else ''}.",
         against=held_against.name,
-        changes=[(key, _value(there), _value(here)) for key, (there, here) in changed.items()],
+        changes=[(key, shown(there), shown(here)) for key, (there, here) in changed.items()],
         rows=list(_rows(record)),
         plan=[f"{finding.rule.replace('_', ' ')}: {finding.message}" for finding in record.design.findings],
         observations=observations,
@@ -101,6 +101,11 @@ def as_markdown(written: WriteUp) -> str:
         lines += [*_code(observation.command), ""]
     lines += ["## Next", "", *_code(written.next)]
     return "\n".join(lines) + "\n"
+
+
+def shown(value: Any) -> str:
+    """Return a config's value in words."""
+    return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _rows(record: RunRecord) -> list[tuple[str, str]]:
@@ -138,10 +143,6 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
             ("machine", f"{machine}, {versions}"),
         ]
     return [*rows, ("seed", str(record.conf.seed))]
-
-
-def _value(value: Any) -> str:
-    return "none" if value is None else str(value)
 
 
 def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], align: str = "-") -> list[str]:

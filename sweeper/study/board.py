@@ -73,7 +73,7 @@ class Board:
         """A job ended."""
         self._ended += 1
         trial = self._ledger.trials()[number]
-        params = _listed(trial.params)
+        params = listed(trial.params)
         if result.error is not None:
             text = f"trial {number} failed: {result.error}"
         else:
@@ -117,7 +117,7 @@ class Board:
             if trial.state is TrialState.RUNNING:
                 values = trial.intermediate_values
                 accuracy = f"{values[max(values)]:.2%}" if values else ""
-                params = _listed(trial.params)
+                params = listed(trial.params)
                 parameters = f"{trial.user_attrs.get(PARAMETERS, 0):,}"
                 table.add_row(str(trial.number), str(max(values, default="")), accuracy, parameters, params)
         lines: list[RenderableType] = [table, Text(f"{_counts(tally)} · {self._left(tally)}")]
@@ -144,10 +144,10 @@ def _counts(tally: Tally) -> str:
 
 def _best(trial: FrozenTrial) -> str:
     counted = f"{trial.user_attrs.get(PARAMETERS, 0):,} parameters"
-    return f"best: trial {trial.number}, {trial.value:.2%}, {counted}, {_listed(trial.params)}"
+    return f"best: trial {trial.number}, {trial.value:.2%}, {counted}, {listed(trial.params)}"
 
 
-def _listed(params: Mapping[str, object]) -> str:
+def listed(params: Mapping[str, object]) -> str:
     """Return a trial's values as a person would say them: ``dropout=0.1 block1=8,12,16``."""
     said: dict[str, list[str]] = {}
     for key, value in params.items():

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from sweeper.errors import StudyError
-from sweeper.run_folder import RunFolder
+from sweeper.run_folder import RunFolder, write_whole
 from sweeper.schema import dotted
 from sweeper.study.storage import exclusive
 
@@ -51,6 +51,11 @@ class StudyFolder:
         """The best trial's config."""
         return self.path / "best.yaml"
 
+    @property
+    def report(self) -> Path:
+        """The study's page."""
+        return self.path / "report.html"
+
     def trial(self, number: int) -> RunFolder:
         """Return a trial's folder."""
         return RunFolder(self.path / str(number))
@@ -66,7 +71,7 @@ class StudyFolder:
     def claim(self, name: str, described: Mapping[str, Any]) -> None:
         """Write what is searched, or refuse a folder that holds another search, saying what differs."""
         if not self.search.exists():
-            _write(self.search, yaml.safe_dump(dict(described), sort_keys=False))
+            write_whole(self.search, yaml.safe_dump(dict(described), sort_keys=False).encode())
             return
         try:
             saved = yaml.safe_load(self.search.read_text())
@@ -89,13 +94,7 @@ class StudyFolder:
         shutil.copytree(source.path, temporary)
         shutil.rmtree(self.best, ignore_errors=True)
         os.replace(temporary, self.best)
-        _write(self.best_config, RunFolder(self.best).config.read_text())
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+        write_whole(self.best_config, RunFolder(self.best).config.read_bytes())
 
 
 def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

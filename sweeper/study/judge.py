@@ -10,7 +10,7 @@ from typing import Any, Final, get_args, get_type_hints
 from sweeper.design import Design, draw
 from sweeper.errors import CompositionError, ConfigError
 from sweeper.network.budget import COSTS, check_budget
-from sweeper.schema import ExperimentConf
+from sweeper.schema import ExperimentConf, LoggingConf
 from sweeper.study.space import Params, Space, Value, written
 
 Composer = Callable[[Sequence[str]], ExperimentConf]
@@ -99,9 +99,9 @@ class Judge:
 
 
 def fingerprint(conf: ExperimentConf) -> str:
-    """Return a checksum of all that changes what is trained: the target, which only judges, is left out."""
+    """Return a checksum of all that changes what is trained: what only judges or watches is left out."""
     unjudged = copy.copy(conf)
-    unjudged.target = 1.0
+    unjudged.target, unjudged.logging = 1.0, LoggingConf()
     return hashlib.sha256(repr(unjudged).encode()).hexdigest()
 
 

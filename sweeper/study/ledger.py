@@ -74,7 +74,7 @@ class Ledger:
         """Count."""
         with self._lock:
             later = self._count_finished()
-            states = self._counts + Counter(_state(trial) for trial in later)
+            states = self._counts + Counter(state_of(trial) for trial in later)
             best = self._better(self._best, *later)
         return Tally(
             complete=states["complete"],
@@ -182,7 +182,7 @@ class Ledger:
         trials = self.trials()
         while self._counted < len(trials) and trials[self._counted].state in FINISHED:
             trial = trials[self._counted]
-            self._counts[_state(trial)] += 1
+            self._counts[state_of(trial)] += 1
             self._best = self._better(self._best, trial)
             if trial.state is TrialState.COMPLETE and FINGERPRINT in trial.user_attrs:
                 self._by_fingerprint.setdefault(trial.user_attrs[FINGERPRINT], trial)
@@ -212,7 +212,8 @@ def _finished_value(result: Path) -> float | None:
         return None
 
 
-def _state(trial: FrozenTrial) -> str:
+def state_of(trial: FrozenTrial) -> str:
+    """Return what a trial counts as: a rejected proposal is no pruned trial, one tried again no failed one."""
     match trial.state:
         case TrialState.PRUNED:
             return "rejected" if REJECTED in trial.user_attrs else "pruned"

@@ -1,6 +1,6 @@
 """The Hydra sweeper: turns ``-m`` into a study. Light to import: Hydra imports it for every command."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
@@ -11,9 +11,15 @@ from omegaconf.errors import OmegaConfBaseException
 from sweeper.errors import StudyError
 from sweeper.study.options import StudyOptions
 
+if TYPE_CHECKING:
+    from sweeper.study.run import StudyRun
+
 
 class StudySweeper(Sweeper):
     """Runs a sweep as an Optuna study; see conf/hydra/sweeper/study.yaml for its options."""
+
+    last_run: ClassVar["StudyRun | None"] = None
+    """The study that this process has run: Hydra, which makes and drops the sweeper, passes nothing on."""
 
     def __init__(self, **options: Any) -> None:
         """Check the options. Raises `StudyError` for one that is unknown, of another type or out of its bounds."""
@@ -41,6 +47,7 @@ class StudySweeper(Sweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         run = StudyRun(context=self.hydra_context, task=self.task_function, config=self.config, options=self._options)
+        StudySweeper.last_run = run
         try:
             return run.sweep(arguments)
         except (ValueError, OmegaConfBaseException) as error:

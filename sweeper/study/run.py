@@ -52,8 +52,21 @@ class _Job:
     started: float = field(default_factory=time.perf_counter)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenedStudy:
+    """A study that this process has begun or gone on with."""
+
+    study: optuna.Study
+    folder: Path
+    url: str
+    """Of its storage, a password included."""
+
+
 class StudyRun:
     """A study being run by this process, alone or beside others."""
+
+    opened: OpenedStudy | None = None
+    """None before there is one to open, and in a dry run."""
 
     def __init__(self, *, context: HydraContext, task: TaskFunction, config: DictConfig, options: StudyOptions) -> None:
         """Prepare to run what Hydra handed to the sweeper."""
@@ -134,6 +147,7 @@ class StudyRun:
             self._ledger.enqueue_missing(self._search.starts)
         OmegaConf.save(self._config, self._folder.multirun)
         self._job_settings(arguments, url)
+        self.opened = OpenedStudy(study=study, folder=self._folder.path, url=url)
 
     def _job_settings(self, arguments: list[str], url: str) -> None:
         """Let every job find its folder and its trial, by Hydra's settings: the job's own overrides stay as typed."""

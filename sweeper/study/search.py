@@ -106,7 +106,9 @@ class Search:
 
     def described(self) -> dict[str, Any]:
         """Return what identifies it, for `search.yaml`."""
-        return describe(self.space, asdict(self.base) if self.base else {})
+        base = asdict(self.base) if self.base else {}
+        base.pop("logging", None)  # who watches is no part of what is searched
+        return describe(self.space, base)
 
     def dry_run(self, *, jobs: int) -> None:
         """Print what would be run."""

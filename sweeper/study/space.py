@@ -139,6 +139,21 @@ def describe(space: Space, base: dict[str, Any]) -> dict[str, Any]:
     return {**described, "sha256": digest}
 
 
+def in_words(distribution: BaseDistribution) -> str:
+    """Return a range or choice as a person would say it.
+
+    >>> in_words(FloatDistribution(0.003, 0.5, log=True))
+    '0.003 to 0.5, logarithmic'
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(str(choice) for choice in distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    step = "" if distribution.step in {None, 1} else f", in steps of {distribution.step:g}"
+    log = ", logarithmic" if distribution.log else ""
+    whole = "whole numbers, " if isinstance(distribution, IntDistribution) else ""
+    return f"{whole}{distribution.low:g} to {distribution.high:g}{step}{log}"
+
+
 def _line(override: Override) -> str:
     assert override.input_line is not None
     return override.input_line

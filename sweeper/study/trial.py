@@ -11,7 +11,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper.data.splits import Splits, split
-from sweeper.experiment import Listener, run
+from sweeper.experiment import run
+from sweeper.listener import Listener
 from sweeper.schema import DataConf, ExperimentConf
 from sweeper.study.storage import open_storage
 from sweeper.study.strategy import make_pruner

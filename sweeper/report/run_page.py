@@ -1,0 +1,125 @@
+"""A run's page, its write-up with its worst mistakes as pictures; and the page of several runs side by side."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+
+from sweeper.data.datasets import read
+from sweeper.errors import DataError
+from sweeper.inspection import LAYER_COLUMNS, layer_rows
+from sweeper.report.analysis import CONFIDENCE_95, images, standard_error
+from sweeper.report.page import render, reproduce_command
+from sweeper.report.record import RunRecord, differences
+from sweeper.report.run_plots import confusion_figure, run_figures
+from sweeper.report.write_up import shown, write_up
+
+
+def run_page(record: RunRecord) -> str:
+    """Return a run's page: its write-up, and its worst mistakes as pictures. Raises nothing for data that are gone."""
+    written = write_up(record)
+    drawn = run_figures([record], [record.folder.name])
+    if record.mistakes is not None:
+        drawn.append(confusion_figure(record.mistakes, judges=record.judges))
+    pictures, why_none = _pictures(record)
+    met = "target met" if record.value >= record.conf.target else "target missed"
+    return render(
+        "run.html",
+        kind="Run",
+        title=str(record.folder),
+        status=f"{record.value:.2%} {record.judges} accuracy: {met if record.result is not None else 'ended early'}.",
+        drawn=drawn,
+        run=written,
+        again=reproduce_command(record.folder),
+        layer_columns=LAYER_COLUMNS,
+        layer_rows=layer_rows(record.design),
+        images=pictures,
+        no_images=why_none,
+    )
+
+
+def comparison_page(records: Sequence[RunRecord]) -> str:
+    """Return several runs side by side: what differs in config and result, curves over each other."""
+    names = _distinct([record.folder for record in records])
+    differs = differences([record.conf for record in records])
+    errors = [CONFIDENCE_95 * standard_error(record.value, images(record)) for record in records]
+    values = [record.value for record in records]
+    apart = max(values) - min(values)
+    noise = max(errors) * 2**0.5
+    verdict = "more than" if apart > noise else "no more than"
+    return render(
+        "comparison.html",
+        kind="Comparison",
+        title=f"{len(records)} runs",
+        status=", ".join(names),
+        drawn=run_figures(records, names),
+        names=names,
+        measured=_measured(records),
+        noise=f"The last accuracies are {apart * 100:.2f} points apart, {verdict} the {noise * 100:.2f} that two "
+        "measurements on so many images may differ by (95 %). Seeds come on top of that.",
+        differs=[(key, [shown(value) for value in values]) for key, values in differs.items()],
+        commands=[(name, reproduce_command(record.folder)) for name, record in zip(names, records, strict=True)],
+    )
+
+
+def _pictures(record: RunRecord) -> tuple[list[dict[str, Any]], str]:
+    """Return the worst mistakes as pictures; else why there are none."""
+    if record.mistakes is None:
+        return [], "The run did not reach its last epoch: its mistakes were not written down."
+    if not record.mistakes.worst:
+        return [], f"None: every {record.judges} image was right."
+    try:
+        data = read(record.conf.data, "test" if record.judges == "test" else "train")
+        pixels_nhw = [data.source_nhw[mistake.index] for mistake in record.mistakes.worst]
+    except (DataError, IndexError) as error:
+        return [], f"The images are not to be had: {error}"
+    pictures = []
+    for mistake, pixels_hw in zip(record.mistakes.worst, pixels_nhw, strict=True):
+        png = io.BytesIO()
+        matplotlib.image.imsave(png, pixels_hw.numpy(), cmap="gray", vmin=0, vmax=255, format="png")
+        source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+        pictures.append({**asdict(mistake), "source": source, "probability": f"{mistake.probability:.2%}"})
+    return pictures, ""
+
+
+def _measured(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """One row per measurement: its name, and each run's, the best marked where there is a best."""
+    rows: list[tuple[str, str, bool | None, list[Any]]] = [
+        ("last accuracy", ".2%", True, [record.value for record in records]),
+        ("best accuracy", ".2%", True, [record.best.val_accuracy for record in records]),
+        ("last loss", ".4f", False, [record.epochs[-1].val_loss for record in records]),
+        ("training accuracy, dropout on", ".2%", None, [record.epochs[-1].train_accuracy for record in records]),
+        ("training accuracy, dropout off", ".2%", None, [_of(record, "train_accuracy_eval") for record in records]),
+        ("parameters", ",", False, [record.design.anatomy.parameters for record in records]),
+        ("MACs", ",", False, [record.design.anatomy.macs for record in records]),
+        ("epochs", "", None, [len(record.epochs) for record in records]),
+        ("seconds", ".1f", None, [_of(record, "seconds") for record in records]),
+    ]
+    table = []
+    for name, form, more_is_better, values in rows:
+        known = [value for value in values if value is not None]
+        best = None
+        if more_is_better is not None and len(set(known)) > 1:
+            best = max(known) if more_is_better else min(known)
+        cells = [{"text": "" if value is None else f"{value:{form}}", "best": value == best} for value in values]
+        table.append({"name": name, "cells": cells})
+    return table
+
+
+def _of(record: RunRecord, key: str) -> float | None:
+    return None if record.result is None else record.result[key]
+
+
+def _distinct(folders: Sequence[Path]) -> list[str]:
+    """Return names as short as tells the folders apart; a trial's number alone says little."""
+    parts = [folder.absolute().parts for folder in folders]
+    shortest = 2 if any(part[-1].isdigit() for part in parts) else 1
+    for length in range(shortest, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]

@@ -1,0 +1,89 @@
+"""Figures of one run, or of several over each other."""
+
+import html
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from sweeper.report.drawn import BLUE, GREEN, GREY, ORANGE, Drawn, arrange
+from sweeper.report.record import RunRecord
+from sweeper.training.evaluate import Mistakes
+
+
+def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[Drawn]:
+    """Draw the epochs of one run, or of several over each other."""
+    colours = [BLUE, ORANGE, GREEN, "#a371f7", "#d4a72c", "#cf5b9e", "#1b9e9e", GREY]
+    drawn = []
+    for kind, title, axis in (("accuracy", "Accuracy", "accuracy"), ("loss", "Loss", "cross-entropy, nats")):
+        figure = go.Figure()
+        for at, (record, name) in enumerate(zip(records, names, strict=True)):
+            epochs = [epoch.epoch for epoch in record.epochs]
+            colour = colours[at % len(colours)]
+            for part, dash, words in (("val", "solid", record.judges), ("train", "dot", "training, dropout on")):
+                values = [getattr(epoch, f"{part}_{kind}") for epoch in record.epochs]
+                label = words if len(records) == 1 else f"{html.escape(name)}, {words}"
+                line = {"color": colour if part == "val" or len(records) > 1 else ORANGE, "dash": dash}
+                figure.add_scatter(x=epochs, y=values, name=label, mode="lines+markers", line=line)
+            if len(records) == 1 and record.result is not None:
+                measured = [record.result[f"train_{kind}_eval"]]
+                marker = {"symbol": "star", "size": 12, "color": ORANGE}
+                figure.add_scatter(
+                    x=epochs[-1:], y=measured, name="training, dropout off", mode="markers", marker=marker
+                )
+        if kind == "accuracy":
+            for target in dict.fromkeys(record.conf.target for record in records):
+                figure.add_hline(target, line={"color": GREY, "dash": "dash"}, annotation_text="target")
+            figure.update_yaxes(tickformat=".1%")
+        arrange(figure, x="epoch", y=axis)
+        figure.update_xaxes(dtick=_tick(records))
+        last = ", ".join(
+            f"{record.judges if len(records) == 1 else name} {getattr(record.epochs[-1], f'val_{kind}'):{'.2%' if kind == 'accuracy' else '.4f'}}"
+            for record, name in zip(records, names, strict=True)
+        )
+        drawn.append(Drawn(name=kind, title=title, caption=f"After the last epoch: {last}.", figure=figure))
+    figure = go.Figure()
+    for at, (record, name) in enumerate(zip(records, names, strict=True)):
+        rates = [epoch.lr for epoch in record.epochs]
+        line = {"color": colours[at % len(colours)]}
+        figure.add_scatter(
+            x=[e.epoch for e in record.epochs], y=rates, name=html.escape(name), mode="lines+markers", line=line
+        )
+    arrange(figure, x="epoch", y="learning rate")
+    figure.update_layout(showlegend=len(records) > 1)
+    figure.update_xaxes(dtick=_tick(records))
+    caption = "The learning rate of each epoch's last step."
+    return [*drawn, Drawn(name="lr", title="Learning rate", caption=caption, figure=figure)]
+
+
+def confusion_figure(mistakes: Mistakes, *, judges: str) -> Drawn:
+    """Draw the confusion matrix; what is right is left uncoloured."""
+    size = range(len(mistakes.confusion))
+    wrong = [
+        [n if row != column else 0 for column, n in enumerate(counts)] for row, counts in enumerate(mistakes.confusion)
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            z=wrong,
+            x=[str(label) for label in size],
+            y=[str(label) for label in size],
+            text=[[str(n) if n else "" for n in counts] for counts in mistakes.confusion],
+            texttemplate="%{text}",
+            colorscale=[[0, "rgba(224,112,42,0)"], [1, ORANGE]],
+            showscale=False,
+            hovertemplate="a %{y} taken for a %{x}: %{text}<extra></extra>",
+        )
+    )
+    arrange(figure, x="predicted class", y="true class")
+    figure.update_yaxes(autorange="reversed", showgrid=False, dtick=1)
+    figure.update_xaxes(showgrid=False, dtick=1)
+    count = sum(map(sum, wrong))
+    total = sum(map(sum, mistakes.confusion))
+    most, row, column = max((n, row, column) for row, counts in enumerate(wrong) for column, n in enumerate(counts))
+    worst = f"; most often, {most} times, a {row} was taken for a {column}" if count else ""
+    caption = f"{count:,} of {total:,} {judges} images were taken for another class{worst}."
+    return Drawn(name="confusion", title="What was taken for what", caption=caption, figure=figure)
+
+
+def _tick(records: Sequence[RunRecord]) -> int | None:
+    """Every epoch, where there is room for that."""
+    return 1 if max(len(record.epochs) for record in records) < 16 else None

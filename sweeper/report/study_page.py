@@ -1,0 +1,169 @@
+"""A study's page: the best so far, figures, a table of all trials, what was rejected and why, what is searched."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+import yaml
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.report.page import render, reproduce_command, short
+from sweeper.report.study_plots import short_names, study_figures
+from sweeper.run_folder import RunFolder, write_whole
+from sweeper.schema import dotted
+from sweeper.study.board import listed
+from sweeper.study.folder import StudyFolder
+from sweeper.study.ledger import DUPLICATE, FAILED, MACS, PARAMETERS, REJECTED, RULE, state_of
+from sweeper.study.space import in_words
+from sweeper.study.storage import redacted
+
+STATES: Final = {
+    "complete": "done",
+    "pruned": "pruned",
+    "rejected": "rejected",
+    "failed": "failed",
+    "retried": "tried again",
+    "running": "running",
+    "waiting": "waiting",
+}
+"""What people call what the ledger counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell of the table of trials."""
+
+    text: str
+    value: float | None = None
+    """What it is sorted by, for a number."""
+    number: bool = False
+
+
+def write_study_page(study: optuna.Study, *, folder: Path, url: str) -> Path:
+    """Write a study's page into its folder; return its path."""
+    path = StudyFolder(folder).report
+    write_whole(path, study_page(study, folder=folder, url=url, page=path).encode())
+    return path
+
+
+def study_page(study: optuna.Study, *, folder: Path | None, url: str, page: Path) -> str:
+    """Return a study's page; links in it are relative to where `page` will lie."""
+    trials = study.get_trials(deepcopy=False)
+    described = _described(folder)
+    base = described.get("base")
+    values = dict(dotted(base)) if isinstance(base, dict) else {}
+    target, budget = _number(values.get("target")), _number(values.get("budget.parameters"))
+    states = Counter(state_of(trial) for trial in trials)
+    names = short_names(dict.fromkeys(key for trial in trials for key in trial.params))
+    rejected = [trial for trial in trials if REJECTED in trial.user_attrs]
+    rules = Counter(str(trial.user_attrs.get(RULE)) for trial in rejected)
+    examples = {str(trial.user_attrs.get(RULE)): trial.user_attrs[REJECTED] for trial in reversed(rejected)}
+    running = states["running"]
+    return render(
+        "study.html",
+        kind="Study",
+        title=study.study_name,
+        status=f"{len(trials)} trials; {f'{running} still running when this was written' if running else 'none is running'}.",
+        drawn=study_figures(study, target=target, budget=None if budget is None else int(budget)),
+        best=_best(study, folder),
+        target="none" if target is None else f"{target:.2%}",
+        counts={name: states[key] for key, name in STATES.items()},
+        columns=[{"name": name, "number": name not in {"state", "note"}} for name in _columns(names)],
+        trials=[_row(trial, names, folder, page) for trial in trials],
+        states=sorted({STATES.get(state, state) for state in states}),
+        rejected=[{"rule": rule, "count": count, "example": examples[rule]} for rule, count in rules.most_common()],
+        space=[(key, in_words(distribution)) for key, distribution in _searched(described, trials).items()],
+        fixed=described.get("fixed", []),
+        storage=redacted(url),
+        folder=None if folder is None else str(short(folder)),
+    )
+
+
+def _described(folder: Path | None) -> dict[str, Any]:
+    """What search.yaml says is searched; nothing where it is gone or damaged."""
+    if folder is None:
+        return {}
+    try:
+        described = yaml.load(StudyFolder(folder).search.read_text(), Loader=yaml.CSafeLoader)
+    except (OSError, yaml.YAMLError):
+        return {}
+    return described if isinstance(described, dict) else {}
+
+
+def _searched(described: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
+    """What varies: as search.yaml says, else as the trials had it."""
+    try:
+        return {key: json_to_distribution(json.dumps(saved)) for key, saved in described["space"].items()}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {key: distribution for trial in trials for key, distribution in trial.distributions.items()}
+
+
+def _best(study: optuna.Study, folder: Path | None) -> dict[str, Any] | None:
+    whole = [trial for trial in study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
+    if not whole:
+        return None
+    best = (max if study.direction is optuna.study.StudyDirection.MAXIMIZE else min)(
+        whole, key=lambda trial: trial.values[0]
+    )
+    run = None if folder is None else RunFolder(folder / str(best.user_attrs.get(DUPLICATE, best.number)))
+    return {
+        "number": best.number,
+        "accuracy": f"{best.values[0]:.2%}",
+        "parameters": f"{best.user_attrs.get(PARAMETERS, 0):,}",
+        "params": listed(best.params),
+        "command": reproduce_command(run.path) if run is not None and run.config.exists() else None,
+    }
+
+
+def _columns(names: Mapping[str, str]) -> list[str]:
+    return ["trial", "state", "accuracy", "parameters", "MACs", "epochs", "time", *names.values(), "note"]
+
+
+def _row(trial: FrozenTrial, names: Mapping[str, str], folder: Path | None, page: Path) -> dict[str, Any]:
+    reported = trial.intermediate_values
+    value = trial.values[0] if trial.values else reported[max(reported)] if reported else None
+    seconds = trial.duration.total_seconds() if trial.duration else None
+    attributes = trial.user_attrs
+    own = None if folder is None else folder / str(attributes.get(DUPLICATE, trial.number))
+    cells = [
+        Cell(text=STATES[state_of(trial)]),
+        _cell(value, ".2%"),
+        _cell(attributes.get(PARAMETERS), ","),
+        _cell(attributes.get(MACS), ","),
+        _cell(max(reported, default=None), ""),
+        _cell(seconds if REJECTED not in attributes else None, ".1f", " s"),
+        *(_param(trial.params.get(key)) for key in names),
+        Cell(text=_note(attributes)),
+    ]
+    return {
+        "number": trial.number,
+        "state": STATES[state_of(trial)],
+        "href": os.path.relpath(own, page.parent) + "/" if own is not None and own.is_dir() else None,
+        "cells": cells,
+    }
+
+
+def _note(attributes: Mapping[str, Any]) -> str:
+    if DUPLICATE in attributes:
+        return f"repeats trial {attributes[DUPLICATE]}"
+    return str(attributes.get(REJECTED) or attributes.get(FAILED) or "")
+
+
+def _cell(value: float | None, form: str, unit: str = "") -> Cell:
+    return Cell(text="" if value is None else f"{value:{form}}{unit}", value=value, number=True)
+
+
+def _param(value: Any) -> Cell:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return Cell(text="" if value is None else str(value), number=True)
+    return _cell(value, ".4g" if isinstance(value, float) else "")
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

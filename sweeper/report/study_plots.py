@@ -1,0 +1,247 @@
+"""Figures of a study, drawn by Optuna where it draws them; each with a sentence that says what it shows."""
+
+import html
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import optuna
+import optuna.visualization as draw
+import plotly.graph_objects as go
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.report.drawn import BLUE, EARLY_TO_LATE, GREY, ORANGE, Drawn, arrange
+from sweeper.study.ledger import PARAMETERS, REJECTED
+
+VALUE_WIDTH: Final = 120
+"""Pixels that one value's axis needs: where there are many, their figure scrolls in its frame."""
+FEWEST: Final = 2
+"""Whole trials that Optuna's comparisons of trials need."""
+
+
+def study_figures(study: optuna.Study, *, target: float | None, budget: int | None) -> list[Drawn]:
+    """Draw a study: its course, accuracy against parameters, what matters, where it is best."""
+    shown = _for_people(study)
+    whole = [trial for trial in shown.trials if trial.state is TrialState.COMPLETE]
+    return [
+        _history(shown, whole, target),
+        _pareto(whole, shown.direction, target=target, budget=budget),
+        _compared(
+            "importances",
+            "What matters most",
+            whole,
+            lambda: draw.plot_param_importances(shown, target_name="accuracy"),
+            "The share of the differences between trials that each value explains (fANOVA).",
+        ),
+        _curves(shown),
+        _compared(
+            "parallel",
+            "All values at once",
+            whole,
+            lambda: draw.plot_parallel_coordinate(shown, target_name="accuracy"),
+            "A line for each whole trial; drag along an axis to pick out a range.",
+            wide=True,
+        ),
+        _compared(
+            "slices",
+            "Each value by itself",
+            whole,
+            lambda: draw.plot_slice(shown, target_name="validation accuracy"),
+            "Validation accuracy over each value; later trials are darker.",
+            wide=True,
+        ),
+    ]
+
+
+def _for_people(study: optuna.Study) -> optuna.Study:
+    """Return a copy in memory, its values under short names, and without proposals that were never trained.
+
+    Plotly reads labels as markup, so what is not ours is escaped.
+    """
+    copied = optuna.create_study(direction=study.direction)
+    trials = study.get_trials(deepcopy=False)
+    names = short_names({key for trial in trials for key in trial.params})
+    for trial in trials:
+        if REJECTED in trial.user_attrs or not trial.state.is_finished():
+            continue
+        copied.add_trial(
+            optuna.trial.create_trial(
+                state=trial.state,
+                values=trial.values if trial.state is not TrialState.FAIL else None,
+                params={html.escape(names[key]): _escaped(value) for key, value in trial.params.items()},
+                distributions={html.escape(names[key]): _plain(kind) for key, kind in trial.distributions.items()},
+                user_attrs={**trial.user_attrs, "number": trial.number},
+                intermediate_values=trial.intermediate_values,
+            )
+        )
+    return copied
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return each key's short name: ``block1.0`` for a width, else its last part, else, where two share that, the key.
+
+    >>> short_names(["model.groups.block1.channels.0", "optimizer.lr"])
+    {'model.groups.block1.channels.0': 'block1.0', 'optimizer.lr': 'lr'}
+    """
+    short = {key: re.sub(r"^model\.groups\.(\w+)\.channels\.(\d+)$", r"\1.\2", key) for key in keys}
+    short = {key: name if name != key else key.rpartition(".")[2] for key, name in short.items()}
+    taken = Counter(short.values())
+    return {key: name if taken[name] == 1 else key for key, name in short.items()}
+
+
+def _plain(distribution: BaseDistribution) -> BaseDistribution:
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution([_escaped(choice) for choice in distribution.choices])
+    return distribution
+
+
+def _escaped(value: Any) -> Any:
+    return html.escape(value) if isinstance(value, str) else value
+
+
+def _history(study: optuna.Study, whole: list[FrozenTrial], target: float | None) -> Drawn:
+    title = "The course of the search"
+    if not whole:
+        return Drawn(name="history", title=title, caption="No trial has finished yet.", figure=None, wide=True)
+    figure = draw.plot_optimization_history(study, target_name="validation accuracy")
+    # Optuna counts the trials it was given; people know them by their own numbers.
+    numbers = [trial.user_attrs["number"] for trial in whole]
+    for trace in figure.data:
+        if len(trace.x or ()) == len(numbers):
+            trace.x = numbers
+    figure.update_traces(marker={"color": BLUE}, selector={"mode": "markers"})
+    figure.update_traces(line={"color": ORANGE}, selector={"mode": "lines"})
+    if target is not None:
+        figure.add_hline(target, line={"color": GREY, "dash": "dash"}, annotation_text="target")
+    figure.update_yaxes(tickformat=".1%")
+    arrange(figure, x="trial", y="validation accuracy")
+    best = study.best_trial
+    caption = f"{len(whole)} whole trials; the best is trial {best.user_attrs['number']} with {best.value:.2%}."
+    return Drawn(name="history", title=title, caption=caption, figure=figure, wide=True)
+
+
+def _pareto(
+    whole: list[FrozenTrial], direction: optuna.study.StudyDirection, *, target: float | None, budget: int | None
+) -> Drawn:
+    """Accuracy against parameters; on the front no other trial has more accuracy with fewer parameters."""
+    title = "Accuracy against parameters"
+    sized = sorted(
+        (
+            trial.user_attrs[PARAMETERS],
+            -trial.values[0] if direction is optuna.study.StudyDirection.MAXIMIZE else trial.values[0],
+            trial.user_attrs["number"],
+            trial.values[0],
+        )
+        for trial in whole
+        if PARAMETERS in trial.user_attrs
+    )
+    if not sized:
+        return Drawn(name="pareto", title=title, caption="No whole trial says how many parameters it has.", figure=None)
+    front, least = [], math.inf
+    for parameters, worse, number, value in sized:
+        if worse < least:
+            front.append((parameters, number, value))
+            least = worse
+    on_front = {number for _, number, _ in front}
+    rest = [(parameters, number, value) for parameters, _, number, value in sized if number not in on_front]
+    hover = "trial %{text}: %{y:.2%}, %{x:,} parameters<extra></extra>"
+    figure = go.Figure()
+    for name, points, mode, colour in (
+        ("trials", rest, "markers", BLUE),
+        ("Pareto front", front, "lines+markers", ORANGE),
+    ):
+        figure.add_scatter(
+            x=[point[0] for point in points],
+            y=[point[2] for point in points],
+            text=[str(point[1]) for point in points],
+            name=name,
+            mode=mode,
+            marker={"color": colour},
+            line={"color": colour, "shape": "hv"},
+            hovertemplate=hover,
+        )
+    if budget is not None:
+        figure.add_vline(
+            budget,
+            line={"color": GREY, "dash": "dash"},
+            annotation_text=f"budget {budget:,}",
+            annotation_position="bottom left",
+        )
+    if target is not None:
+        figure.add_hline(target, line={"color": GREY, "dash": "dash"}, annotation_text="target")
+    figure.update_yaxes(tickformat=".1%")
+    figure.update_xaxes(tickformat=",")
+    arrange(figure, x="parameters", y="validation accuracy")
+    smallest = f"the smallest on the front has {front[0][0]:,} parameters and {front[0][2]:.2%}"
+    caption = (
+        f"{len(front)} of {len(sized)} whole trials are on the front: none is better with fewer parameters; {smallest}."
+    )
+    return Drawn(name="pareto", title=title, caption=caption, figure=figure)
+
+
+def _compared(
+    name: str,
+    title: str,
+    whole: list[FrozenTrial],
+    drawing: Callable[[], go.Figure],
+    caption: str,
+    *,
+    wide: bool = False,
+) -> Drawn:
+    """Draw what compares whole trials, if there is something to compare."""
+    if len(whole) < FEWEST or len({trial.values[0] for trial in whole}) < FEWEST or not whole[0].params:
+        why = f"It takes {FEWEST} whole trials that differ; there {'is 1' if len(whole) == 1 else f'are {len(whole)}'}."
+        return Drawn(name=name, title=title, caption=why, figure=None, wide=wide)
+    figure = drawing()
+    figure.update_layout(title=None)
+    figure.update_traces(marker={"colorscale": EARLY_TO_LATE, "line": {"width": 0}}, selector={"type": "scatter"})
+    figure.update_traces(marker={"color": BLUE}, selector={"type": "bar"})
+    figure.update_traces(line={"colorscale": EARLY_TO_LATE, "reversescale": False}, selector={"type": "parcoords"})
+    arrange(figure)
+    figure.update_yaxes(title=None, selector={"title.text": "Hyperparameter"})
+    values = max(len(trial.params) for trial in whole)
+    return Drawn(
+        name=name,
+        title=title,
+        caption=caption,
+        figure=figure,
+        wide=wide,
+        least_width=VALUE_WIDTH * (values + 1) if wide else 0,
+    )
+
+
+def _curves(study: optuna.Study) -> Drawn:
+    """Learning curves of all trials, in two traces however many they are: whole ones, and pruned ones in grey."""
+    title = "Learning curves"
+    figure, counts = go.Figure(), []
+    for state, name, colour in ((TrialState.PRUNED, "pruned", GREY), (TrialState.COMPLETE, "whole", BLUE)):
+        curves = [trial for trial in study.trials if trial.state is state and trial.intermediate_values]
+        counts.append(f"{len(curves)} {name}")
+        epochs: list[int | None] = []
+        values: list[float | None] = []
+        text: list[str] = []
+        for trial in curves:
+            steps = sorted(trial.intermediate_values)
+            epochs += [*steps, None]
+            values += [*(trial.intermediate_values[step] for step in steps), None]
+            text += [f"trial {trial.user_attrs['number']}"] * (len(steps) + 1)
+        figure.add_scatter(
+            x=epochs,
+            y=values,
+            text=text,
+            name=name,
+            mode="lines+markers",
+            opacity=0.6,
+            marker={"size": 4},
+            line={"color": colour, "width": 1},
+            hovertemplate="%{text}, epoch %{x}: %{y:.2%}<extra></extra>",
+        )
+    if not any(trace.x for trace in figure.data):
+        return Drawn(name="curves", title=title, caption="No trial has finished an epoch yet.", figure=None)
+    arrange(figure, x="epoch", y="validation accuracy")
+    figure.update_yaxes(tickformat=".1%")
+    caption = f"Validation accuracy by epoch: {' and '.join(counts)} trials."
+    return Drawn(name="curves", title=title, caption=caption, figure=figure)

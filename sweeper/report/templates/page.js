@@ -1,0 +1,96 @@
+"use strict";
+
+// Figures take the page's colours, and take them again when the person changes between light and dark.
+const figures = document.getElementById("figures");
+const drawn = figures ? JSON.parse(figures.textContent) : {};
+
+function themed(layout) {
+  const css = getComputedStyle(document.documentElement);
+  const ink = css.getPropertyValue("--ink").trim(), line = css.getPropertyValue("--line").trim();
+  const themed = { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { ...layout.font, color: ink }, autosize: true };
+  for (const key of Object.keys(layout)) {
+    if (/^[xy]axis\d*$/.test(key)) themed[key] = { ...layout[key], gridcolor: line, zerolinecolor: line, linecolor: line };
+  }
+  return themed;
+}
+
+function draw() {
+  for (const [name, figure] of Object.entries(drawn)) {
+    const place = document.getElementById(name);
+    if (!place) continue;
+    Plotly.react(place, structuredClone(figure.data), themed(figure.layout), { responsive: true, displaylogo: false });
+  }
+}
+
+if (figures) {
+  draw();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+}
+
+for (const button of document.querySelectorAll(".copy")) {
+  button.addEventListener("click", async () => {
+    const code = button.parentElement.querySelector("code");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+    } catch {
+      // A page from a file may not write to the clipboard: select it, so that one key does.
+      getSelection().selectAllChildren(code);
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+}
+
+const table = document.getElementById("trials");
+if (table) {
+  const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
+  const filter = document.getElementById("filter"), state = document.getElementById("state"), shown = document.getElementById("shown");
+
+  function key(row, column) {
+    const cell = row.cells[column], value = cell.dataset.value;
+    return value === undefined ? cell.textContent : Number(value);
+  }
+
+  // Empty cells come last, whichever way it is sorted.
+  function sort(column, descending) {
+    const sign = descending ? -1 : 1;
+    const keyed = rows.map((row) => [key(row, column), row]);
+    keyed.sort(([a], [b]) => {
+      if (a === "" || b === "") return (a === "") - (b === "");
+      if (typeof a === "number" && typeof b === "number") return sign * (a - b);
+      return sign * String(a).localeCompare(String(b), undefined, { numeric: true });
+    });
+    body.append(...keyed.map(([, row]) => row));
+    heads.forEach((head, at) => head.setAttribute("aria-sort", at === column ? (descending ? "descending" : "ascending") : "none"));
+  }
+
+  // Words must all be in the row; accuracy>99% and parameters<5000 ask for a column's number.
+  const names = heads.map((head) => head.textContent.trim().toLowerCase());
+  function wanted(row, words) {
+    return words.every((word) => {
+      const [, name, sign, bound, percent] = /^(.+)([<>])([\d.e+-]+)(%?)$/.exec(word) ?? [];
+      const column = names.indexOf(name);
+      if (column < 0) return row.textContent.toLowerCase().includes(word);
+      const value = row.cells[column].dataset.value, limit = Number(bound) / (percent ? 100 : 1);
+      return value !== undefined && (sign === ">" ? Number(value) > limit : Number(value) < limit);
+    });
+  }
+
+  function show() {
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let count = 0;
+    for (const row of rows) {
+      row.hidden = (state.value !== "" && row.dataset.state !== state.value) || !wanted(row, words);
+      count += row.hidden ? 0 : 1;
+    }
+    shown.textContent = `${count} of ${rows.length} trials`;
+  }
+
+  heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
+    sort(column, head.getAttribute("aria-sort") === "ascending");
+  }));
+  filter.addEventListener("input", show);
+  state.addEventListener("change", show);
+  show();
+}
