@@ -149,6 +149,7 @@ FLOORS = [
     {"experiment"},
     {"console", "reproduction"},
     {"study"},
+    {"report"},
     {"inspection", "terminal", "bench"},
     {"cli"},
     {"__main__"},
