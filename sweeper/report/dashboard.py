@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from socketserver import TCPServer, ThreadingMixIn
@@ -53,7 +54,9 @@ def dashboard(study: str | None, *, storage: str | None, port: int) -> None:
         count = len(shelf.get_all_studies())
         if not count:
             raise DashboardError(problems.first or _nothing(study, storage))
-        with suppress(KeyboardInterrupt), _listen(port) as server:
+        with suppress(KeyboardInterrupt), warnings.catch_warnings(), _listen(port) as server:
+            # Of two trials no importance can be told, and the page says so itself.
+            warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, signal.default_int_handler)
             server.set_app(cast("Any", application(shelf)))

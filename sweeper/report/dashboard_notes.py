@@ -84,14 +84,15 @@ class Annotations:
 
     def _artifact(self, study_id: int, trial_id: int, artifact_id: str) -> Any:  # noqa: ARG002 - named by the route
         """Answer with a file of a trial's folder: the number in the id is the folder's, never a path."""
-        number, _, index = artifact_id.partition("-")
+        numbers = re.fullmatch("([0-9a-f]+)-([0-9a-f])", artifact_id)
         try:
             folder = self._shelf.shelved(study_id).folder
-            path = _of_folder(RunFolder((folder or Path()) / str(int(number, 16))))[int(index, 16)]
-        except (KeyError, ValueError, IndexError):
+        except KeyError:
             folder = None
-        if folder is None:
+        files = _of_folder(RunFolder(folder / str(int(numbers[1], 16)))) if folder and numbers else []
+        if numbers is None or int(numbers[2], 16) >= len(files):
             return bottle.HTTPError(404, "no such file")
+        path = files[int(numbers[2], 16)]
         return bottle.static_file(path.name, root=str(path.parent), mimetype=_mimetype(path))
 
 
@@ -142,7 +143,7 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
     if run is not None and run.path.is_dir():
         lines.append(f"Folder: {code(short(run.path))}")
         if run.config.exists():
-            lines.append(f"Run it again:\n\n{fenced(f'python -m sweeper reproduce {shlex.quote(short(run.path))}')}")
+            lines.append(f"Run it again: {_reproduce(run.path)}")
     params = trial.params or trial.system_attrs.get("fixed_params", {})
     if params:
         lines.append(fenced("\n".join(f"{key}={value}" for key, value in params.items())))
@@ -164,21 +165,21 @@ def study_note(name: str, folder: Path | None) -> str:
         lines.append("Searched:\n\n" + fenced("\n".join(_searched(space))))
     lines.append(f"Folder: {code(short(folder))}")
     if files.best.is_dir():
-        lines.append(
-            f"The best trial again:\n\n{fenced(f'python -m sweeper reproduce {shlex.quote(short(files.best))}')}"
-        )
+        lines.append(f"The best trial again: {_reproduce(files.best)}")
     typed = [*_strings(at(sweep, "hydra", "overrides", "task")), *_strings(at(sweep, "hydra", "overrides", "hydra"))]
     if typed:
         overrides = [_without_password(line) for line in typed if not line.startswith("hydra.mode=")]
-        lines.append(f"Go on:\n\n{fenced(shlex.join(['python', '-m', 'sweeper', '-m', *overrides]))}")
+        lines.append(f"Go on: {code(shlex.join(['python', '-m', 'sweeper', '-m', *overrides]))}")
     return "\n\n".join(lines)
 
 
 def code(text: object) -> str:
     """Return foreign text as a code span, in which Markdown has no markup: its fence is longer than any within."""
     line = " ".join(str(text).split())
+    if "`" not in line:
+        return f"`{line}`" if line else "(nothing)"
     fence = "`" * (_longest_run(line) + 1)
-    return f"{fence} {line} {fence}" if line else "(nothing)"
+    return f"{fence} {line} {fence}"
 
 
 def fenced(text: str) -> str:
@@ -190,6 +191,11 @@ def fenced(text: str) -> str:
 def short(path: Path) -> str:
     """Return the path as a person would type it here."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _reproduce(folder: Path) -> str:
+    """The command in a span, which a narrow page folds; a block would widen the page."""
+    return code(shlex.join(["python", "-m", "sweeper", "reproduce", short(folder)]))
 
 
 def _longest_run(text: str) -> int:

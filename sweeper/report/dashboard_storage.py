@@ -22,9 +22,9 @@ from sweeper.report.dashboard_places import Place
 from sweeper.study.storage import JOURNAL, redacted
 
 T = TypeVar("T")
-STORAGES: Final = 2**16
-"""How many storages there may be: an id here is the storage's own id times this, plus the storage's index. The pages
-read ids as JavaScript's numbers, exact up to 2**53."""
+STORAGES: Final = 10_000
+"""How many storages there may be: a trial's id here is its own id times this, plus its storage's index. The pages read
+ids as JavaScript's numbers, exact up to 2**53."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class Shelf(BaseStorage):
         self._lock = threading.RLock()  # every request has its own thread
         self._readers: dict[str, Reader] = {}
         self._shelved: dict[int, Shelved] = {}
+        self._study_ids: dict[tuple[int, int], int] = {}
         self._trials: dict[int, tuple[FrozenTrial, FrozenTrial]] = {}
 
     def shelved(self, study_id: int) -> Shelved:
@@ -75,6 +76,7 @@ class Shelf(BaseStorage):
                 places.setdefault(place.url, []).append(place)
             for url, there in places.items():
                 reader = self._readers.setdefault(url, Reader(url, len(self._readers)))
+                assert reader.index < STORAGES
                 try:
                     studies = reader.read(lambda storage: storage.get_all_studies())
                 except StudyError as error:
@@ -157,7 +159,7 @@ class Shelf(BaseStorage):
 
     def _shelve(self, reader: "Reader", study: FrozenStudy, places: Sequence[Place]) -> FrozenStudy:
         own_id = study._study_id  # noqa: SLF001 - Optuna has no other way to a study's id
-        study_id = own_id * STORAGES + reader.index
+        study_id = self._study_ids.setdefault((reader.index, own_id), len(self._study_ids))
         taken = {shelved.name for shelved in self._shelved.values()}
         name = study.study_name
         while name in taken:
@@ -253,7 +255,9 @@ class Reader:
         # Finished trials, which do not change, are fetched once.
         return optuna.storages.get_storage(database)
 
-    def _why(self, error: Exception) -> str:
+    def _why(self, error: BaseException) -> str:
+        while error.__cause__ is not None:  # Optuna's own words hide the driver's
+            error = error.__cause__
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         password = urlsplit(self._url).password
         return reason.replace(password, "***") if password else reason
@@ -266,7 +270,7 @@ class JournalReader(BaseJournalBackend):
         """Read that file, from its beginning."""
         self._path = path
         self._offset = 0
-        self._inode: int | None = None
+        self._head = b""
         self._line = 0
         self.reading = False
         """Whether a line was read that nobody asked a next one after: then that line is what cannot be applied."""
@@ -280,24 +284,25 @@ class JournalReader(BaseJournalBackend):
         )
 
     def was_replaced(self) -> bool:
-        """Whether the file is another one than what was read."""
+        """Whether the file is another than the one that was read."""
         try:
-            status = self._path.stat()
+            with self._path.open("rb") as file:
+                # Its first record names the process that wrote it, by a random number; inodes are used again.
+                return file.readline() != self._head if self._head else False
         except OSError:
             return True
-        return self._inode is not None and (status.st_ino != self._inode or status.st_size < self._offset)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """Yield the records from that number on, which is always the first not yet read."""
         assert log_number_from == self._line
         with self._path.open("rb") as file:
-            self._inode = self._path.stat().st_ino
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
                 self.reading = True
                 self._line += 1
+                self._head = self._head or line
                 yield json.loads(line)
                 self._offset += len(line)
                 self.reading = False
