@@ -494,7 +494,7 @@ def _wait_for(found: Callable[[], bool]) -> None:
 def test_a_search_is_watched_while_it_runs(storage: str, tmp_path: Path) -> None:
     """Trials of a running search appear from one look to the next; the search neither fails nor says anything of it."""
     given = [f"hydra.sweeper.storage=sqlite:///{tmp_path}/my.db"] if storage == "sqlite" else []
-    arguments = ["-m", "search=dropout_lr", *TINY, "target=1", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=1000"]
+    arguments = ["-m", "search=dropout_lr", *TINY, "target=1", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=1000"]
     search = subprocess.Popen(
         command(*arguments, "hydra.sweeper.study_name=long", *given),
         env=environment(),
@@ -517,7 +517,14 @@ def test_a_search_is_watched_while_it_runs(storage: str, tmp_path: Path) -> None
         assert (search.returncode, err) == (130, ""), out
         assert "interrupted" in out
         assert " 0 failed" in out or "failed" not in out
-        _wait_for(lambda: "Running" not in states())
+        study = optuna.load_study(
+            study_name="long",
+            storage=open_storage(given[0].partition("=")[2] if given else journal_url(folder / "journal.log")),
+        )
+        told = [trial.state.name.capitalize() for trial in study.trials]
+        _wait_for(lambda: states() == told)
+        if given:
+            _close(study)
 
 
 @pytest.mark.slow
