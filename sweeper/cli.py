@@ -32,6 +32,7 @@ INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells have it."""
 PIPE_CLOSED: Final = 141
 """Likewise when the reader of our output is gone."""
+MAX_PORT: Final = 65535
 
 
 def main() -> int:
@@ -110,7 +111,35 @@ def bench(arguments: Sequence[str]) -> int:
     return 0
 
 
-VERBS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"bench": bench, "inspect": inspect, "reproduce": reproduce}
+def dashboard(arguments: Sequence[str]) -> int:
+    """Serve optuna-dashboard until Ctrl-C, which is how it ends well."""
+    parser = argparse.ArgumentParser(
+        prog="sweeper dashboard", description="Look at studies in a browser on this machine. Changes nothing in them."
+    )
+    parser.add_argument("study", nargs="?", metavar="STUDY", help="a study's name or folder; all of outputs/studies")
+    parser.add_argument(
+        "--storage", metavar="URL", help="where the studies are kept; '${oc.env:STUDY_URL}' is looked up"
+    )
+    parser.add_argument("--port", type=_port, default=8080, metavar="N", help="8080; 0 is any that is free")
+    typed = parser.parse_args(arguments)
+    from sweeper.report.dashboard import dashboard as serve  # noqa: PLC0415 - torch, optuna
+
+    serve(typed.study, storage=typed.storage, port=typed.port)
+    return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"must be 0 to {MAX_PORT}, but got {text!r}")
+    return int(text)
+
+
+VERBS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    "bench": bench,
+    "dashboard": dashboard,
+    "inspect": inspect,
+    "reproduce": reproduce,
+}
 """First words that are no override."""
 
 

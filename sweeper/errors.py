@@ -42,3 +42,7 @@ class StudyError(SweeperError):
 
 class BenchError(SweeperError):
     """A command that was being measured failed; its own words are in the text. Mend that, and measure again."""
+
+
+class DashboardError(SweeperError):
+    """The dashboard has nothing to show or nowhere to show it: give another study, storage or port. Nothing was changed."""

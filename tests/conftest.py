@@ -11,6 +11,8 @@ from hypothesis import settings
 
 from sweeper import cli
 
+from .browser import visit  # noqa: F401 - a fixture
+
 # A deadline would be a timed assertion: on a busy machine it fails for no fault of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -1,1 +1,1 @@
-"""What people look at afterwards: a write-up per run, pages, drawings, the dashboard."""
+"""What came of a run or a study, for a person: a write-up, drawings, pages, the dashboard."""

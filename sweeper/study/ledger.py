@@ -29,6 +29,7 @@ FINGERPRINT: Final = "config_sha256"
 DUPLICATE: Final = "duplicate_of"
 PARAMETERS: Final = "parameters"
 MACS: Final = "macs"
+RECEPTIVE_FIELD: Final = "receptive_field"
 FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -164,6 +165,7 @@ class Ledger:
         if verdict.design is not None:
             trial.set_user_attr(PARAMETERS, verdict.design.anatomy.parameters)
             trial.set_user_attr(MACS, verdict.design.anatomy.macs)
+            trial.set_user_attr(RECEPTIVE_FIELD, verdict.design.anatomy.layers[-1].receptive_field)
 
     def _fail(self, trial: optuna.Trial, reason: str) -> bool:
         frozen = self.trials()[trial.number]
