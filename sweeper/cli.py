@@ -4,8 +4,9 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -111,6 +112,22 @@ def bench(arguments: Sequence[str]) -> int:
     return 0
 
 
+def report(arguments: Sequence[str]) -> int:
+    """Write a page that opens offline."""
+    parser = argparse.ArgumentParser(
+        prog="sweeper report", description="Write one HTML page: of a study, of a run, or of several runs side by side."
+    )
+    parser.add_argument("what", nargs="+", metavar="STUDY|RUN", help="a study's name or folder, or runs' folders")
+    parser.add_argument("--storage", metavar="URL", help="where the study is kept, if its folder does not say")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write it; else beside what it is about")
+    typed = parser.parse_intermixed_args(arguments)
+    from sweeper.report.publish import publish  # noqa: PLC0415 - torch, plotly
+
+    published = publish(typed.what, storage=typed.storage, out=typed.out)
+    make_console().print(f"report: {published.path} · {published.about}", soft_wrap=True)
+    return 0
+
+
 def dashboard(arguments: Sequence[str]) -> int:
     """Serve optuna-dashboard until Ctrl-C, which is how it ends well."""
     parser = argparse.ArgumentParser(
@@ -138,6 +155,7 @@ VERBS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "bench": bench,
     "dashboard": dashboard,
     "inspect": inspect,
+    "report": report,
     "reproduce": reproduce,
 }
 """First words that are no override."""
@@ -167,9 +185,9 @@ def _run_hydra() -> None:
     Plugins.instance().register(StudySweeper)
     # An empty whitelist: no config, ours or a stranger's, names code to be run.
     application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)
-    StudySweeper.last_run = None
     try:
-        application()
+        with _page_of_the_study():
+            application()
     except HYDRA_ERRORS as error:
         if started:
             raise
@@ -179,8 +197,6 @@ def _run_hydra() -> None:
             raise
         reason = error.strerror or str(error)
         raise RunFolderError(f"{error.filename} cannot be read or made ({reason}): name another") from error
-    finally:
-        _report_study()
     if failure is not None:
         raise failure
 
@@ -230,14 +246,28 @@ def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
     return result.value
 
 
-def _report_study() -> None:
-    """Write the page of the study that was run, to its end or not."""
-    opened = StudySweeper.last_run.opened if StudySweeper.last_run is not None else None
-    if opened is not None:
-        from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly: a second
+@contextmanager
+def _page_of_the_study() -> Iterator[None]:
+    """Write the page of the study that is run meanwhile, if one is, to its end or not."""
+    # What a page is drawn with takes a second or two to load: meanwhile trials train, and the end waits for nothing.
+    loading = threading.Thread(target=_load_page)
+    StudySweeper.last_run, StudySweeper.on_open = None, loading.start
+    try:
+        yield
+    finally:
+        opened = StudySweeper.last_run.opened if StudySweeper.last_run is not None else None
+        if opened is not None:
+            loading.join()
+            from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
 
-        page = write_study_page(opened.study, folder=opened.folder, url=opened.url)
-        make_console().print(f"report: {_short(page)}", soft_wrap=True)
+            page = write_study_page(opened.study, folder=opened.folder, url=opened.url)
+            make_console().print(f"report: {_short(page)}", soft_wrap=True)
+
+
+def _load_page() -> None:
+    from sweeper.report import study_page  # noqa: PLC0415 - plotly
+
+    study_page.load()
 
 
 def _remove_if_empty(folder: Path) -> None:

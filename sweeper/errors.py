@@ -37,7 +37,7 @@ class TrainingDivergedError(SweeperError):
 
 
 class StudyError(SweeperError):
-    """A study cannot go on as asked: its space, its storage or its options. Nothing of it is lost."""
+    """A study cannot go on, or be looked at, as asked: its space, storage, options or name. Nothing of it is lost."""
 
 
 class BenchError(SweeperError):
@@ -45,4 +45,4 @@ class BenchError(SweeperError):
 
 
 class DashboardError(SweeperError):
-    """The dashboard has nothing to show or nowhere to show it: give another study, storage or port. Nothing was changed."""
+    """The dashboard has nothing to show, or nowhere to: search first, or give another port. Nothing was changed."""

@@ -111,6 +111,11 @@ class RunFolder:
         return self.path / "report.md"
 
     @property
+    def page(self) -> Path:
+        """The run's page, once it was asked for."""
+        return self.path / "report.html"
+
+    @property
     def curves(self) -> Path:
         """Loss, accuracy and learning rate by epoch, drawn."""
         return self.path / "curves.png"

@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.errors import DashboardError, StudyError
+from sweeper.errors import StudyError
 from sweeper.report.dashboard import application
 from sweeper.report.dashboard_notes import code, fenced, study_note, trial_note
-from sweeper.report.dashboard_places import find
-from sweeper.report.dashboard_storage import Shelf
+from sweeper.report.places import find
+from sweeper.report.shelf import Shelf
 from sweeper.study.storage import journal_url, open_storage
 
 from .browser import Visit
@@ -256,7 +256,7 @@ def test_a_storage_that_cannot_be_looked_up_is_said_with_what_to_do(monkeypatch:
     monkeypatch.delenv("STUDY_URL", raising=False)
     _folder, study = _sqlite()
     _close(study)
-    with pytest.raises(DashboardError, match=r"STUDY_URL.*or give --storage URL"):
+    with pytest.raises(StudyError, match=r"STUDY_URL.*or give --storage URL"):
         find("lite", None, lambda _: None)
     _journal("other")
     warned: list[str] = []

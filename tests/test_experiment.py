@@ -59,7 +59,8 @@ def test_a_run_leaves_its_files_and_no_others(result: Result) -> None:
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files == {
         *(".hydra/config.yaml", ".hydra/overrides.yaml"),
-        *("run.log", "metrics.jsonl", "result.json", "model.pt"),
+        *("run.log", "metrics.jsonl", "result.json", "model.pt", "mistakes.json"),
+        *("report.md", "curves.png", "confusion.png"),
     }
     summary = json.loads((folder / "result.json").read_text())
     assert summary == result.summary
@@ -138,13 +139,12 @@ def test_python_and_notebook_use(
 
 def test_divergence_keeps_what_was_measured(tmp_path: Path) -> None:
     """A run that diverges in its second epoch leaves the first epoch, the reason in its log, and no result."""
-    overrides = ["scheduler=step", "scheduler.step_size=1", "optimizer.lr=0.01", "augment=none"]
-    conf = sweeper.compose([*QUICK, *overrides])
-    conf.scheduler.gamma = 1e30  # type: ignore[attr-defined]  # past the schema's bound, to diverge after epoch 1
+    rising = ["optimizer.lr=100", "scheduler.div_factor=1e4", "scheduler.pct_start=0.9", "training.epochs=3"]
+    conf = sweeper.compose([*QUICK, *rising])
     with pytest.raises(TrainingDivergedError):
         sweeper.run(conf, folder=tmp_path / "run", show=False)
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
-    assert "ended after 1 of 2 epochs: training loss must stay finite" in (tmp_path / "run" / "run.log").read_text()
+    assert "ended after 1 of 3 epochs: training loss must stay finite" in (tmp_path / "run" / "run.log").read_text()
     assert not (tmp_path / "run" / "result.json").exists()
 
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 import bottle
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.report.dashboard_places import at, read_yaml
-from sweeper.report.dashboard_storage import Shelf, is_feasible
+from sweeper.report.places import at, read_yaml
+from sweeper.report.shelf import Shelf, is_feasible
 from sweeper.run_folder import RunFolder
 from sweeper.study.folder import StudyFolder
 from sweeper.study.ledger import (

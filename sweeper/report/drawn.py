@@ -31,7 +31,9 @@ class Drawn:
 
 def arrange(figure: go.Figure, *, x: str | None = None, y: str | None = None) -> None:
     """Leave colours to the page, and the room to what is drawn."""
-    figure.update_layout(template=None, title=None, margin={"l": 48, "r": 24, "t": 36, "b": 48})
+    figure.update_layout(
+        template=None, title=None, width=None, height=None, margin={"l": 48, "r": 24, "t": 36, "b": 60}
+    )
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import optuna
 import yaml
-from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.distributions import BaseDistribution, FloatDistribution, json_to_distribution
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.report.page import render, reproduce_command, short
 from sweeper.report.study_plots import short_names, study_figures
@@ -50,6 +51,15 @@ def write_study_page(study: optuna.Study, *, folder: Path, url: str) -> Path:
     path = StudyFolder(folder).report
     write_whole(path, study_page(study, folder=folder, url=url, page=path).encode())
     return path
+
+
+def load() -> None:
+    """Load all that a page is drawn with, most of which plotly and Optuna load when they first draw."""
+    study = optuna.create_study(storage=InMemoryStorage())
+    for value in (0.0, 1.0):
+        distributions: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
+        study.add_trial(create_trial(value=value, params={"x": value}, distributions=distributions))
+    study_page(study, folder=None, url="", page=Path())
 
 
 def study_page(study: optuna.Study, *, folder: Path | None, url: str, page: Path) -> str:

@@ -1,23 +1,26 @@
 """Figures of a study, drawn by Optuna where it draws them; each with a sentence that says what it shows."""
 
 import html
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import optuna
 import optuna.visualization as draw
 import plotly.graph_objects as go
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from plotly.colors import sample_colorscale
 
 from sweeper.report.drawn import BLUE, EARLY_TO_LATE, GREY, ORANGE, Drawn, arrange
 from sweeper.study.ledger import PARAMETERS, REJECTED
 
 VALUE_WIDTH: Final = 120
 """Pixels that one value's axis needs: where there are many, their figure scrolls in its frame."""
+LINES: Final = 200
+"""Trials in one figure of parallel coordinates: more are a carpet."""
 FEWEST: Final = 2
 """Whole trials that Optuna's comparisons of trials need."""
 
@@ -41,8 +44,9 @@ def study_figures(study: optuna.Study, *, target: float | None, budget: int | No
             "parallel",
             "All values at once",
             whole,
-            lambda: draw.plot_parallel_coordinate(shown, target_name="accuracy"),
-            "A line for each whole trial; drag along an axis to pick out a range.",
+            lambda: _parallel(shown, whole),
+            f"A line for each whole trial{f', the best {LINES} of them' if len(whole) > LINES else ''}: "
+            "the better, the more orange.",
             wide=True,
         ),
         _compared(
@@ -50,7 +54,7 @@ def study_figures(study: optuna.Study, *, target: float | None, budget: int | No
             "Each value by itself",
             whole,
             lambda: draw.plot_slice(shown, target_name="validation accuracy"),
-            "Validation accuracy over each value; later trials are darker.",
+            "Validation accuracy over each value; the later the trial, the more orange.",
             wide=True,
         ),
     ]
@@ -78,6 +82,19 @@ def _for_people(study: optuna.Study) -> optuna.Study:
             )
         )
     return copied
+
+
+def pareto_front(points: Sequence[tuple[int, float, int]], *, maximize: bool) -> list[tuple[int, float, int]]:
+    """Return the points (parameters, value, number) than which no other is at least as good with no more parameters.
+
+    By parameters; of equal points the one with the lowest number.
+    """
+    sign = -1 if maximize else 1
+    front: list[tuple[int, float, int]] = []
+    for point in sorted(points, key=lambda p: (p[0], sign * p[1], p[2])):
+        if not front or sign * point[1] < sign * front[-1][1]:
+            front.append(point)
+    return front
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
@@ -123,40 +140,26 @@ def _history(study: optuna.Study, whole: list[FrozenTrial], target: float | None
     return Drawn(name="history", title=title, caption=caption, figure=figure, wide=True)
 
 
-def _pareto(
-    whole: list[FrozenTrial], direction: optuna.study.StudyDirection, *, target: float | None, budget: int | None
-) -> Drawn:
+def _pareto(whole: list[FrozenTrial], direction: StudyDirection, *, target: float | None, budget: int | None) -> Drawn:
     """Accuracy against parameters; on the front no other trial has more accuracy with fewer parameters."""
     title = "Accuracy against parameters"
-    sized = sorted(
-        (
-            trial.user_attrs[PARAMETERS],
-            -trial.values[0] if direction is optuna.study.StudyDirection.MAXIMIZE else trial.values[0],
-            trial.user_attrs["number"],
-            trial.values[0],
-        )
-        for trial in whole
-        if PARAMETERS in trial.user_attrs
-    )
-    if not sized:
+    points = [
+        (t.user_attrs[PARAMETERS], t.values[0], t.user_attrs["number"]) for t in whole if PARAMETERS in t.user_attrs
+    ]
+    if not points:
         return Drawn(name="pareto", title=title, caption="No whole trial says how many parameters it has.", figure=None)
-    front, least = [], math.inf
-    for parameters, worse, number, value in sized:
-        if worse < least:
-            front.append((parameters, number, value))
-            least = worse
-    on_front = {number for _, number, _ in front}
-    rest = [(parameters, number, value) for parameters, _, number, value in sized if number not in on_front]
+    front = pareto_front(points, maximize=direction is StudyDirection.MAXIMIZE)
+    rest = [point for point in points if point not in front]
     hover = "trial %{text}: %{y:.2%}, %{x:,} parameters<extra></extra>"
     figure = go.Figure()
-    for name, points, mode, colour in (
+    for name, shown, mode, colour in (
         ("trials", rest, "markers", BLUE),
         ("Pareto front", front, "lines+markers", ORANGE),
     ):
         figure.add_scatter(
-            x=[point[0] for point in points],
-            y=[point[2] for point in points],
-            text=[str(point[1]) for point in points],
+            x=[point[0] for point in shown],
+            y=[point[1] for point in shown],
+            text=[str(point[2]) for point in shown],
             name=name,
             mode=mode,
             marker={"color": colour},
@@ -175,10 +178,8 @@ def _pareto(
     figure.update_yaxes(tickformat=".1%")
     figure.update_xaxes(tickformat=",")
     arrange(figure, x="parameters", y="validation accuracy")
-    smallest = f"the smallest on the front has {front[0][0]:,} parameters and {front[0][2]:.2%}"
-    caption = (
-        f"{len(front)} of {len(sized)} whole trials are on the front: none is better with fewer parameters; {smallest}."
-    )
+    smallest = f"the smallest on the front has {front[0][0]:,} parameters and {front[0][1]:.2%}"
+    caption = f"{len(front)} of {len(points)} whole trials are on the front: none is better with fewer parameters; {smallest}."
     return Drawn(name="pareto", title=title, caption=caption, figure=figure)
 
 
@@ -196,12 +197,14 @@ def _compared(
         why = f"It takes {FEWEST} whole trials that differ; there {'is 1' if len(whole) == 1 else f'are {len(whole)}'}."
         return Drawn(name=name, title=title, caption=why, figure=None, wide=wide)
     figure = drawing()
-    figure.update_layout(title=None)
-    figure.update_traces(marker={"colorscale": EARLY_TO_LATE, "line": {"width": 0}}, selector={"type": "scatter"})
+    figure.update_traces(
+        marker={"colorscale": EARLY_TO_LATE, "line": {"width": 0}, "showscale": False}, selector={"type": "scatter"}
+    )
     figure.update_traces(marker={"color": BLUE}, selector={"type": "bar"})
-    figure.update_traces(line={"colorscale": EARLY_TO_LATE, "reversescale": False}, selector={"type": "parcoords"})
     arrange(figure)
+    figure.update_yaxes(tickformat=".1%", selector={"title.text": "validation accuracy"})
     figure.update_yaxes(title=None, selector={"title.text": "Hyperparameter"})
+    figure.update_xaxes(title="share", selector={"title.text": "Hyperparameter Importance"})
     values = max(len(trial.params) for trial in whole)
     return Drawn(
         name=name,
@@ -211,6 +214,20 @@ def _compared(
         wide=wide,
         least_width=VALUE_WIDTH * (values + 1) if wide else 0,
     )
+
+
+def _parallel(study: optuna.Study, whole: list[FrozenTrial]) -> go.Figure:
+    best = sorted(whole, key=lambda trial: trial.values[0], reverse=study.direction is StudyDirection.MAXIMIZE)
+    few = optuna.create_study(direction=study.direction)
+    few.add_trials(best[:LINES])
+    figure = draw.plot_parallel_coordinate(few, target_name="accuracy")
+    # Optuna's own blues end in one that a dark page swallows. A line begins at its trial's value, from 0 to 1.
+    for trace in figure.data:
+        if trace.mode == "lines":
+            good = trace.y[0] if study.direction is StudyDirection.MAXIMIZE else 1 - trace.y[0]
+            (trace.line.color,) = sample_colorscale(EARLY_TO_LATE, [min(1.0, max(0.0, good))])
+    figure.update_traces(showscale=False, selector={"type": "heatmap"})
+    return figure
 
 
 def _curves(study: optuna.Study) -> Drawn:
@@ -243,5 +260,7 @@ def _curves(study: optuna.Study) -> Drawn:
         return Drawn(name="curves", title=title, caption="No trial has finished an epoch yet.", figure=None)
     arrange(figure, x="epoch", y="validation accuracy")
     figure.update_yaxes(tickformat=".1%")
+    if max(max(trial.intermediate_values, default=0) for trial in study.trials) < 16:
+        figure.update_xaxes(dtick=1)
     caption = f"Validation accuracy by epoch: {' and '.join(counts)} trials."
     return Drawn(name="curves", title=title, caption=caption, figure=figure)

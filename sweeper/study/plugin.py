@@ -1,5 +1,6 @@
 """The Hydra sweeper: turns ``-m`` into a study. Light to import: Hydra imports it for every command."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.utils import JobReturn
@@ -20,6 +21,9 @@ class StudySweeper(Sweeper):
 
     last_run: ClassVar["StudyRun | None"] = None
     """The study that this process has run: Hydra, which makes and drops the sweeper, passes nothing on."""
+
+    on_open: ClassVar[Callable[[], None] | None] = None
+    """Called when a study has been opened and its trials are about to begin."""
 
     def __init__(self, **options: Any) -> None:
         """Check the options. Raises `StudyError` for one that is unknown, of another type or out of its bounds."""
@@ -46,7 +50,13 @@ class StudySweeper(Sweeper):
 
         assert self.config is not None
         assert self.hydra_context is not None
-        run = StudyRun(context=self.hydra_context, task=self.task_function, config=self.config, options=self._options)
+        run = StudyRun(
+            context=self.hydra_context,
+            task=self.task_function,
+            config=self.config,
+            options=self._options,
+            on_open=StudySweeper.on_open,
+        )
         StudySweeper.last_run = run
         try:
             return run.sweep(arguments)

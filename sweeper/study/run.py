@@ -6,7 +6,7 @@ import shlex
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,8 +68,17 @@ class StudyRun:
     opened: OpenedStudy | None = None
     """None before there is one to open, and in a dry run."""
 
-    def __init__(self, *, context: HydraContext, task: TaskFunction, config: DictConfig, options: StudyOptions) -> None:
-        """Prepare to run what Hydra handed to the sweeper."""
+    def __init__(
+        self,
+        *,
+        context: HydraContext,
+        task: TaskFunction,
+        config: DictConfig,
+        options: StudyOptions,
+        on_open: Callable[[], None] | None,
+    ) -> None:
+        """Prepare to run what Hydra handed to the sweeper; `on_open` is called once the study is there."""
+        self._on_open = on_open
         self._context = context
         self._task = task
         self._config = copy.deepcopy(config)
@@ -148,6 +157,8 @@ class StudyRun:
         OmegaConf.save(self._config, self._folder.multirun)
         self._job_settings(arguments, url)
         self.opened = OpenedStudy(study=study, folder=self._folder.path, url=url)
+        if self._on_open is not None:
+            self._on_open()
 
     def _job_settings(self, arguments: list[str], url: str) -> None:
         """Let every job find its folder and its trial, by Hydra's settings: the job's own overrides stay as typed."""

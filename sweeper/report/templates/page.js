@@ -11,6 +11,7 @@ function themed(layout) {
   for (const key of Object.keys(layout)) {
     if (/^[xy]axis\d*$/.test(key)) themed[key] = { ...layout[key], gridcolor: line, zerolinecolor: line, linecolor: line };
   }
+  themed.annotations = (layout.annotations ?? []).map((note) => ({ ...note, font: { ...note.font, color: ink } }));
   return themed;
 }
 

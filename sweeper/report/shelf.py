@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 
 from sweeper.errors import StudyError
-from sweeper.report.dashboard_places import Place
+from sweeper.report.places import Place
 from sweeper.study.storage import JOURNAL, redacted
 
 T = TypeVar("T")

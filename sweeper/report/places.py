@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.errors import DashboardError
+from sweeper.errors import StudyError
 from sweeper.run_folder import OUTPUTS
 from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url
@@ -40,7 +40,7 @@ class Place:
 def find(study: str | None, storage: str | None, warn: Callable[[str], None]) -> list[Place]:
     """Find what was asked for: a study by name or folder, a storage by URL, or all studies below `STUDIES`.
 
-    Raises `DashboardError` for a `study` that is none or whose storage is not known; without `study`, `warn` is told.
+    Raises `StudyError` for a `study` that is none or whose storage is not known; without `study`, `warn` is told.
     """
     url = resolve_url(storage, {}) if storage else None
     if study is None:
@@ -50,12 +50,12 @@ def find(study: str | None, storage: str | None, warn: Callable[[str], None]) ->
         return [Place(url=url, study=Path(study).name, folder=folder if folder.is_dir() else None)]
     if not folder.is_dir():
         there = ", ".join(sorted(path.name for path in _folders())) or "none"
-        raise DashboardError(f"STUDY must be a study's name or its folder, but {study} is neither: there are {there}")
+        raise StudyError(f"STUDY must be a study's name or its folder, but {study} is neither: there are {there}")
     return [_place(folder)]
 
 
 def resolve_url(text: str, config: Mapping[str, Any]) -> str:
-    """Return a storage's URL with what the environment has to say. Raises `DashboardError` where that is missing.
+    """Return a storage's URL with what the environment has to say. Raises `StudyError` where that is missing.
 
     An interpolation is what keeps a password out of a study's files: `${oc.env:STUDY_URL}`.
     """
@@ -64,7 +64,7 @@ def resolve_url(text: str, config: Mapping[str, Any]) -> str:
     try:
         return str(OmegaConf.create({**config, "_url": text})["_url"])
     except (OmegaConfBaseException, ValueError) as error:
-        raise DashboardError(
+        raise StudyError(
             f"a study's storage must be known, but it is {text}, which cannot be looked up here "
             f"({str(error).splitlines()[0]}): set that, or give --storage URL"
         ) from error
@@ -112,19 +112,19 @@ def _all(warn: Callable[[str], None]) -> Iterator[Place]:
             continue  # no study, or one that is being begun at this moment
         try:
             yield _place(folder)
-        except DashboardError as error:
+        except StudyError as error:
             warn(str(error))
 
 
 def _place(folder: Path) -> Place:
-    """Say where a study's folder keeps its trials. Raises `DashboardError`."""
+    """Say where a study's folder keeps its trials. Raises `StudyError`."""
     files = StudyFolder(folder)
     if files.journal.exists():
         return Place(url=journal_url(files.journal), study=None, folder=folder)
     sweep = read_yaml(files.multirun)
     text = at(sweep, "hydra", "sweeper", "storage")
     if not isinstance(text, str):
-        raise DashboardError(
+        raise StudyError(
             f"a study's folder must hold journal.log, or in multirun.yaml its storage, but {folder} does not: "
             f"give a folder below {STUDIES}, or --storage URL"
         )
