@@ -2,7 +2,7 @@
 
 A browser's requests to change something (a note edited, a study deleted, a trial's tags) are refused with a message:
 a search may be running in the storage, and its own folder says the rest. Notes and files are made as they are asked
-for, see `dashboard_notes`; storages are opened read-only, see `dashboard_storage`.
+for, see `dashboard_answers`; storages are opened read-only, see `dashboard_reader`.
 """
 
 import errno
@@ -20,7 +20,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import optuna_dashboard
 
 from sweeper.errors import DashboardError
-from sweeper.report.dashboard_notes import Annotations, NoStore
+from sweeper.report.dashboard_answers import Annotations, NoStore
 from sweeper.report.dashboard_places import STUDIES, find
 from sweeper.report.dashboard_storage import Shelf
 

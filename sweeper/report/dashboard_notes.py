@@ -1,20 +1,14 @@
-"""What a study's page says beyond Optuna: a note for the study and each trial, and the files of a trial's folder.
+"""What the notes of a study and of a trial say, in Markdown in which foreign text is never markup."""
 
-It is added to the dashboard's answers as they leave, for the trials that were asked for; none of it is stored.
-"""
-
-import mimetypes
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import bottle
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.report.dashboard_places import at, read_yaml
-from sweeper.report.dashboard_storage import Shelf, is_feasible
 from sweeper.run_folder import RunFolder
 from sweeper.study.folder import StudyFolder
 from sweeper.study.ledger import (
@@ -28,95 +22,12 @@ from sweeper.study.ledger import (
     RETRY,
 )
 
-STUDY_ROUTE: Final = "/api/studies/<study_id:int>"
-"""Rules of optuna-dashboard's own routes that are answered differently here."""
-ARTIFACT_ROUTE: Final = "/artifacts/<study_id:int>/<trial_id:int>/<artifact_id:re:[0-9a-fA-F-]+>"
-AS_TEXT: Final = {".md", ".yaml", ".log", ".jsonl"}
-"""Files a browser is to show, not to save."""
-
-
-class Annotations:
-    """A plugin of Bottle, on which optuna-dashboard stands: it wraps the routes' functions."""
-
-    name = "annotations"
-    api = 2
-
-    def __init__(self, shelf: Shelf) -> None:
-        """Annotate the answers about that shelf's studies."""
-        self._shelf = shelf
-
-    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
-        """Return the function that answers in place of a route's own."""
-        if route.method != "GET":
-            return callback
-        if route.rule == STUDY_ROUTE:
-
-            def annotated(study_id: int) -> Any:
-                return self._annotate(study_id, callback(study_id))
-
-            return annotated
-        return self._artifact if route.rule == ARTIFACT_ROUTE else callback
-
-    def _annotate(self, study_id: int, answer: Any) -> Any:
-        """Add notes, files and constraints to the answer about a study, unless it is an error's."""
-        if not isinstance(answer, dict) or "trials" not in answer:
-            return answer
-        shelved = self._shelf.shelved(study_id)
-        trials = self._shelf.get_all_trials(study_id, deepcopy=False)
-        answer["note"] = _note(study_note(shelved.name, shelved.folder))
-        answer["best_trials"] = [t for t in answer["best_trials"] if is_feasible(trials[t["number"]])]
-        for shown in (*answer["trials"], *answer["best_trials"]):
-            trial = trials[shown["number"]]
-            shown["note"] = _note(trial_note(trial, shelved.folder))
-            # The dashboard reads constraints as Optuna had them before its fifth version: a list.
-            shown["constraints"] = list(trial.constraints.values())
-            shown["artifacts"] = [
-                {
-                    "artifact_id": f"{_folder_number(trial):x}-{index:x}",
-                    "filename": path.name,
-                    "mimetype": _mimetype(path),
-                    "encoding": None,
-                }
-                for index, path in enumerate(_files(trial, shelved.folder))
-                if _is_there(path)
-            ]
-        return answer
-
-    def _artifact(self, study_id: int, trial_id: int, artifact_id: str) -> Any:  # noqa: ARG002 - named by the route
-        """Answer with a file of a trial's folder: the number in the id is the folder's, never a path."""
-        numbers = re.fullmatch("([0-9a-f]+)-([0-9a-f])", artifact_id)
-        try:
-            folder = self._shelf.shelved(study_id).folder
-        except KeyError:
-            folder = None
-        files = _of_folder(RunFolder(folder / str(int(numbers[1], 16)))) if folder and numbers else []
-        if numbers is None or int(numbers[2], 16) >= len(files):
-            return bottle.HTTPError(404, "no such file")
-        path = files[int(numbers[2], 16)]
-        return bottle.static_file(path.name, root=str(path.parent), mimetype=_mimetype(path))
-
-
-class NoStore:
-    """The artifact store that the dashboard asks for before it shows any file: files come from their folders instead."""
-
-    def open_reader(self, artifact_id: str) -> Any:
-        """Refuse."""
-        raise FileNotFoundError(artifact_id)
-
-    def write(self, artifact_id: str, content_body: Any) -> None:  # noqa: ARG002 - Optuna's protocol
-        """Refuse."""
-        raise FileNotFoundError(artifact_id)
-
-    def remove(self, artifact_id: str) -> None:
-        """Refuse."""
-        raise FileNotFoundError(artifact_id)
-
 
 def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
     """Return a trial's note in Markdown; `folder` is its study's, None where it is not known."""
     attrs = trial.user_attrs
     lines: list[str] = []
-    run = RunFolder(folder / str(_folder_number(trial))) if folder else None
+    run = RunFolder(folder / str(folder_number(trial))) if folder else None
     if DUPLICATE in attrs:
         lines.append(f"Repeats trial {code(attrs[DUPLICATE])}: the same config, so it has its value and its files.")
     if REJECTED in attrs:
@@ -128,7 +39,7 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
         again = ", tried again under a new number" if attrs.get(REQUEUED) else ""
         lines.append(f"Failed{again}: {code(attrs[FAILED])}")
     if attrs.get(RETRY) is not None:
-        lines.append(f"Tried before: {code(attrs[RETRY])} times failed.")
+        lines.append(f"A new try: this point failed {code(attrs[RETRY])} time(s) before.")
     costs = [
         f"{label.format(f'{attrs[key]:,}')}"
         for key, label in (
@@ -152,13 +63,13 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
 
 def study_note(name: str, folder: Path | None) -> str:
     """Return a study's note in Markdown: its target, what it searches, where it lies, how it goes on."""
-    if folder is None:
+    if folder is None or not folder.is_dir():
         return f"Study {code(name)}: its folder is not known here, so its trials' files are not shown."
     files = StudyFolder(folder)
     search, sweep = read_yaml(files.search), read_yaml(files.multirun)
     lines = []
     target = at(search, "base", "target")
-    if isinstance(target, float):
+    if isinstance(target, int | float):
         lines.append(f"Target: {target:.2%}")
     space = at(search, "space")
     if isinstance(space, dict) and space:
@@ -202,48 +113,21 @@ def _longest_run(text: str) -> int:
     return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
-def _note(body: str) -> dict[str, Any]:
-    return {"version": 1, "body": body}
-
-
-def _folder_number(trial: FrozenTrial) -> int:
+def folder_number(trial: FrozenTrial) -> int:
     """The number of the trial whose folder it is: one that repeats another has none of its own."""
     repeated = trial.user_attrs.get(DUPLICATE)
     return repeated if isinstance(repeated, int) and repeated >= 0 else trial.number
 
 
-def _files(trial: FrozenTrial, folder: Path | None) -> list[Path]:
-    return _of_folder(RunFolder(folder / str(_folder_number(trial)))) if folder else []
-
-
-def _of_folder(run: RunFolder) -> list[Path]:
-    """Return the files to be shown of a run, there or not, in the order of their ids."""
-    return [run.curves, run.confusion, run.report, run.config, run.metrics, run.log]
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False
-
-
-def _mimetype(path: Path) -> str:
-    if path.suffix in AS_TEXT:
-        return "text/plain"
-    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-
-
 def _searched(space: dict[Any, Any]) -> Iterator[str]:
     """A line for each searched key: its range or values."""
     for key, distribution in space.items():
-        fields = at(distribution, "attributes") or {}
-        if "choices" in fields:
-            yield f"{key}: {', '.join(str(choice) for choice in fields['choices'])}"
+        choices = at(distribution, "attributes", "choices")
+        if isinstance(choices, list):
+            yield f"{key}: {', '.join(str(choice) for choice in choices)}"
             continue
-        step = f", step {fields['step']}" if fields.get("step") not in {None, 1} else ""
-        log = ", logarithmic" if fields.get("log") else ""
-        yield f"{key}: {fields.get('low')} to {fields.get('high')}{step}{log}"
+        low, high, step, log = (at(distribution, "attributes", name) for name in ("low", "high", "step", "log"))
+        yield f"{key}: {low} to {high}{f', step {step}' if step not in (None, 1) else ''}{', logarithmic' if log else ''}"
 
 
 def _strings(values: Any) -> list[str]:
