@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sweeper import inspection
 from sweeper.composition import CONFIG_NAME, HYDRA_ERRORS, compose, conf_dir, explain
-from sweeper.console import make_console
+from sweeper.console import as_typed, make_console
 from sweeper.design import draw
 from sweeper.errors import RunFolderError, SweeperError, TrainingDivergedError
 from sweeper.network.budget import check_budget
@@ -139,7 +139,7 @@ def dashboard(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--port", type=_port, default=8080, metavar="N", help="8080; 0 is any that is free")
     typed = parser.parse_args(arguments)
-    from sweeper.report.dashboard import dashboard as serve  # noqa: PLC0415 - torch, optuna
+    from sweeper.dashboard.serve import dashboard as serve  # noqa: PLC0415 - torch, optuna
 
     serve(typed.study, storage=typed.storage, port=typed.port)
     return 0
@@ -225,7 +225,7 @@ def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
             raise
         write_up.write(folder)
         return value
-    folder = _short(folder)
+    folder = as_typed(folder)
     with Terminal() as terminal:
         try:
             result = run(
@@ -261,7 +261,7 @@ def _page_of_the_study() -> Iterator[None]:
             from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
 
             page = write_study_page(opened.study, folder=opened.folder, url=opened.url)
-            make_console().print(f"report: {_short(page)}", soft_wrap=True)
+            make_console().print(f"report: {as_typed(page)}", soft_wrap=True)
 
 
 def _load_page() -> None:
@@ -279,8 +279,3 @@ def _remove_if_empty(folder: Path) -> None:
             if outputs not in parent.parents:
                 break
             parent.rmdir()
-
-
-def _short(path: Path) -> Path:
-    """Return the path as a person would write it: relative where it is below the working directory."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,5 +1,6 @@
 """How things look in a terminal that a run and `inspect` both show: the budget as a bar, findings as paragraphs."""
 
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -23,6 +24,11 @@ def make_console() -> Console:
     if not console.is_terminal and not console.is_jupyter:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     return console
+
+
+def as_typed(path: Path) -> Path:
+    """Return the path as a person would type it: relative where it is below the working directory."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:

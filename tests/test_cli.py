@@ -152,7 +152,9 @@ FLOORS = [
     {"console", "reproduction"},
     {"study"},
     {"inspection", "terminal", "bench"},
+    {"shelf"},
     {"report"},
+    {"dashboard"},
     {"cli"},
     {"__main__"},
 ]

@@ -25,11 +25,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.dashboard.notes import study_note, trial_note
+from sweeper.dashboard.serve import application
 from sweeper.errors import StudyError
-from sweeper.report.dashboard import application
-from sweeper.report.dashboard_notes import code, fenced, study_note, trial_note
-from sweeper.report.places import find
-from sweeper.report.shelf import Shelf
+from sweeper.report.markdown import code, fenced
+from sweeper.shelf.places import find
+from sweeper.shelf.storage import Shelf
 from sweeper.study.storage import journal_url, open_storage
 
 from .browser import Visit
@@ -323,6 +324,19 @@ def test_a_trials_note_says_what_became_of_it() -> None:
     assert note(TrialState.FAIL, failed="out of *memory*") == "Failed: `out of *memory*`"
     assert "tried again under a new number" in note(TrialState.FAIL, failed="x", requeued=True)
     assert note(duplicate_of=3).startswith("Repeats trial `3`")
+    assert note(retry_of=1) == "A new try: this point failed `1` time(s) before."
+
+
+@pytest.mark.parametrize("damage", ["[", "7", "space: [1]", "space: {a: 1, b: {attributes: 3}}", "base: {target: x}"])
+def test_a_damaged_description_still_has_its_folder(damage: str) -> None:
+    """A search.yaml or multirun.yaml that says nothing of use leaves out what it would have said."""
+    folder = _journal("one")
+    for name in ("search.yaml", "multirun.yaml"):
+        (folder / name).write_text(damage)
+    assert "Folder: `outputs/studies/one`" in study_note("one", folder.absolute())
+    assert _ask(_shelf([]), "/api/studies/0").status.startswith("200")
+    assert "not known" in study_note("one", Path("gone"))
+    assert not Path("gone").exists()
 
 
 # -- what is asked and answered ------------------------------------------------------------------------------------

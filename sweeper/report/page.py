@@ -1,6 +1,5 @@
 """One page, one file: a template filled in, its figures, style and script inside it, so that it opens offline."""
 
-import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -35,13 +34,3 @@ def render(template: str, *, drawn: Sequence[Drawn], **context: Any) -> str:
         version=sweeper.__version__,
         written=datetime.now().astimezone().strftime("%Y-%m-%d at %H:%M"),
     )
-
-
-def reproduce_command(folder: Path) -> str:
-    """Return the command that runs a folder's config again."""
-    return shlex.join(["python", "-m", "sweeper", "reproduce", str(short(folder))])
-
-
-def short(path: Path) -> Path:
-    """Return the path as a person would write it: relative where it is below the working directory."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import optuna
 
+from sweeper.console import as_typed
 from sweeper.errors import RunFolderError, StudyError
-from sweeper.report.page import short
-from sweeper.report.places import STUDIES, find
 from sweeper.report.record import read_run
 from sweeper.report.run_page import comparison_page, run_page
-from sweeper.report.shelf import Shelf
 from sweeper.report.study_page import study_page
 from sweeper.run_folder import OUTPUTS, RunFolder, write_whole
+from sweeper.shelf.places import STUDIES, find
+from sweeper.shelf.storage import Shelf
 from sweeper.study.folder import StudyFolder
 
 
@@ -97,4 +97,4 @@ def _written(path: Path, content: str, about: str) -> Published:
         write_whole(path, content.encode())
     except OSError as error:
         raise RunFolderError(f"{path} cannot be written ({error.strerror}): name another with --out FILE") from error
-    return Published(path=short(path), about=about)
+    return Published(path=as_typed(path), about=about)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sweeper.composition import compose
+from sweeper.console import as_typed
 from sweeper.design import Design, draw
 from sweeper.errors import RunFolderError, SweeperError
 from sweeper.run_folder import RunFolder
@@ -87,6 +88,11 @@ def read_run(folder: Path) -> RunRecord:
         result=files.read_result(),
         mistakes=files.read_mistakes(),
     )
+
+
+def reproduce_command(folder: Path) -> str:
+    """Return the command that runs a folder's config again."""
+    return shlex.join(["python", "-m", "sweeper", "reproduce", str(as_typed(folder))])
 
 
 def baseline(record: RunRecord) -> Baseline:

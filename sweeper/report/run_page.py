@@ -13,8 +13,8 @@ from sweeper.data.datasets import read
 from sweeper.errors import DataError
 from sweeper.inspection import LAYER_COLUMNS, layer_rows
 from sweeper.report.analysis import CONFIDENCE_95, images, standard_error
-from sweeper.report.page import render, reproduce_command
-from sweeper.report.record import RunRecord, differences
+from sweeper.report.page import render
+from sweeper.report.record import RunRecord, differences, reproduce_command
 from sweeper.report.run_plots import confusion_figure, run_figures
 from sweeper.report.write_up import shown, write_up
 

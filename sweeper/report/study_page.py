@@ -1,6 +1,5 @@
 """A study's page: the best so far, figures, a table of all trials, what was rejected and why, what is searched."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,19 +8,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import optuna
-import yaml
-from optuna.distributions import BaseDistribution, FloatDistribution, json_to_distribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.report.page import render, reproduce_command, short
+from sweeper.console import as_typed
+from sweeper.report.page import render
+from sweeper.report.record import reproduce_command
 from sweeper.report.study_plots import short_names, study_figures
 from sweeper.run_folder import RunFolder, write_whole
 from sweeper.schema import dotted
+from sweeper.shelf.places import read_yaml
 from sweeper.study.board import listed
 from sweeper.study.folder import StudyFolder
 from sweeper.study.ledger import DUPLICATE, FAILED, MACS, PARAMETERS, REJECTED, RULE, state_of
-from sweeper.study.space import in_words
+from sweeper.study.space import in_words, read_space
 from sweeper.study.storage import redacted
 
 STATES: Final = {
@@ -91,27 +92,20 @@ def study_page(study: optuna.Study, *, folder: Path | None, url: str, page: Path
         space=[(key, in_words(distribution)) for key, distribution in _searched(described, trials).items()],
         fixed=described.get("fixed", []),
         storage=redacted(url),
-        folder=None if folder is None else str(short(folder)),
+        folder=None if folder is None else str(as_typed(folder)),
     )
 
 
 def _described(folder: Path | None) -> dict[str, Any]:
     """What search.yaml says is searched; nothing where it is gone or damaged."""
-    if folder is None:
-        return {}
-    try:
-        described = yaml.load(StudyFolder(folder).search.read_text(), Loader=yaml.CSafeLoader)
-    except (OSError, yaml.YAMLError):
-        return {}
+    described = None if folder is None else read_yaml(StudyFolder(folder).search)
     return described if isinstance(described, dict) else {}
 
 
 def _searched(described: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
     """What varies: as search.yaml says, else as the trials had it."""
-    try:
-        return {key: json_to_distribution(json.dumps(saved)) for key, saved in described["space"].items()}
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return {key: distribution for trial in trials for key, distribution in trial.distributions.items()}
+    had = {key: distribution for trial in trials for key, distribution in trial.distributions.items()}
+    return read_space(described) or had
 
 
 def _best(study: optuna.Study, folder: Path | None) -> dict[str, Any] | None:

@@ -1,7 +1,5 @@
 """A run's *target, result, analysis*, written by the program: `report.md` and the drawings beside it."""
 
-import html
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from sweeper.data.catalogue import DATASETS
 from sweeper.inspection import LAYER_COLUMNS, layer_rows
 from sweeper.report.analysis import Observation, analyse, next_command
 from sweeper.report.figures import draw_confusion, draw_curves
+from sweeper.report.markdown import fenced, plain
 from sweeper.report.record import RunRecord, baseline, differences, read_run
 from sweeper.run_folder import RunFolder
 
@@ -82,7 +81,7 @@ def write_up(record: RunRecord) -> WriteUp:
 def as_markdown(written: WriteUp) -> str:
     """Return the report. Whatever came from a config or the command line is escaped."""
     record = written.record
-    lines = [f"# {_plain(record.folder.name)}", "", "## Target", "", _plain(written.target), ""]
+    lines = [f"# {plain(record.folder.name)}", "", "## Target", "", plain(written.target), ""]
     if written.changes:
         lines += [f"Changed against {written.against}:", "", *_table(("key", written.against, "here"), written.changes)]
     else:
@@ -92,14 +91,14 @@ def as_markdown(written: WriteUp) -> str:
     if record.mistakes is not None:
         lines += ["![What was taken for what](confusion.png)", ""]
     lines += _table(LAYER_COLUMNS, layer_rows(record.design))
-    lines += ["", *(f"- {_plain(sentence)}" for sentence in written.plan)]
+    lines += ["", *(f"- {plain(sentence)}" for sentence in written.plan)]
     lines += ["", "## Analysis", ""]
     if not written.observations:
         lines += ["Nothing to object to.", ""]
     for observation in written.observations:
-        lines += [f"**{observation.rule.replace('_', ' ')}.** {_plain(observation.text)}", ""]
-        lines += [*_code(observation.command), ""]
-    lines += ["## Next", "", *_code(written.next)]
+        lines += [f"**{observation.rule.replace('_', ' ')}.** {plain(observation.text)}", ""]
+        lines += [fenced(observation.command, "sh"), ""]
+    lines += ["## Next", "", fenced(written.next, "sh")]
     return "\n".join(lines) + "\n"
 
 
@@ -147,18 +146,7 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
 
 def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], align: str = "-") -> list[str]:
     return [
-        f"| {' | '.join(_plain(title) for title in titles)} |",
+        f"| {' | '.join(plain(title) for title in titles)} |",
         f"|{'|'.join(align for _ in titles)}|",
-        *(f"| {' | '.join(_plain(cell) for cell in row)} |" for row in rows),
+        *(f"| {' | '.join(plain(cell) for cell in row)} |" for row in rows),
     ]
-
-
-def _plain(text: str) -> str:
-    """Return text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
-
-
-def _code(command: str) -> list[str]:
-    """Return a fenced block; the fence is longer than any run of backticks in it."""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", command)), default=0))
-    return [f"{fence}sh", command, fence]

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.console import make_console
+from sweeper.console import as_typed, make_console
 from sweeper.study.ledger import PARAMETERS, Ledger, Tally
 from sweeper.study.slots import Outcome
 
@@ -44,7 +44,7 @@ class Board:
         tally = self._ledger.tally()
         resumed = f", {tally.counted} of them done before" if tally.counted else ""
         self._console.print(
-            f"study {self._name}: {self._total} trial{'s' if self._total != 1 else ''}{resumed}, in {_short(self._folder)}/"
+            f"study {self._name}: {self._total} trial{'s' if self._total != 1 else ''}{resumed}, in {as_typed(self._folder)}/"
         )
         if self._console.is_terminal:
             self._live.start()
@@ -94,7 +94,7 @@ class Board:
         if tally.best is not None:
             self._console.print(_best(tally.best), soft_wrap=True)
             if (self._folder / "best.yaml").exists():
-                again = shlex.join(["python", "-m", "sweeper", "reproduce", str(_short(self._folder / "best"))])
+                again = shlex.join(["python", "-m", "sweeper", "reproduce", str(as_typed(self._folder / "best"))])
                 self._console.print(f"run it again: {again}", soft_wrap=True)
         if command is not None:
             self._console.print(f"go on: {command}", soft_wrap=True)
@@ -158,7 +158,3 @@ def listed(params: Mapping[str, object]) -> str:
 
 def _short_value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _short(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

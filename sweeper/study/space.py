@@ -16,6 +16,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
     distribution_to_json,
+    json_to_distribution,
 )
 
 from sweeper.errors import StudyError
@@ -137,6 +138,14 @@ def describe(space: Space, base: dict[str, Any]) -> dict[str, Any]:
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     return {**described, "sha256": digest}
+
+
+def read_space(described: Any) -> dict[str, BaseDistribution]:
+    """Return what `describe` wrote as varying; nothing for what is damaged."""
+    try:
+        return {key: json_to_distribution(json.dumps(saved)) for key, saved in described["space"].items()}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def in_words(distribution: BaseDistribution) -> str:

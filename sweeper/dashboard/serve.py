@@ -2,7 +2,7 @@
 
 A browser's requests to change something (a note edited, a study deleted, a trial's tags) are refused with a message:
 a search may be running in the storage, and its own folder says the rest. Notes and files are made as they are asked
-for, see `dashboard_notes`; storages are opened read-only, see `shelf`.
+for, see `answers`; storages are opened read-only, see `storage_reader`.
 """
 
 import errno
@@ -19,10 +19,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import optuna_dashboard
 
+from sweeper.dashboard.answers import Annotations, NoStore
 from sweeper.errors import DashboardError
-from sweeper.report.dashboard_notes import Annotations, NoStore
-from sweeper.report.places import STUDIES, find
-from sweeper.report.shelf import Shelf
+from sweeper.shelf.places import STUDIES, find
+from sweeper.shelf.storage import Shelf
 
 HOST: Final = "127.0.0.1"
 LOCAL_NAMES: Final = {"127.0.0.1", "localhost"}
