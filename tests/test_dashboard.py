@@ -391,7 +391,8 @@ def test_a_real_search_is_shown_with_its_duplicate(sweeper_call: Call) -> None:
     assert done.returncode == 0, done.stderr
     shelf = _shelf([])
     first, second, third = json.loads(_ask(shelf, "/api/studies/0").body)["trials"]
-    assert [file["filename"] for file in first["artifacts"]] == ["config.yaml", "metrics.jsonl", "run.log"]
+    files = ["curves.png", "confusion.png", "report.md", "config.yaml", "metrics.jsonl", "run.log"]
+    assert [file["filename"] for file in first["artifacts"]] == files
     assert second["artifacts"] == first["artifacts"]
     assert second["note"]["body"].startswith("Repeats trial `0`")
     assert "reproduce outputs/studies/grid/0`" in second["note"]["body"]

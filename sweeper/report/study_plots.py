@@ -2,6 +2,7 @@
 
 import html
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -37,7 +38,7 @@ def study_figures(study: optuna.Study, *, target: float | None, budget: int | No
             "What matters most",
             whole,
             lambda: draw.plot_param_importances(shown, target_name="accuracy"),
-            "The share of the differences between trials that each value explains (fANOVA).",
+            f"The share of the differences between {len(whole)} whole trials that each value explains (fANOVA).",
         ),
         _curves(shown),
         _compared(
@@ -196,7 +197,10 @@ def _compared(
     if len(whole) < FEWEST or len({trial.values[0] for trial in whole}) < FEWEST or not whole[0].params:
         why = f"It takes {FEWEST} whole trials that differ; there {'is 1' if len(whole) == 1 else f'are {len(whole)}'}."
         return Drawn(name=name, title=title, caption=why, figure=None, wide=wide)
-    figure = drawing()
+    with warnings.catch_warnings():
+        # Of few trials no importance can be told well; the caption says how many there are.
+        warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
+        figure = drawing()
     figure.update_traces(
         marker={"colorscale": EARLY_TO_LATE, "line": {"width": 0}, "showscale": False}, selector={"type": "scatter"}
     )
