@@ -268,6 +268,18 @@ def test_a_storage_that_cannot_be_looked_up_is_said_with_what_to_do(monkeypatch:
     named.close()
 
 
+def test_a_study_without_a_given_name_is_named_by_its_trials() -> None:
+    """A folder anywhere, its study's name given nowhere: a trial's own settings have it; the path is the search's."""
+    folder = Path("anywhere")
+    (folder / "0" / ".hydra").mkdir(parents=True)
+    (folder / "multirun.yaml").write_text(
+        "hydra: {sweeper: {storage: 'sqlite:///my.db', study_name: null}, runtime: {cwd: /there}}"
+    )
+    (folder / "0" / ".hydra" / "hydra.yaml").write_text("hydra: {sweeper: {study_name: card-1234}}")
+    (place,) = find("anywhere", None, lambda _: None)
+    assert (place.url, place.study, place.folder) == ("sqlite:////there/my.db", "card-1234", folder)
+
+
 def test_a_missing_database_is_not_made() -> None:
     """A database that is not there is said so, and not created by looking."""
     warned: list[str] = []

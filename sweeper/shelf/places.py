@@ -85,7 +85,7 @@ def at(tree: Any, *keys: str) -> Any:
     return tree
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=1024)
 def _read_yaml(path: Path, _changed: int) -> Any:
     return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
 
@@ -138,7 +138,6 @@ def _place(folder: Path) -> Place:
 
 def _name_in_trial(files: StudyFolder) -> str | None:
     """Return the study's name as a trial's job had it: the sweep's own config has none where none was given."""
-    for settings in sorted(files.path.glob("*/.hydra/hydra.yaml"))[:1]:
-        name = at(read_yaml(settings), "hydra", "sweeper", "study_name")
-        return name if isinstance(name, str) else None
-    return None
+    settings = next(files.path.glob("*/.hydra/hydra.yaml"), None)
+    name = at(read_yaml(settings), "hydra", "sweeper", "study_name") if settings else None
+    return name if isinstance(name, str) else None
