@@ -108,6 +108,11 @@ class Ledger:
         stale = [trial for trial in self.trials() if trial.state is TrialState.RUNNING and not _owner_lives(trial)]
         return [trial.number for trial in stale if self.requeue(trial.number, folder, "its process is gone")]
 
+    def own(self) -> list[int]:
+        """Return the numbers of the running trials that this process asked for."""
+        me = _me()
+        return [t.number for t in self.trials() if t.state is TrialState.RUNNING and t.user_attrs.get(OWNER) == me]
+
     def ask(self) -> optuna.Trial:
         """Take the next proposal; it is ours from now on."""
         trial = self.study.ask(self._space.distributions)

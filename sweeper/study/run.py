@@ -321,9 +321,10 @@ class StudyRun:
     def _requeue(self, why: str) -> int:
         """Queue what was running again; return how many trials that is."""
         with self._alone():
-            numbers = list(self._in_flight)
+            # An interruption between asking for a trial and noting it leaves one that only the ledger knows.
+            numbers = {*self._in_flight, *self._ledger.own()}
             self._in_flight.clear()
-            return sum(self._ledger.requeue(number, self._folder, why) for number in numbers)
+            return sum(self._ledger.requeue(number, self._folder, why) for number in sorted(numbers))
 
     def _finish(self) -> None:
         self._requeue("the study ended first")
