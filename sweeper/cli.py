@@ -83,10 +83,12 @@ def reproduce(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, help="a folder below outputs/runs or outputs/studies")
     typed = parser.parse_args(arguments)
     from sweeper import reproduction  # noqa: PLC0415 - torch
+    from sweeper.report import write_up  # noqa: PLC0415
     from sweeper.terminal import Terminal  # noqa: PLC0415
 
     with Terminal() as terminal:
         comparison = reproduction.reproduce(typed.folder, [terminal])
+    write_up.write(comparison.again)
     terminal.show_comparison(comparison)
     return 1 if comparison.differences else 0
 

@@ -213,7 +213,7 @@ def test_every_readme_command_composes(arguments: list[str]) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_carries_its_config(tmp_path: Path) -> None:
-    """Built and unpacked away from the checkout, the package composes from its own conf/ and inspects."""
+    """Built and unpacked away from the checkout, the package composes from its own conf/ and has its pages' templates."""
     wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(CHECKOUT)]
     subprocess.run(wheel, check=True)
     (built,) = tmp_path.glob("*.whl")
@@ -229,6 +229,8 @@ def test_the_wheel_carries_its_config(tmp_path: Path) -> None:
         str(built),
     ]
     subprocess.run(install, check=True)
+    templates = {path.name for path in (CHECKOUT / "sweeper" / "report" / "templates").iterdir()}
+    assert {path.name for path in (tmp_path / "site" / "sweeper" / "report" / "templates").iterdir()} == templates
     script = "import sweeper, sys; print(sweeper.__file__); print(sweeper.compose(['model=gap']).model.head.name)"
     done = subprocess.run(
         [sys.executable, "-c", script],
