@@ -540,7 +540,7 @@ def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def _wait_for(found: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not found():
         assert time.monotonic() < deadline
         time.sleep(0.05)
