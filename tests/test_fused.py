@@ -167,7 +167,7 @@ def test_kernels_do_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("autocast", [False, True])
 def test_scores_are_those_of_torchs_layers(autocast: bool) -> None:  # noqa: FBT001 - pytest's
-    """A 1×1 convolution; the mean of the map and a linear layer. In float32, also where the rest is in bf16."""
+    """A 1×1 convolution; the mean of the map and a linear layer. In their weights' float32, also where the rest is bf16."""
     pixel, image = torch.randn(4, 3, 1, 1), torch.randn(4, 3, 5, 5).contiguous(memory_format=torch.channels_last)
     conv, gap = ConvHead(3, 2, bias=True), GapHead(3, 2, bias=True)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):

@@ -1,6 +1,4 @@
-"""How the last map becomes class scores: in float32 whatever precision the rest has, and as few operations as can be."""
-
-from typing import Any
+"""How the last map becomes class scores: in its weights' precision, whatever the rest has, and in few operations."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
@@ -16,8 +14,9 @@ class ConvHead(nn.Module):
 
     def forward(self, map_nchw: Tensor) -> Tensor:
         """Map ``[n, c, 1, 1]`` to ``[n, classes]``."""
-        with _float32(map_nchw):
-            return F.linear(map_nchw.flatten(1).float(), self.conv.weight.flatten(1), self.conv.bias)
+        weight, bias = self.conv.weight, self.conv.bias
+        with torch.autocast(map_nchw.device.type, enabled=False):
+            return F.linear(map_nchw.flatten(1).to(weight.dtype), weight.flatten(1), bias)
 
 
 class GapHead(nn.Module):
@@ -29,11 +28,8 @@ class GapHead(nn.Module):
 
     def forward(self, map_nchw: Tensor) -> Tensor:
         """Map ``[n, c, h, w]`` to ``[n, classes]``."""
-        with _float32(map_nchw):
-            # Channels are last in memory: the mean of their rows, and its gradient, take a third of AdaptiveAvgPool2d's time.
+        weight, bias = self.linear.weight, self.linear.bias
+        with torch.autocast(map_nchw.device.type, enabled=False):
+            # Channels are last in memory: this mean and its gradient take a third of AdaptiveAvgPool2d's time.
             pixels_npc = map_nchw.permute(0, 2, 3, 1).flatten(1, 2)
-            return self.linear(pixels_npc.float().mean(1))  # type: ignore[no-any-return]  # torch leaves it untyped
-
-
-def _float32(like: Tensor) -> Any:
-    return torch.autocast(like.device.type, enabled=False)
+            return F.linear(pixels_npc.to(weight.dtype).mean(1), weight, bias)
