@@ -3,6 +3,7 @@
 import copy
 import json
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from sweeper.composition import compose
 from sweeper.data.splits import split
 from sweeper.design import draw
-from sweeper.network import fused
+from sweeper.network import kernels
 from sweeper.network.build import build
-from sweeper.network.fused import ConvUnit
+from sweeper.network.fused import ConvUnit, MaxPool
+from sweeper.network.heads import ConvHead, GapHead
 from sweeper.training import device
 from sweeper.training.loop import BatchProgress, fit
 
@@ -80,8 +82,7 @@ def test_a_unit_trains_as_its_modules_do(facts: dict[str, int]) -> None:
     With the same draws for dropout, and in float64, so that a wrong formula cannot hide in rounding.
     """
     n, size = facts.pop("n"), facts.pop("size")
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        patch.setattr(fused, "FUSE_ABOVE", 0)
+    with torch.random.fork_rng():
         torch.manual_seed(sum(facts.values()) + n + size)
         unit = _unit(**facts).double()  # type: ignore[arg-type]  # Hypothesis draws each as it should be
         images = torch.randn(n, facts["channels_in"], size, size, dtype=torch.float64)
@@ -113,15 +114,66 @@ def test_a_unit_in_bf16_rounds_no_worse_than_its_modules(activation_first: bool)
         assert distances[0] <= 1.5 * distances[1], name
 
 
-def test_a_number_that_is_none_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative NaNs are 0 to a ReLU on bits, so the norm's running statistics or the evaluation have to show them."""
-    monkeypatch.setattr(fused, "FUSE_ABOVE", 0)
+def test_a_number_that_is_none_is_seen() -> None:
+    """A NaN passes ReLU, norm and pooling as it does in torch, so that the loss shows it."""
     unit = _unit(1, 2, 3, 0, bias=True, activation_first=True, dropout=0.0)
     with torch.no_grad():
         next(unit.parameters()).fill_(-torch.nan)
     images = torch.randn(4, 1, 5, 5)
-    unit(images)
-    assert unit.eval()(images).isnan().any()
+    assert MaxPool(3)(unit(images)).isnan().any()
+
+
+@given(
+    size=st.integers(1, 4),
+    shape=st.tuples(st.just(2), st.integers(1, 17), st.integers(4, 9), st.integers(4, 9)),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    seed=st.integers(0, 9),
+)
+def test_pooling_is_torchs_to_the_bit(
+    size: int, shape: tuple[int, int, int, int], dtype: torch.dtype, seed: int
+) -> None:
+    """Output and gradient, the first of equal numbers chosen, what is left over at the edges without a gradient."""
+    n, channels, height, width = shape
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(-3, 4, shape, generator=generator).to(dtype).contiguous(memory_format=torch.channels_last)
+    direction = torch.randn(n, channels, height // size, width // size, generator=generator).to(dtype)
+    steps = []
+    for one_operation in (True, False):
+        pool, ours = MaxPool(size), images.clone().requires_grad_()
+        pool.fused = one_operation
+        out = pool(ours)
+        steps.append((out, *torch.autograd.grad(out, ours, direction)))
+    for mine, theirs in zip(*steps, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_one_image_is_torchs_to_refuse() -> None:
+    """A norm cannot use the single number a channel that one image leaves on a 1×1 map, and torch says so."""
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        _unit(1, 2, 3, 0, bias=True, activation_first=True, dropout=0.0)(torch.randn(1, 1, 3, 3))
+
+
+def test_kernels_do_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be written, they are compiled in each process anew."""
+
+    def njit(*, cache: bool = False, **_: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
+        if cache:
+            raise RuntimeError
+        return lambda function: function
+
+    monkeypatch.setattr(kernels, "njit", njit)
+    assert kernels._compiled(kernels._number) is kernels._number
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_scores_are_those_of_torchs_layers(autocast: bool) -> None:  # noqa: FBT001 - pytest's
+    """A 1×1 convolution; the mean of the map and a linear layer. In their weights' float32, also where the rest is bf16."""
+    pixel, image = torch.randn(4, 3, 1, 1), torch.randn(4, 3, 5, 5).contiguous(memory_format=torch.channels_last)
+    conv, gap = ConvHead(3, 2, bias=True), GapHead(3, 2, bias=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        ours = conv(pixel), gap(image)
+    torch.testing.assert_close(ours[0], conv.conv(pixel).flatten(1))
+    torch.testing.assert_close(ours[1], gap.linear(image.mean((2, 3))))
 
 
 def test_only_what_is_the_same_is_fused() -> None:

@@ -12,7 +12,7 @@ from sweeper.data.datasets import LabelledImages
 from sweeper.data.splits import split
 from sweeper.design import draw
 from sweeper.network.build import build
-from sweeper.network.fused import ConvUnit
+from sweeper.network.fused import Fused
 from sweeper.schema import ExperimentConf, SgdConf
 from sweeper.training.device import keep_freed_memory, reproducible
 from sweeper.training.loop import WATCH_EVERY, BatchProgress, fit
@@ -34,7 +34,7 @@ def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
     batches = DataLoader(_PilImages(split(conf.data).train), batch_size=conf.training.batch_size, shuffle=True)
     network = nn.Sequential(build(draw(conf).plan), nn.LogSoftmax(dim=1))
     for module in network.modules():
-        if isinstance(module, ConvUnit):
+        if isinstance(module, Fused):
             module.fused = False
     optimizer = torch.optim.SGD(network.parameters(), lr=conf.optimizer.lr, momentum=conf.optimizer.momentum)
     network.train()

@@ -73,7 +73,7 @@ class LabelledImages:
 
     def pixels(self, start: int, stop: int) -> Tensor:
         """Return images as they are stored, float32 ``[b, 1, height, width]`` from 0 to 255, not yet normalised."""
-        return self.source_nhw[self.indices_b[start:stop]].unsqueeze(1).float()
+        return self.source_nhw.index_select(0, self.indices_b[start:stop]).unsqueeze(1).float()
 
     def normalise_(self, pixels_bchw: Tensor) -> Tensor:
         """Bring pixels to the training set's zero mean and unit deviation, in place."""

@@ -5,7 +5,8 @@ from typing import Final
 
 from torch import nn
 
-from sweeper.network.fused import ConvUnit
+from sweeper.network.fused import ConvUnit, MaxPool
+from sweeper.network.heads import ConvHead, GapHead
 from sweeper.network.plan import Conv, Head, Plan, Pool
 
 ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
@@ -52,12 +53,9 @@ def _conv(layer: Conv) -> nn.Sequential:
 
 
 def _pool(layer: Pool) -> nn.MaxPool2d:
-    return nn.MaxPool2d(layer.size)
+    return MaxPool(layer.size)
 
 
-def _head(layer: Head) -> nn.Sequential:
-    if layer.kind == "conv":
-        conv = nn.Conv2d(layer.in_channels, layer.classes, kernel_size=1, bias=layer.bias)
-        return nn.Sequential(OrderedDict(conv=conv, flatten=nn.Flatten()))
-    linear = nn.Linear(layer.in_channels, layer.classes, bias=layer.bias)
-    return nn.Sequential(OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), linear=linear))
+def _head(layer: Head) -> nn.Module:
+    kind = ConvHead if layer.kind == "conv" else GapHead
+    return kind(layer.in_channels, layer.classes, bias=layer.bias)
