@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sweeper import cli
 from sweeper.composition import compose
 from sweeper.design import draw, draw_within_budget
 
@@ -187,7 +188,9 @@ def _readme_commands() -> list[list[str]]:
         text = line.strip()
         _, found, rest = text.partition("python -m sweeper")
         if found and (line.startswith("    ") or text.startswith(("python", ".venv", "SWEEPER_DATA"))):
-            commands.append(shlex.split(rest.partition("  #")[0], comments=True))
+            words = shlex.split(rest.partition("  #")[0], comments=True)
+            if not words or words[0] not in cli.VERBS.keys() - {"inspect"}:  # the others are about folders
+                commands.append(words)
     return commands
 
 

@@ -591,6 +591,7 @@ def test_kill_9_loses_nothing_and_the_same_command_goes_on(sweeper_process: Swee
     assert all(any(t.params == s.params for t in finished) for s in stale)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_queues_what_was_running(tmp_path: Path) -> None:
     """Ctrl-C: status 130 before what runs is done, best so far, page and resuming command said, its point queued again."""
     process = _start(tmp_path, *LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=50")
