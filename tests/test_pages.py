@@ -21,7 +21,7 @@ import sweeper
 from sweeper.composition import compose
 from sweeper.errors import RunFolderError, StudyError
 from sweeper.report.publish import publish
-from sweeper.report.study_plots import pareto_front, short_names
+from sweeper.report.study_plots import pareto_front, short_names, study_figures
 from sweeper.study.ledger import FAILED, PARAMETERS, REJECTED, RULE
 from sweeper.study.storage import journal_url, open_storage
 
@@ -188,6 +188,23 @@ def test_a_thousand_trials_are_one_file_of_six_megabytes_and_their_data() -> Non
     own = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", own)
     assert "default-src 'none'" in own
+
+
+def test_trials_are_drawn_under_their_own_numbers() -> None:
+    """Points and the best-so-far line stand at the numbers people know, though rejected proposals are not drawn."""
+    study = optuna.create_study(direction="maximize")
+    rejected = {REJECTED: "model has 12,000 parameters", RULE: "over budget"}
+    for value in (None, 0.9, None, 0.95, None, 0.8):
+        _add(
+            study,
+            value,
+            rejected if value is None else None,
+            TrialState.PRUNED if value is None else TrialState.COMPLETE,
+        )
+    history = study_figures(study, target=None, budget=None)[0]
+    assert history.figure is not None
+    assert [list(trace.x) for trace in history.figure.data if trace.x] == [[1, 3, 5], [1, 3, 5]]
+    assert [list(trace.y) for trace in history.figure.data if trace.x] == [[0.9, 0.95, 0.8], [0.9, 0.95, 0.95]]
 
 
 @given(

@@ -126,12 +126,11 @@ def _history(study: optuna.Study, whole: list[FrozenTrial], target: float | None
         return Drawn(name="history", title=title, caption="No trial has finished yet.", figure=None, wide=True)
     figure = draw.plot_optimization_history(study, target_name="validation accuracy")
     # Optuna counts the trials it was given; people know them by their own numbers.
-    numbers = [trial.user_attrs["number"] for trial in whole]
+    numbers = [trial.user_attrs["number"] for trial in study.trials]
     for trace in figure.data:
-        if len(trace.x or ()) == len(numbers):
-            trace.x = numbers
+        trace.x = [numbers[int(at)] for at in trace.x]
     figure.update_traces(marker={"color": BLUE}, selector={"mode": "markers"})
-    figure.update_traces(line={"color": ORANGE}, selector={"mode": "lines"})
+    figure.update_traces(line={"color": ORANGE, "shape": "hv"}, selector={"mode": "lines"})
     if target is not None:
         figure.add_hline(target, line={"color": GREY, "dash": "dash"}, annotation_text="target")
     figure.update_yaxes(tickformat=".1%")

@@ -111,7 +111,7 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
     last, result = record.epochs[-1], record.result
     rows = []
     if result is None:
-        ended = f"after {len(record.epochs)} of {record.conf.training.epochs} epochs: pruned, stopped or diverged"
+        ended = f"after {len(record.epochs)} of {record.conf.training.epochs} epochs: pruned, stopped, diverged or still running"
         rows += [("ended", ended)]
     else:
         verdict = "met" if record.value >= record.conf.target else "missed"
