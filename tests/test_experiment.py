@@ -176,6 +176,7 @@ def test_a_process_prints_plain_lines_and_keeps_what_hydra_keeps(sweeper_process
     assert _config(tmp_path / "run" / ".hydra" / "config.yaml").model.dropout == 0.1
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
     """On a real pseudo-terminal the bar moves, with loss, accuracy, images per second and time left."""
     leader, follower = pty.openpty()

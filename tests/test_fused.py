@@ -23,7 +23,8 @@ from sweeper.training import device
 from sweeper.training.loop import BatchProgress, fit
 
 CURVE = Path(__file__).with_name("loss_curve.json")
-CURVE_TOLERANCE = 1e-3
+CURVE_TOLERANCE = 5e-3
+"""Other instruction sets (SSE4.1, AVX2, AVX-512) move the curve by up to 0.37 %; no Nesterov momentum by 1.5 %."""
 """Relative. Other orders of the same sums were up to 0.0001 apart here, torch's channels-last batch norm 0.0008."""
 
 units = st.fixed_dictionaries(
@@ -190,7 +191,7 @@ def test_only_what_is_the_same_is_fused() -> None:
 
 
 def test_fp32_follows_the_stored_loss_curve() -> None:
-    """The first epoch's running loss on the embedded digits is, to 0.1 %, the one stored from torch's own modules."""
+    """The first epoch's running loss on the embedded digits is, to 0.5 %, the one stored from torch's own modules."""
     curve = json.loads(CURVE.read_text())
     conf = device.resolve(compose([*curve["overrides"], "device=cpu"]))
     seen: list[BatchProgress] = []

@@ -339,7 +339,10 @@ def test_dry_run_of_a_search_describes_it(sweeper_call: Call, tmp_path: Path) ->
     assert not (tmp_path / "outputs").exists() or not list((tmp_path / "outputs").rglob("*.log"))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii", "gp", "cmaes", "qmc"])
+@pytest.mark.parametrize(
+    "sampler",
+    ["tpe", "gp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "nsgaii", "cmaes", "qmc"))],
+)
 def test_every_sampler_searches(sweeper_call: Call, tmp_path: Path, sampler: str) -> None:
     """Each sampler proposes, with its own dependencies installed."""
     options = ["search=dropout_lr", f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=3"]
@@ -348,7 +351,14 @@ def test_every_sampler_searches(sweeper_call: Call, tmp_path: Path, sampler: str
     assert len(_trials(_folder(tmp_path))) == 3
 
 
-@pytest.mark.parametrize("pruner", ["none", "median", "percentile", "hyperband", "patient"])
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        "median",
+        "patient",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("none", "percentile", "hyperband")),
+    ],
+)
 def test_every_pruner_is_accepted(sweeper_call: Call, tmp_path: Path, pruner: str) -> None:
     """Each pruner's config makes a pruner, and reports reach the trials."""
     options = ["search=dropout_lr", f"hydra/sweeper/pruner={pruner}", "hydra.sweeper.n_trials=2", "training.epochs=3"]
