@@ -587,26 +587,21 @@ def test_postgresql_is_shown_without_its_password(postgresql: str, sweeper_proce
 
 
 @pytest.mark.slow
-def test_a_browser_shows_studies_notes_and_files(visit: Visit, sweeper_process: Sweeper, tmp_path: Path) -> None:
+def test_a_browser_shows_studies_notes_and_files(visit: Visit, sweeper_process: Sweeper) -> None:
     """A real search in real Chromium: listed, a trial's note and files shown, no error, nothing asked elsewhere."""
     swept = ["-m", *TINY, "model.dropout=0.05,0.1", "hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=shown"]
     assert sweeper_process(*swept).returncode == 0
-    # A one-pixel PNG, until a trial's own drawing is there.
-    pixel = bytes.fromhex(
-        "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8cfc000000301010018dd8db0"
-        "0000000049454e44ae426082"
-    )
-    (tmp_path / "outputs" / "studies" / "shown" / "1" / "curves.png").write_bytes(pixel)
     with _serving() as (address, _):
         visit.page.goto(f"{address}/")
         visit.page.get_by_text("shown").first.click()
         visit.page.get_by_text("Best Trial (number=").wait_for()
         visit.page.goto(f"{address}/dashboard/studies/0/trials?numbers=1")
         visit.page.get_by_text("python -m sweeper reproduce outputs/studies/shown/1").wait_for()
-        image = visit.page.locator("img[src*='/artifacts/0/']").first
-        image.wait_for()
-        assert image.evaluate("image => image.complete || image.decode().then(() => true)")
-        assert image.evaluate("image => image.naturalWidth") == 1
+        images = visit.page.locator("img[src*='/artifacts/0/']")
+        images.nth(1).wait_for()
+        # Curves and confusion matrix, whole: their widths in pixels.
+        widths = [image.evaluate("image => image.decode().then(() => image.naturalWidth)") for image in images.all()]
+        assert sorted(widths) == [500, 1100]
         visit.page.get_by_text("config.yaml").first.wait_for()
         visit.page.goto(f"{address}/dashboard/studies/0/note")
         visit.page.get_by_text("The best trial again:").wait_for()
