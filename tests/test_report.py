@@ -22,9 +22,10 @@ from sweeper.design import draw, draw_within_budget
 from sweeper.errors import RunFolderError, TrainingDivergedError
 from sweeper.experiment import run
 from sweeper.report.analysis import Observation, analyse, standard_error
+from sweeper.report.figures import draw_confusion, draw_curves
 from sweeper.report.record import Baseline, RunRecord, baseline, differences, read_run
 from sweeper.report.write_up import as_markdown, write, write_begun, write_up
-from sweeper.training.evaluate import WORST, Score, mistakes
+from sweeper.training.evaluate import WORST, Mistakes, Score, mistakes
 from sweeper.training.loop import EpochMetrics
 
 from .conftest import Completed
@@ -255,6 +256,20 @@ def test_hostile_words_stay_words_in_markdown() -> None:
     assert fence == ""
     assert "<img" not in "\n".join(outside)
     assert "](x)" not in "\n".join(outside).replace(r"\](x)", "")
+
+
+def test_a_drawing_shows_its_run_alone(tmp_path: Path) -> None:
+    """Drawn again after another run, with more epochs and other classes, a figure is the same to the byte."""
+    short = _record(val=[0.5, 0.9])
+    long = _record(val=[0.1 + 0.01 * epoch for epoch in range(30)], lr=[0.5] * 30, finished=False)
+    few, many = Mistakes(confusion=[[3, 1], [0, 4]], worst=[]), Mistakes(confusion=[[9] * 10] * 10, worst=[])
+    seen = []
+    for record, judged in ((short, few), (long, many), (short, few)):
+        draw_curves(record, tmp_path / "curves.png")
+        draw_confusion(judged, tmp_path / "confusion.png", of="8 test")
+        seen.append((tmp_path / "curves.png").read_bytes() + (tmp_path / "confusion.png").read_bytes())
+    assert seen[0] == seen[2]
+    assert seen[0] != seen[1]
 
 
 @pytest.fixture(scope="module")

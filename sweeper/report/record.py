@@ -1,5 +1,6 @@
 """What is known of a run afterwards, read from its folder; and the run it is held against."""
 
+import functools
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -99,11 +100,17 @@ def baseline(record: RunRecord) -> Baseline:
     """Return a study's first trial for a later one of its trials; else the default experiment."""
     for folder in _earlier_trials(record.folder):
         try:
-            first = read_run(folder)
+            first = _read_whole(folder) if RunFolder(folder).result.exists() else read_run(folder)
         except SweeperError:
             continue  # cut short before its first epoch, say: the next one is the first that can be compared
         return Baseline(name=f"trial {folder.name}", conf=first.conf, record=first)
     return Baseline(name="the default", conf=compose(), record=None)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_whole(folder: Path) -> RunRecord:
+    """Read a run that reached its end, once: its folder does not change, and every trial is held against the first."""
+    return read_run(folder)
 
 
 def differences(confs: Sequence[ExperimentConf]) -> dict[str, list[Any]]:
