@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import hydra
 from hydra.conf import HydraConf
@@ -21,7 +21,7 @@ from sweeper import inspection
 from sweeper.composition import CONFIG_NAME, HYDRA_ERRORS, compose, conf_dir, explain
 from sweeper.console import as_typed, make_console
 from sweeper.design import draw
-from sweeper.errors import RunFolderError, SweeperError, TrainingDivergedError
+from sweeper.errors import RunFolderError, SweeperError, TrainingDivergedError, UsageError
 from sweeper.network.budget import check_budget
 from sweeper.schema import ExperimentConf, load
 from sweeper.study.plugin import StudySweeper
@@ -34,6 +34,14 @@ INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 """Likewise when the reader of our output is gone."""
 MAX_PORT: Final = 65535
+
+
+class Parser(argparse.ArgumentParser):
+    """A verb's arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError` where argparse prints its usage and exits."""
+        raise UsageError(f"{message}: see python -m {self.prog} --help")
 
 
 def main() -> int:
@@ -59,7 +67,7 @@ def main() -> int:
 
 def inspect(arguments: Sequence[str]) -> int:
     """Show the network without data, weights or torch. Raises `BudgetError` after showing one over budget."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sweeper inspect", description="Show the network layer by layer: no data, no weights, no training."
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
@@ -77,7 +85,7 @@ def inspect(arguments: Sequence[str]) -> int:
 
 def reproduce(arguments: Sequence[str]) -> int:
     """Run a saved config again and compare. Return 0 for identical, 1 for different."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sweeper reproduce", description="Run a run's or trial's saved config again, in a new folder, and compare."
     )
     parser.add_argument("folder", type=Path, help="a folder below outputs/runs or outputs/studies")
@@ -95,7 +103,7 @@ def reproduce(arguments: Sequence[str]) -> int:
 
 def bench(arguments: Sequence[str]) -> int:
     """Measure this machine."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sweeper bench",
         description="Measure this machine: training beside the notebook's own loop, a run to its target, a sweep.",
     )
@@ -116,7 +124,7 @@ def bench(arguments: Sequence[str]) -> int:
 
 def report(arguments: Sequence[str]) -> int:
     """Write a page that opens offline."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sweeper report", description="Write one HTML page: of a study, of a run, or of several runs side by side."
     )
     parser.add_argument("what", nargs="+", metavar="STUDY|RUN", help="a study's name or folder, or runs' folders")
@@ -132,7 +140,7 @@ def report(arguments: Sequence[str]) -> int:
 
 def dashboard(arguments: Sequence[str]) -> int:
     """Serve optuna-dashboard until Ctrl-C, which is how it ends well."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sweeper dashboard", description="Look at studies in a browser on this machine. Changes nothing in them."
     )
     parser.add_argument("study", nargs="?", metavar="STUDY", help="a study's name or folder; all of outputs/studies")
@@ -198,7 +206,9 @@ def _run_hydra() -> None:
         if started or isinstance(error, BrokenPipeError):
             raise
         reason = error.strerror or str(error)
-        raise RunFolderError(f"{error.filename} cannot be read or made ({reason}): name another") from error
+        raise RunFolderError(
+            f"{error.filename} cannot be read or made ({reason}): name another with hydra.run.dir or hydra.sweep.dir"
+        ) from error
     if failure is not None:
         raise failure
 

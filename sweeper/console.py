@@ -1,5 +1,6 @@
 """How things look in a terminal that a run and `inspect` both show: the budget as a bar, findings as paragraphs."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +28,9 @@ def make_console() -> Console:
 
 
 def as_typed(path: Path) -> Path:
-    """Return the path as a person would type it: relative where it is below the working directory."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    """Return the path as a person would type it: relative where it is below the working directory, else absolute."""
+    whole = Path(os.path.normpath(path.absolute()))
+    return whole.relative_to(Path.cwd()) if Path.cwd() in whole.parents else whole
 
 
 def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:

@@ -40,6 +40,10 @@ class StudyError(SweeperError):
     """A study cannot go on, or be looked at, as asked: its space, storage, options or name. Nothing of it is lost."""
 
 
+class UsageError(SweeperError):
+    """A verb was given what it does not take: its `--help` says what it does."""
+
+
 class BenchError(SweeperError):
     """A command that was being measured failed; its own words are in the text. Mend that, and measure again."""
 

@@ -136,9 +136,13 @@ class RunFolder:
             with self.metrics.open("x"):
                 pass
         except FileExistsError as error:
-            raise RunFolderError(f"a run needs an empty folder, but {self.path} holds files: name another") from error
+            raise RunFolderError(
+                f"a run needs an empty folder, but {self.path} holds files: name another with hydra.run.dir"
+            ) from error
         except OSError as error:
-            raise RunFolderError(f"{self.path} cannot be written ({error.strerror}): name another folder") from error
+            raise RunFolderError(
+                f"{self.path} cannot be written ({error.strerror}): name another with hydra.run.dir"
+            ) from error
 
     def write_config(self, conf: ExperimentConf, *, overrides: str, hydra: str | None) -> None:
         """Write what the run was asked for, `overrides` and `hydra` being YAML."""
@@ -209,16 +213,20 @@ class RunFolder:
 
         Raises `RunFolderError`.
         """
+        what = "a run's epochs, one a line"
         try:
             lines = self.metrics.read_text().rpartition("\n")[0].splitlines()
-            epochs = tuple(EpochMetrics(**json.loads(line)) for line in lines)
-            if not all(isinstance(value, int | float) for epoch in epochs for value in asdict(epoch).values()):
-                raise ValueError("an epoch holds what is no number")  # noqa: TRY301 - the same answer
-            return epochs  # noqa: TRY300
-        except (OSError, ValueError, TypeError) as error:
-            raise RunFolderError(
-                f"{self.metrics} must hold a run's epochs, one a line, but it cannot be read: {_first_line(error)}"
-            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise _damaged(self.metrics, what, f"cannot be read ({_first_line(error)})") from error
+        epochs = []
+        for number, line in enumerate(lines, 1):
+            try:
+                epochs.append(EpochMetrics(**json.loads(line)))
+                if not all(isinstance(value, int | float) for value in asdict(epochs[-1]).values()):
+                    raise ValueError(line)  # noqa: TRY301 - the same answer
+            except (ValueError, TypeError) as error:
+                raise _damaged(self.metrics, what, f"its line {number} is none") from error
+        return tuple(epochs)
 
     def read_result(self) -> dict[str, Any] | None:
         """Read the summary; None for a run that did not reach its last epoch. Raises `RunFolderError`."""
@@ -227,9 +235,9 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise RunFolderError(f"{self.result} must hold a run's result, but it is damaged ({error!r})") from error
+            raise _damaged(self.result, "a run's result", f"is damaged ({_first_line(error)})") from error
         if not isinstance(result, dict) or not result.keys() >= RESULT_KEYS:
-            raise RunFolderError(f"{self.result} must hold a run's result, but it is damaged")
+            raise _damaged(self.result, "a run's result", "holds something else")
         return result
 
     def read_mistakes(self) -> Mistakes | None:
@@ -241,9 +249,7 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunFolderError(
-                f"{self.mistakes} must hold a run's mistakes, but it is damaged ({error!r})"
-            ) from error
+            raise _damaged(self.mistakes, "a run's mistakes", "is damaged") from error
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -268,6 +274,10 @@ def write_whole(path: Path, content: bytes) -> None:
     temporary = _beside(path)
     temporary.write_bytes(content)
     os.replace(temporary, path)
+
+
+def _damaged(path: Path, what: str, how: str) -> RunFolderError:
+    return RunFolderError(f"{path} must hold {what}, but it {how}: restore the file, or give another run")
 
 
 def _first_line(error: Exception) -> str:

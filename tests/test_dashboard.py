@@ -413,7 +413,7 @@ def test_a_real_search_is_shown_with_its_duplicate(sweeper_call: Call) -> None:
     assert "receptive field 28×28" in first["note"]["body"]
     note = json.loads(_ask(shelf, "/api/studies/0").body)["note"]["body"]
     assert "The best trial again: `python -m sweeper reproduce outputs/studies/grid/best`" in note
-    assert "Go on: `python -m sweeper -m data=mnist5k" in note
+    assert "Searched with, and resumed by: `python -m sweeper -m data=mnist5k" in note
 
 
 # -- the command ---------------------------------------------------------------------------------------------------
@@ -423,8 +423,8 @@ def test_nothing_to_show_is_one_line(sweeper_call: Call) -> None:
     """No study at all, a name that is none, a folder that is no study: one line that says what to type, exit 1."""
     for arguments, says in (
         ([], "outputs/studies must hold a study, but there is none: search with python -m sweeper -m search=card"),
-        (["nowhere"], "STUDY must be a study's name or its folder, but nowhere is neither: there are none"),
-        (["."], "a study's folder must hold journal.log, or in multirun.yaml its storage, but . does not"),
+        (["nowhere"], "STUDY must be a study's name or its folder, but nowhere is neither: studies here: none"),
+        (["."], f"a study's folder must hold journal.log, or in multirun.yaml its storage, but {Path.cwd()} does not"),
         (["--storage", "sqlite:///none.db"], "none.db must be a database that is there"),
         (["--storage", "gibberish"], "gibberish must be a storage that can be read, but it cannot"),
     ):
@@ -456,7 +456,11 @@ def test_a_busy_port_is_one_line(sweeper_call: Call) -> None:
         f"sweeper: port {port} cannot be had (another program listens there): give another with --port N, "
         "or --port 0 for any that is free\n"
     )
-    assert sweeper_call("dashboard", "--port", "65536").returncode == 2
+    refused = sweeper_call("dashboard", "--port", "65536")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "sweeper: argument --port: must be 0 to 65535, but got '65536': see python -m sweeper dashboard --help\n"
+    )
 
 
 @contextmanager

@@ -280,9 +280,9 @@ def test_what_is_neither_run_nor_study_is_one_line(sweeper_call: Callable[..., C
     _study("known")
     Path("stranger").mkdir()
     for arguments, said in (
-        (["nothing"], "nothing is none of these: there is known in outputs/studies"),
+        (["nothing"], "nothing is none of these: studies in outputs/studies: known"),
         (["stranger"], "stranger is none of these"),
-        ([str(runs[0]), "known"], "a comparison is of runs' folders, but known is none"),
+        ([str(runs[0]), "known"], "a comparison is of runs' folders alone, but known is none"),
         (["known", "--out", "stranger"], "stranger cannot be written"),
         (["known", "--out", "outputs/studies/known/journal.log/page"], "cannot be written"),
         (["known", "--storage", "sqlite:///none.db"], "none.db is no file"),
@@ -410,6 +410,29 @@ def test_the_table_sorts_and_filters(searched: Path, visit: Visit) -> None:
     assert visit.page.locator("#shown").inner_text() == f"{len(kept)} of {len(numbers)} trials"
     visit.page.get_by_label("Filter").fill("no such word")
     assert _column(visit, 1) == []
+
+    def shown_by(text: str) -> list[str]:
+        visit.page.get_by_label("Filter").fill(text)
+        return _column(visit, 1)
+
+    for one, same in (
+        (f"accuracy>{median}%", f"accuracy > {median}"),
+        (f"accuracy>{median}%", f"ACCURACY>{median / 100}"),
+        ("parameters<7000", "parameters < 7,000"),
+        ("trial>=3 trial<=3", "trial=3"),
+        ("time>1", "time>1s"),
+        ("", "time>0s accuracy>"),
+    ):
+        assert shown_by(one) == shown_by(same), same
+    assert shown_by("trial=3") == ["3"]
+    assert len(shown_by("state=done")) == len(shown_by("state=DONE")) > 0
+    assert set(_column(visit, 2)) == {"done"}
+    assert shown_by(f"accuracy>={median}% accuracy<={median}%") == shown_by(f"accuracy={median}%") != []
+    visit.page.get_by_label("Filter").fill("acuracy>3 done")
+    assert (
+        "not understood: acuracy>3 (a column is one of trial, state, accuracy,"
+        in visit.page.locator("#shown").inner_text()
+    )
 
 
 @pytest.mark.slow

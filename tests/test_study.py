@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -809,3 +811,23 @@ def test_a_card_search_on_real_mnist_finds_a_better_network(
     whole = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     assert (trials[1].value or 0) > (trials[0].value or 1) + 0.005
     assert all(trial.user_attrs["parameters"] < 10_000 for trial in whole)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's signals from /proc")
+def test_a_workers_first_instruction_is_deaf_to_ctrl_c(tmp_path: Path) -> None:
+    """The first process a sweep spawns blocks SIGINT from its start: no traceback out of the middle of its imports."""
+    script = tmp_path / "spawn.py"
+    script.write_text(
+        "import multiprocessing, pathlib, time\n"
+        "from sweeper.study.slots import start_deaf\n"
+        "if __name__ == '__main__':\n"
+        "    child = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,))\n"
+        "    start_deaf(child)\n"
+        "    print(pathlib.Path(f'/proc/{child.pid}/status').read_text())\n"
+        "    child.kill()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], env=environment(), capture_output=True, text=True, check=True, timeout=60
+    )
+    (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", done.stdout, re.MULTILINE)
+    assert int(blocked, 16) & 1 << (signal.SIGINT - 1)

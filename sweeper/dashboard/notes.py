@@ -83,7 +83,9 @@ def study_note(name: str, folder: Path | None) -> str:
     typed = [*_strings(at(sweep, "hydra", "overrides", "task")), *_strings(at(sweep, "hydra", "overrides", "hydra"))]
     if typed:
         overrides = [_without_password(line) for line in typed if not line.startswith("hydra.mode=")]
-        lines.append(f"Go on: {code(shlex.join(['python', '-m', 'sweeper', '-m', *overrides]))}")
+        lines.append(
+            f"Searched with, and resumed by: {code(shlex.join(['python', '-m', 'sweeper', '-m', *overrides]))}"
+        )
     return "\n\n".join(lines)
 
 

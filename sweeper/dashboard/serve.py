@@ -22,7 +22,7 @@ import optuna_dashboard
 from sweeper.dashboard.answers import Annotations, NoStore
 from sweeper.errors import DashboardError
 from sweeper.shelf.places import STUDIES, find
-from sweeper.shelf.storage import Shelf
+from sweeper.shelf.storage import Shelf, none_of_that_name
 
 HOST: Final = "127.0.0.1"
 LOCAL_NAMES: Final = {"127.0.0.1", "localhost"}
@@ -53,7 +53,9 @@ def dashboard(study: str | None, *, storage: str | None, port: int) -> None:
     try:
         count = len(shelf.get_all_studies())
         if not count:
-            raise DashboardError(problems.first or _nothing(study, storage))
+            if study is not None and problems.first is None:
+                raise none_of_that_name(*find(study, storage, problems))
+            raise DashboardError(problems.first or _nothing(storage))
         with suppress(KeyboardInterrupt), warnings.catch_warnings(), _listen(port) as server:
             # Of two trials no importance can be told, and the page says so itself.
             warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
@@ -123,10 +125,9 @@ class _Problems:
         print(f"sweeper: {' '.join(text.splitlines())}", file=sys.stderr, flush=True)
 
 
-def _nothing(study: str | None, storage: str | None) -> str:
-    if study is None and storage is None:
-        return f"{STUDIES} must hold a study, but there is none: search with python -m sweeper -m search=card, or give --storage URL"
-    return f"{'the storage' if study is None else study} holds no study yet: give another, or wait until the search has begun"
+def _nothing(storage: str | None) -> str:
+    where = STUDIES if storage is None else "the storage"
+    return f"{where} must hold a study, but there is none: search with python -m sweeper -m search=card, or give another with --storage URL"
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -13,7 +13,7 @@ from sweeper.report.run_page import comparison_page, run_page
 from sweeper.report.study_page import study_page
 from sweeper.run_folder import OUTPUTS, RunFolder, write_whole
 from sweeper.shelf.places import STUDIES, find
-from sweeper.shelf.storage import Shelf
+from sweeper.shelf.storage import Shelf, none_of_that_name
 from sweeper.study.folder import StudyFolder
 
 
@@ -36,7 +36,8 @@ def publish(names: Sequence[str], *, storage: str | None, out: Path | None) -> P
     if len(names) > 1 and len(runs) < len(names):
         other = next(name for name in names if Path(name) not in runs)
         raise RunFolderError(
-            f"a comparison is of runs' folders, but {other} is none: give folders below {OUTPUTS / 'runs'}, or trials'"
+            f"a comparison is of runs' folders alone, but {other} is none: "
+            f"give folders below {OUTPUTS / 'runs'}, or trials'; a study has a page of its own"
         )
     if not runs:
         return _publish_study(names[0], storage, out)
@@ -63,7 +64,7 @@ def _publish_study(name: str, storage: str | None, out: Path | None) -> Publishe
         if problems:
             raise StudyError(problems[0])
         if not studies:
-            raise StudyError(f"{name} must be a study that has been begun, but its storage holds none of that name")
+            raise none_of_that_name(place)
         study = optuna.load_study(study_name=studies[0].study_name, storage=shelf)
         folder = place.folder_of(studies[0].study_name)
         if out is None and folder is None:
@@ -87,7 +88,7 @@ def _known(name: str) -> str:
     there = sorted(path.name for path in STUDIES.iterdir() if path.is_dir()) if STUDIES.is_dir() else []
     raise StudyError(
         f"a report is of a run's folder, a study's folder or a study's name, but {name} is none of these: "
-        f"there {'is' if len(there) == 1 else 'are'} {', '.join(there) or 'no studies'} in {STUDIES}"
+        f"studies in {STUDIES}: {', '.join(there) or 'none'}"
     )
 
 

@@ -10,6 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sweeper.console import as_typed
 from sweeper.errors import StudyError
 from sweeper.run_folder import OUTPUTS
 from sweeper.study.folder import StudyFolder
@@ -45,12 +46,12 @@ def find(study: str | None, storage: str | None, warn: Callable[[str], None]) ->
     url = resolve_url(storage, {}) if storage else None
     if study is None:
         return [Place(url=url, study=None, folder=None)] if url else list(_all(warn))
-    folder = STUDIES / study if Path(study).name == study and (STUDIES / study).is_dir() else Path(study)
+    folder = STUDIES / study if Path(study).name == study and (STUDIES / study).is_dir() else as_typed(Path(study))
     if url:
         return [Place(url=url, study=Path(study).name, folder=folder if folder.is_dir() else None)]
     if not folder.is_dir():
         there = ", ".join(sorted(path.name for path in _folders())) or "none"
-        raise StudyError(f"STUDY must be a study's name or its folder, but {study} is neither: there are {there}")
+        raise StudyError(f"STUDY must be a study's name or its folder, but {study} is neither: studies here: {there}")
     return [_place(folder)]
 
 

@@ -189,3 +189,14 @@ def is_feasible(trial: FrozenTrial) -> bool:
 
 def _place_of(study: FrozenStudy, places: Sequence[Place]) -> Place | None:
     return next((place for place in places if place.study in {None, study.study_name}), None)
+
+
+def none_of_that_name(place: Place) -> StudyError:
+    """Return the error for a storage that can be read but lacks the study that is meant; it says which there are."""
+    reader = Reader(place.url, 0)
+    try:
+        names = sorted(study.study_name for study in reader.read(lambda storage: storage.get_all_studies()))
+    finally:
+        reader.close()
+    there = f"there are {', '.join(names)}: give one of these" if names else "there is none: has its search begun?"
+    return StudyError(f"a study must be in its storage, but {place.study or place.folder} is not; {there}")

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
@@ -77,6 +78,8 @@ def one_line(error: BaseException) -> str:
 
 def start_deaf(process: BaseProcess) -> None:
     """Start a process that Ctrl-C, which reaches the whole group, does not end: deaf from its first instruction on."""
+    # Begun by the first process that is spawned, the tracker would take the block away again just before.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()

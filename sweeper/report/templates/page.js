@@ -66,26 +66,41 @@ if (table) {
     heads.forEach((head, at) => head.setAttribute("aria-sort", at === column ? (descending ? "descending" : "ascending") : "none"));
   }
 
-  // Words must all be in the row; accuracy>99% and parameters<5000 ask for a column's number.
+  // Words must all be in the row; accuracy>99%, parameters<=5,000 and state=done ask for a column. As the table shows
+  // numbers, so may they be typed: with thousands separators, in percent, with their unit.
   const names = heads.map((head) => head.textContent.trim().toLowerCase());
-  function wanted(row, words) {
-    return words.every((word) => {
-      const [, name, sign, bound, percent] = /^(.+)([<>])([\d.e+-]+)(%?)$/.exec(word) ?? [];
-      const column = names.indexOf(name);
-      if (column < 0) return row.textContent.toLowerCase().includes(word);
-      const value = row.cells[column].dataset.value, limit = Number(bound) / (percent ? 100 : 1);
-      return value !== undefined && (sign === ">" ? Number(value) > limit : Number(value) < limit);
-    });
+  const shares = heads.map((_, column) => rows.some((row) => row.cells[column].textContent.trim().endsWith("%")));
+
+  // A word as a test of a row; null where it asks for a column that is not there, or for no number.
+  function condition(word) {
+    const [, name, sign, bound] = /^([^<>=]+)([<>]=?|=)(.*)$/.exec(word) ?? [];
+    if (name === undefined) return (row) => row.textContent.toLowerCase().includes(word);
+    const column = names.indexOf(name);
+    if (column < 0 || bound === "") return null;
+    const [, digits, unit] = /^(-?[\d.,]+(?:e[+-]?\d+)?)(%|s)?$/.exec(bound) ?? [];
+    const number = digits === undefined ? NaN : Number(digits.replaceAll(",", ""));
+    if (Number.isNaN(number)) return sign === "=" ? (row) => row.cells[column].textContent.trim().toLowerCase() === bound : null;
+    const asShown = (text) => text.toLowerCase().replace(/[,\s]/g, "");
+    const limit = shares[column] && (unit === "%" || number > 1) ? number / 100 : number;
+    return (row) => {
+      const cell = row.cells[column], value = Number(cell.dataset.value);
+      if (sign === "=" && asShown(cell.textContent) === asShown(bound)) return true;
+      if (cell.dataset.value === undefined) return false;
+      if (Math.abs(value - limit) <= 1e-9 * Math.abs(limit)) return sign.includes("=");
+      return sign.startsWith("<") ? value < limit : sign.startsWith(">") && value > limit;
+    };
   }
 
   function show() {
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = filter.value.toLowerCase().replace(/\s*([<>]=?|=)\s*/g, "$1").split(/\s+/).filter(Boolean);
+    const conditions = words.map(condition), unclear = words.filter((_, at) => conditions[at] === null);
     let count = 0;
     for (const row of rows) {
-      row.hidden = (state.value !== "" && row.dataset.state !== state.value) || !wanted(row, words);
+      row.hidden = (state.value !== "" && row.dataset.state !== state.value) || !conditions.every((test) => test === null || test(row));
       count += row.hidden ? 0 : 1;
     }
-    shown.textContent = `${count} of ${rows.length} trials`;
+    const columns = names.join(", ");
+    shown.textContent = `${count} of ${rows.length} trials` + (unclear.length ? `; not understood: ${unclear.join(" ")} (a column is one of ${columns})` : "");
   }
 
   heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
