@@ -91,11 +91,11 @@ class Worker:
     """A process that runs jobs one after another: imports and data are paid for once."""
 
     def __init__(self, context: HydraContext, task: TaskFunction) -> None:
-        """Start it; spawned, since a fork would inherit threads' locks."""
+        """Start it; spawned, since a fork would inherit threads' locks; a daemon, so that no exit waits for it."""
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
         payload = cloudpickle.dumps((context, task, Singleton.get_state()))
-        self._process = spawn.Process(target=_work, args=(theirs, os.getpid(), payload), daemon=False)
+        self._process = spawn.Process(target=_work, args=(theirs, os.getpid(), payload), daemon=True)
         start_deaf(self._process)
         theirs.close()
 
