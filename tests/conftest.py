@@ -1,6 +1,7 @@
 """What several tests need: the program as a process, the program in process, real MNIST."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from .browser import visit  # noqa: F401 - a fixture
 # A deadline would be a timed assertion: on a busy machine it fails for no fault of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# A shell's background jobs ignore Ctrl-C, and so would every process that is started here to be ended by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 Completed = subprocess.CompletedProcess[str]
