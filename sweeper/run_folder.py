@@ -217,7 +217,7 @@ class RunFolder:
         try:
             lines = self.metrics.read_text().rpartition("\n")[0].splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise _damaged(self.metrics, what, f"cannot be read ({_first_line(error)})") from error
+            raise _damaged(self.metrics, what, f"it cannot be read ({_first_line(error)})") from error
         epochs = []
         for number, line in enumerate(lines, 1):
             try:
@@ -225,7 +225,7 @@ class RunFolder:
                 if not all(isinstance(value, int | float) for value in asdict(epochs[-1]).values()):
                     raise ValueError(line)  # noqa: TRY301 - the same answer
             except (ValueError, TypeError) as error:
-                raise _damaged(self.metrics, what, f"its line {number} is none") from error
+                raise _damaged(self.metrics, what, f"line {number} is none") from error
         return tuple(epochs)
 
     def read_result(self) -> dict[str, Any] | None:
@@ -235,9 +235,9 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise _damaged(self.result, "a run's result", f"is damaged ({_first_line(error)})") from error
+            raise _damaged(self.result, "a run's result", f"it is damaged ({_first_line(error)})") from error
         if not isinstance(result, dict) or not result.keys() >= RESULT_KEYS:
-            raise _damaged(self.result, "a run's result", "holds something else")
+            raise _damaged(self.result, "a run's result", "it holds something else")
         return result
 
     def read_mistakes(self) -> Mistakes | None:
@@ -249,7 +249,7 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(self.mistakes, "a run's mistakes", "is damaged") from error
+            raise _damaged(self.mistakes, "a run's mistakes") from error
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -276,8 +276,8 @@ def write_whole(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
-def _damaged(path: Path, what: str, how: str) -> RunFolderError:
-    return RunFolderError(f"{path} must hold {what}, but it {how}: restore the file, or give another run")
+def _damaged(path: Path, what: str, how: str = "it is damaged") -> RunFolderError:
+    return RunFolderError(f"{path} must hold {what}, but {how}: restore the file, or give another run")
 
 
 def _first_line(error: Exception) -> str:

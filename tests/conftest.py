@@ -13,6 +13,7 @@ from hypothesis import settings
 from sweeper import cli
 
 from .browser import visit  # noqa: F401 - a fixture
+from .postgresql import postgresql  # noqa: F401 - likewise
 
 # A deadline would be a timed assertion: on a busy machine it fails for no fault of the code.
 settings.register_profile("untimed", deadline=None)

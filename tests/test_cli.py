@@ -92,6 +92,25 @@ def test_a_saved_config_runs_through_hydras_config_path(sweeper_call: Callable[.
     assert done.stdout == (tmp_path / "run" / ".hydra" / "config.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("report", "the following arguments are required: STUDY|RUN"),
+        ("report a --out", "argument --out: expected one argument"),
+        ("dashboard --port abc", "argument --port: must be 0 to 65535, but got 'abc'"),
+        ("reproduce", "the following arguments are required: folder"),
+        ("inspect --jsn", "unrecognized arguments: --jsn"),
+        ("bench --jsn", "unrecognized arguments: --jsn"),
+    ],
+)
+def test_a_verb_says_in_one_line_what_it_does_not_take(sweeper_call: Callable[..., Any], typed: str, said: str) -> None:
+    """Exit 1 and where to read on, not argparse's usage."""
+    verb, *rest = typed.split()
+    done = sweeper_call(verb, *rest)
+    assert done.returncode == 1
+    assert done.stderr == f"sweeper: {said}: see python -m sweeper {verb} --help\n"
+
+
 def test_completion_offers_groups() -> None:
     """Hydra's tab completion completes our groups' options."""
     done = subprocess.run(

@@ -1,17 +1,14 @@
 """The dashboard: what it shows of real storages, what it refuses, and that a search does not notice it."""
 
-import fcntl
 import io
 import json
 import os
 import re
 import signal
 import socket
-import sqlite3
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,25 +16,23 @@ from typing import Any
 
 import optuna
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from sweeper.dashboard.notes import study_note, trial_note
 from sweeper.dashboard.serve import application
 from sweeper.errors import StudyError
 from sweeper.report.markdown import code, fenced
-from sweeper.shelf.places import find
 from sweeper.shelf.storage import Shelf
 from sweeper.study.storage import journal_url, open_storage
 
 from .browser import Visit
-from .conftest import Completed, Sweeper, command, environment
-from .test_study import PASSWORD, TINY, postgresql  # noqa: F401 - a fixture
+from .conftest import Sweeper, command, environment
+from .postgresql import PASSWORD
+from .studies import TINY, Call, close, make_journal, shelf_of, wait_for
 
-Call = Callable[..., Completed]
 ADDRESS = re.compile(r"dashboard: (http://127\.0\.0\.1:\d+)/ · (\d+) stud(?:y|ies) · Ctrl-C ends it\n")
 HOSTILE = "<img src=x onerror=alert(1)> `tick` [link](http://example.com) ![](http://example.com/i.png) $x$"
 
@@ -46,28 +41,6 @@ HOSTILE = "<img src=x onerror=alert(1)> `tick` [link](http://example.com) ![](ht
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Studies are looked for below the working directory."""
     monkeypatch.chdir(tmp_path)
-
-
-def _journal(name: str, values: tuple[float, ...] = (0.5, 0.9), study: str | None = None) -> Path:
-    """A study's folder with a journal of finished trials, as a search leaves it."""
-    folder = Path("outputs/studies") / name
-    created = optuna.create_study(
-        study_name=study or name, storage=open_storage(journal_url(folder / "journal.log")), direction="maximize"
-    )
-    for value in values:
-        trial = created.ask()
-        trial.suggest_float("optimizer.lr", 0, 1)
-        created.tell(trial, value)
-    (folder / "search.yaml").write_text(f"base: {{target: 0.99}}\nspace: {{}}\nsha256: {name}\n")
-    return folder
-
-
-def _shelf(warned: list[str], study: str | None = None, storage: str | None = None) -> Shelf:
-    return Shelf(lambda: find(study, storage, warned.append), warned.append)
-
-
-def _trials(shelf: Shelf, name: str) -> list[FrozenTrial]:
-    return shelf.get_all_trials(shelf.get_study_id_from_name(name), deepcopy=False)
 
 
 @dataclass
@@ -98,209 +71,6 @@ def _ask(shelf: Shelf, path: str, method: str = "GET", host: str = "127.0.0.1:80
         chunks.close()
     ((status, headers),) = said
     return Answer(status, dict(headers), body)
-
-
-# -- reading -------------------------------------------------------------------------------------------------------
-
-
-def test_studies_of_all_folders_are_one_storage_with_ids_of_their_own() -> None:
-    """Two journals whose studies share a name and ids are told apart, by name and by every id."""
-    _journal("one", study="same")
-    _journal("two", values=(0.1,), study="same")
-    shelf = _shelf([])
-    assert [study.study_name for study in shelf.get_all_studies()] == ["same", "same (another)"]
-    one, two = _trials(shelf, "same"), _trials(shelf, "same (another)")
-    assert [trial.value for trial in one] == [0.5, 0.9]
-    assert [trial.value for trial in two] == [0.1]
-    ids = [trial._trial_id for trial in (*one, *two)]
-    assert len(set(ids)) == 3
-    assert [shelf.get_trial(trial_id).value for trial_id in ids] == [0.5, 0.9, 0.1]
-    with pytest.raises(KeyError):
-        shelf.get_trial(ids[-1] + 7)
-
-
-def test_a_new_study_and_a_new_trial_appear() -> None:
-    """What is written after the dashboard began is there at the next look, and a study begun anew is read anew."""
-    folder = _journal("one")
-    shelf = _shelf([])
-    assert len(shelf.get_all_studies()) == 1
-    _journal("two", values=())
-    assert [study.study_name for study in shelf.get_all_studies()] == ["one", "two"]
-    assert len(_trials(shelf, "one")) == 2
-    study = optuna.load_study(study_name="one", storage=open_storage(journal_url(folder / "journal.log")))
-    study.ask()
-    assert [trial.state for trial in _trials(shelf, "one")] == [*[TrialState.COMPLETE] * 2, TrialState.RUNNING]
-    (folder / "journal.log").unlink()
-    _journal("one", values=(0.3,))
-    assert {study.study_name for study in shelf.get_all_studies()} == {"one", "two"}
-    assert [trial.value for trial in _trials(shelf, "one")] == [0.3]
-
-
-def test_reading_writes_nothing_and_waits_for_no_lock() -> None:
-    """While another process holds the journal's lock and has written half a line, all whole lines are read."""
-    folder = _journal("one")
-    journal = folder / "journal.log"
-    whole = journal.read_bytes()
-    line = json.dumps({"op_code": 2, "worker_id": "w", "study_id": 0, "user_attr": {"key": "value"}}).encode() + b"\n"
-    journal.write_bytes(whole + line[:20])
-    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
-    shelf = _shelf([])
-    with (folder / "journal.lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (study,) = shelf.get_all_studies()
-        assert study.user_attrs == {}
-        assert len(_trials(shelf, "one")) == 2
-        assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()} == before
-        with journal.open("ab") as file:
-            file.write(line[20:])
-        (study,) = shelf.get_all_studies()
-        assert study.user_attrs == {"key": "value"}
-
-
-def test_every_write_is_refused() -> None:
-    """Optuna's own calls cannot change a study through the dashboard's storage."""
-    _journal("one")
-    shelf = _shelf([])
-    (study,) = shelf.get_all_studies()
-    loaded = optuna.load_study(study_name="one", storage=shelf)
-    for write in (
-        lambda: loaded.set_user_attr("key", 1),
-        loaded.ask,
-        lambda: loaded.enqueue_trial({"optimizer.lr": 0.5}),
-        lambda: optuna.delete_study(study_name="one", storage=shelf),
-        lambda: shelf.set_study_system_attr(study._study_id, "dashboard:note_ver", 1),
-    ):
-        with pytest.raises(StudyError, match="only shows studies"):
-            write()
-
-
-@pytest.mark.parametrize("damage", [b"damaged\n", b'{"op_code": 4}\n', b"7\n"])
-def test_a_damaged_journal_hides_no_other_study(damage: bytes) -> None:
-    """A damaged study is named with its line, and the others are shown; when it is mended, it is there."""
-    folder = _journal("bad")
-    _journal("good")
-    journal = folder / "journal.log"
-    whole = journal.read_bytes()
-    lines = whole.splitlines(keepends=True)
-    journal.write_bytes(b"".join([*lines[:2], damage, *lines[2:]]))
-    warned: list[str] = []
-    shelf = _shelf(warned)
-    assert [study.study_name for study in shelf.get_all_studies()] == ["good"]
-    (text,) = warned
-    assert text.startswith(f"{journal.absolute()} must hold one JSON record a line, but line 3 is damaged")
-    journal.write_bytes(whole)
-    assert {study.study_name for study in shelf.get_all_studies()} == {"bad", "good"}
-    assert len(_trials(shelf, "bad")) == 2
-
-
-def test_the_best_trial_is_one_within_its_constraints() -> None:
-    """A whole trial that breaks a constraint, as a stranger's study may have, is not the best, however good."""
-    study = optuna.create_study(
-        study_name="s", storage=open_storage(journal_url(Path("outputs/studies/s/journal.log"))), direction="maximize"
-    )
-    for value, margin in ((0.9, 1.0), (0.5, -1.0), (0.4, 0.0)):
-        trial = study.ask()
-        trial.set_constraint("parameters", margin)
-        study.tell(trial, value)
-    shelf = _shelf([])
-    shelf.get_all_studies()
-    assert shelf.get_best_trial(0).value == 0.5
-    shown = json.loads(_ask(shelf, "/api/studies/0").body)
-    assert [trial["number"] for trial in shown["best_trials"]] == [1]
-    assert [trial["constraints"] for trial in shown["trials"]] == [[1.0], [-1.0], [0.0]]
-
-
-def _sqlite(name: str = "lite") -> tuple[Path, optuna.Study]:
-    """A study in a database, named in its folder as a search names it."""
-    folder = Path("outputs/studies") / name
-    folder.mkdir(parents=True)
-    storage = open_storage("sqlite:///my.db")
-    study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
-    study.tell(study.ask(), 0.7)
-    sweeper = {"storage": "${oc.env:STUDY_URL}", "study_name": name}
-    hydra = {"sweeper": sweeper, "runtime": {"cwd": str(Path.cwd())}}
-    (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
-    return folder, study
-
-
-def _close(study: optuna.Study) -> None:
-    backend: Any = study._storage
-    (getattr(backend, "_backend", backend)).engine.dispose()
-
-
-def test_a_database_is_found_by_its_study_and_read_beside_a_writer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder names sqlite by a variable: it is read while another transaction is open, which then commits."""
-    monkeypatch.setenv("STUDY_URL", "sqlite:///my.db")
-    _folder, study = _sqlite()
-    other = optuna.create_study(study_name="another", storage="sqlite:///my.db")
-    writer = sqlite3.connect("my.db", isolation_level=None, timeout=0)
-    writer.execute("BEGIN IMMEDIATE")
-    writer.execute("UPDATE studies SET study_name = 'renamed' WHERE study_name = 'another'")
-    shelf = _shelf([])
-    assert [study.study_name for study in shelf.get_all_studies()] == ["lite"]
-    assert [trial.value for trial in _trials(shelf, "lite")] == [0.7]
-    writer.execute("COMMIT")
-    writer.close()
-    everything = _shelf([], storage="${oc.env:STUDY_URL}")
-    assert [study.study_name for study in everything.get_all_studies()] == ["lite", "renamed"]
-    assert everything.shelved(0).folder == Path("outputs/studies/lite").absolute()
-    with pytest.raises(Exception, match="readonly"):
-        everything._readers["sqlite:///my.db"].read(lambda storage: storage.delete_study(1))
-    for opened in (shelf, everything):
-        opened.close()
-    for created in (study, other):
-        _close(created)
-
-
-def test_a_storage_that_cannot_be_looked_up_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the variable, the one study is refused naming it; among others it is passed over with that line."""
-    monkeypatch.delenv("STUDY_URL", raising=False)
-    _folder, study = _sqlite()
-    _close(study)
-    with pytest.raises(StudyError, match=r"STUDY_URL.*or give --storage URL"):
-        find("lite", None, lambda _: None)
-    _journal("other")
-    warned: list[str] = []
-    assert [study.study_name for study in _shelf(warned).get_all_studies()] == ["other"]
-    assert len(warned) == 1
-    named = _shelf([], study="lite", storage="sqlite:///my.db")
-    assert [study.study_name for study in named.get_all_studies()] == ["lite"]
-    named.close()
-
-
-def test_a_study_without_a_given_name_is_named_by_its_trials() -> None:
-    """A folder anywhere, its study's name given nowhere: a trial's own settings have it; the path is the search's."""
-    folder = Path("anywhere")
-    (folder / "0" / ".hydra").mkdir(parents=True)
-    (folder / "multirun.yaml").write_text(
-        "hydra: {sweeper: {storage: 'sqlite:///my.db', study_name: null}, runtime: {cwd: /there}}"
-    )
-    (folder / "0" / ".hydra" / "hydra.yaml").write_text("hydra: {sweeper: {study_name: card-1234}}")
-    (place,) = find("anywhere", None, lambda _: None)
-    assert (place.url, place.study, place.folder) == ("sqlite:////there/my.db", "card-1234", folder)
-
-
-def test_a_missing_database_is_not_made() -> None:
-    """A database that is not there is said so, and not created by looking."""
-    warned: list[str] = []
-    assert _shelf(warned, storage="sqlite:///none.db").get_all_studies() == []
-    assert "none.db must be a database that is there" in warned[0]
-    assert not Path("none.db").exists()
-
-
-def test_a_password_is_in_no_message_and_no_note() -> None:
-    """Neither a storage that cannot be reached nor a storage written out in the command shows its password."""
-    warned: list[str] = []
-    _shelf(warned, storage=f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:1/db").get_all_studies()
-    assert len(warned) == 1
-    assert PASSWORD not in warned[0]
-    folder = _journal("one")
-    typed = ["hydra.mode=MULTIRUN", f"hydra.sweeper.storage=postgresql://me:{PASSWORD}@host/db"]
-    overrides = {"task": ["search=card"], "hydra": typed}
-    (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"overrides": overrides}}))
-    note = study_note("one", folder)
-    assert PASSWORD not in note
-    assert "`python -m sweeper -m search=card hydra.sweeper.storage=URL`" in note
 
 
 # -- notes ---------------------------------------------------------------------------------------------------------
@@ -342,11 +112,11 @@ def test_a_trials_note_says_what_became_of_it() -> None:
 @pytest.mark.parametrize("damage", ["[", "7", "space: [1]", "space: {a: 1, b: {attributes: 3}}", "base: {target: x}"])
 def test_a_damaged_description_still_has_its_folder(damage: str) -> None:
     """A search.yaml or multirun.yaml that says nothing of use leaves out what it would have said."""
-    folder = _journal("one")
+    folder = make_journal("one")
     for name in ("search.yaml", "multirun.yaml"):
         (folder / name).write_text(damage)
     assert "Folder: `outputs/studies/one`" in study_note("one", folder.absolute())
-    assert _ask(_shelf([]), "/api/studies/0").status.startswith("200")
+    assert _ask(shelf_of([]), "/api/studies/0").status.startswith("200")
     assert "not known" in study_note("one", Path("gone"))
     assert not Path("gone").exists()
 
@@ -354,10 +124,27 @@ def test_a_damaged_description_still_has_its_folder(damage: str) -> None:
 # -- what is asked and answered ------------------------------------------------------------------------------------
 
 
+def test_the_best_trial_is_one_within_its_constraints() -> None:
+    """A whole trial that breaks a constraint, as a stranger's study may have, is not the best, however good."""
+    study = optuna.create_study(
+        study_name="s", storage=open_storage(journal_url(Path("outputs/studies/s/journal.log"))), direction="maximize"
+    )
+    for value, margin in ((0.9, 1.0), (0.5, -1.0), (0.4, 0.0)):
+        trial = study.ask()
+        trial.set_constraint("parameters", margin)
+        study.tell(trial, value)
+    shelf = shelf_of([])
+    shelf.get_all_studies()
+    assert shelf.get_best_trial(0).value == 0.5
+    shown = json.loads(_ask(shelf, "/api/studies/0").body)
+    assert [trial["number"] for trial in shown["best_trials"]] == [1]
+    assert [trial["constraints"] for trial in shown["trials"]] == [[1.0], [-1.0], [0.0]]
+
+
 def test_strangers_and_changes_are_refused() -> None:
     """A name that only resolves to this machine, and every request to change something, is refused with a reason."""
-    _journal("one")
-    shelf = _shelf([])
+    make_journal("one")
+    shelf = shelf_of([])
     for host in ("127.0.0.1:8080", "localhost:8080", "localhost"):
         assert _ask(shelf, "/api/studies", host=host).status.startswith("200")
     for host in ("evil.example:8080", "127.0.0.1.evil.example", "", "192.168.0.1:8080"):
@@ -372,13 +159,13 @@ def test_strangers_and_changes_are_refused() -> None:
 
 def test_a_trials_files_are_shown_from_its_folder_and_no_others() -> None:
     """The very files of the trial's folder are served, to no other site; an id can name nothing else."""
-    folder = _journal("one")
+    folder = make_journal("one")
     run = folder / "1"
     (run / ".hydra").mkdir(parents=True)
     (run / ".hydra" / "config.yaml").write_text("seed: 1\n")
     (run / "report.md").write_text("# <b>Result</b>\n")
     (run / "run.log").write_text("")
-    shelf = _shelf([])
+    shelf = shelf_of([])
     shown = json.loads(_ask(shelf, "/api/studies/0").body)
     assert shown["trials"][0]["artifacts"] == []
     assert [file["filename"] for file in shown["trials"][1]["artifacts"]] == ["report.md", "config.yaml"]
@@ -401,7 +188,7 @@ def test_a_real_search_is_shown_with_its_duplicate(sweeper_call: Call) -> None:
     values = ["model.groups.block1.channels=[8,12],[9,12],[100,100]", "model.groups.block1.channels.0=6"]
     done = sweeper_call("-m", *TINY, "hydra.sweeper.n_jobs=1", *values, "hydra.sweeper.study_name=grid")
     assert done.returncode == 0, done.stderr
-    shelf = _shelf([])
+    shelf = shelf_of([])
     first, second, third = json.loads(_ask(shelf, "/api/studies/0").body)["trials"]
     files = ["curves.png", "confusion.png", "report.md", "config.yaml", "metrics.jsonl", "run.log"]
     assert [file["filename"] for file in first["artifacts"]] == files
@@ -436,9 +223,23 @@ def test_nothing_to_show_is_one_line(sweeper_call: Call) -> None:
         assert done.stdout == ""
 
 
+@pytest.mark.parametrize("verb", ["dashboard", "report"])
+def test_a_study_that_its_storage_lacks_is_told_with_those_it_has(sweeper_call: Call, verb: str) -> None:
+    """Both verbs that look at a storage name the studies in it, or say that there is none."""
+    close(optuna.create_study(study_name="there", storage="sqlite:///full.db"))
+    optuna.storages.RDBStorage("sqlite:///empty.db").engine.dispose()
+    for database, said in (
+        ("full", "nope is not; there are there: give one of these"),
+        ("empty", "nope is not; there is none: has its search begun?"),
+    ):
+        done = sweeper_call(verb, "nope", "--storage", f"sqlite:///{database}.db")
+        assert done.returncode == 1
+        assert done.stderr == f"sweeper: a study must be in its storage, but {said}\n"
+
+
 def test_a_damaged_study_alone_is_one_line(sweeper_call: Call) -> None:
     """When the one study there is cannot be read, that is the answer."""
-    (_journal("bad") / "journal.log").write_bytes(b"damaged\n")
+    (make_journal("bad") / "journal.log").write_bytes(b"damaged\n")
     done = sweeper_call("dashboard")
     assert (done.returncode, done.stdout) == (1, "")
     assert "line 1 is damaged" in done.stderr
@@ -447,7 +248,7 @@ def test_a_damaged_study_alone_is_one_line(sweeper_call: Call) -> None:
 
 def test_a_busy_port_is_one_line(sweeper_call: Call) -> None:
     """A port where another program listens: one line with what to type, exit 1."""
-    _journal("one")
+    make_journal("one")
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         done = sweeper_call("dashboard", "--port", str(port))
@@ -496,9 +297,9 @@ def test_it_serves_until_it_is_ended(ending: signal.Signals) -> None:
     """Several studies, one of them damaged: its address is printed when it answers, one line names the damaged, and
     Ctrl-C or SIGTERM ends it with status 0 and nothing more said, even with a connection open.
     """
-    _journal("one")
-    _journal("two")
-    (_journal("bad") / "journal.log").write_bytes(b"damaged\n")
+    make_journal("one")
+    make_journal("two")
+    (make_journal("bad") / "journal.log").write_bytes(b"damaged\n")
     with _serving() as (address, process):
         summaries = _get(f"{address}/api/studies")["study_summaries"]
         assert [study["study_name"] for study in summaries] == ["one", "two"]
@@ -511,13 +312,6 @@ def test_it_serves_until_it_is_ended(ending: signal.Signals) -> None:
     assert err.startswith("sweeper: ")
     assert "line 1 is damaged" in err
     assert err.count("\n") == 1
-
-
-def _wait_for(found: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -534,14 +328,14 @@ def test_a_search_is_watched_while_it_runs(storage: str, tmp_path: Path) -> None
         text=True,
     )
     folder = tmp_path / "outputs" / "studies" / "long"
-    _wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 2)
+    wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 2)
     with _serving() as (address, _):
 
         def states() -> list[str]:
             return [trial["state"] for trial in _get(f"{address}/api/studies/0")["trials"]]
 
         seen = len(states())
-        _wait_for(lambda: len(states()) > seen + 2)
+        wait_for(lambda: len(states()) > seen + 2)
         assert search.poll() is None
         search.send_signal(signal.SIGINT)
         out, err = search.communicate(timeout=120)
@@ -553,14 +347,14 @@ def test_a_search_is_watched_while_it_runs(storage: str, tmp_path: Path) -> None
             storage=open_storage(given[0].partition("=")[2] if given else journal_url(folder / "journal.log")),
         )
         told = [trial.state.name.capitalize() for trial in study.trials]
-        _wait_for(lambda: states() == told)
+        wait_for(lambda: states() == told)
         if given:
-            _close(study)
+            close(study)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("postgresql")
-def test_postgresql_is_shown_without_its_password(postgresql: str, sweeper_process: Sweeper) -> None:  # noqa: F811
+def test_postgresql_is_shown_without_its_password(postgresql: str, sweeper_process: Sweeper) -> None:
     """A study on a real server is found by the variable its folder names; the password is in no answer and no line."""
     storage = "hydra.sweeper.storage=${oc.env:STUDY_URL}"
     named = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=watched", storage]
@@ -577,7 +371,7 @@ def test_postgresql_is_shown_without_its_password(postgresql: str, sweeper_proce
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "", "")
-    shelf = _shelf([], storage=postgresql)
+    shelf = shelf_of([], storage=postgresql)
     shelf.get_all_studies()
     with pytest.raises(StudyError, match="read-only transaction"):
         shelf._readers[postgresql].read(lambda storage: storage.delete_study(1))
@@ -622,7 +416,7 @@ def test_a_browser_takes_hostile_names_for_text(visit: Visit, tmp_path: Path) ->
     trial.suggest_categorical(HOSTILE, [HOSTILE])
     trial.set_user_attr("failed", HOSTILE)
     study.tell(trial, state=TrialState.FAIL)
-    _close(study)
+    close(study)
     with _serving("--storage", database) as (address, _):
         for path in ("/dashboard", "/dashboard/studies/0/trials?numbers=0", "/dashboard/studies/0/note"):
             visit.page.goto(address + path)
@@ -635,7 +429,7 @@ def test_a_browser_takes_hostile_names_for_text(visit: Visit, tmp_path: Path) ->
 @pytest.mark.slow
 def test_a_browser_is_told_that_nothing_was_changed(visit: Visit, tmp_path: Path) -> None:
     """Deleting a study in the page is refused, the page says so, and the study stays."""
-    folder = _journal("kept")
+    folder = make_journal("kept")
     before = (folder / "journal.log").read_bytes()
     with _serving() as (address, _):
         visit.page.goto(f"{address}/dashboard")

@@ -295,6 +295,18 @@ def test_what_is_neither_run_nor_study_is_one_line(sweeper_call: Callable[..., C
 
 
 @pytest.mark.usefixtures("_here")
+def test_a_page_written_from_within_says_where_its_run_is(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`report .` names the folder and gives a command that runs from anywhere."""
+    run = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    monkeypatch.chdir(run)
+    page = publish(["."], storage=None, out=None).path.read_text()
+    assert f"<title>{run}</title>" in page
+    assert f"python -m sweeper reproduce {run}" in page
+
+
+@pytest.mark.usefixtures("_here")
 def test_damaged_folders_are_one_line_and_nothing_is_written(runs: list[Path], tmp_path: Path) -> None:
     """A journal or a run that is damaged is named; the page of before stays."""
     _add(_study(), 0.9)

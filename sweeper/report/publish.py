@@ -32,9 +32,9 @@ def publish(names: Sequence[str], *, storage: str | None, out: Path | None) -> P
     Raises `StudyError` or `RunFolderError` for a name that is neither, for what is damaged, and for a page that cannot be
     written.
     """
-    runs = [Path(name) for name in names if storage is None and is_run(Path(name))]
+    runs = [as_typed(Path(name)) for name in names if storage is None and is_run(Path(name))]
     if len(names) > 1 and len(runs) < len(names):
-        other = next(name for name in names if Path(name) not in runs)
+        other = next(name for name in names if not is_run(Path(name)))
         raise RunFolderError(
             f"a comparison is of runs' folders alone, but {other} is none: "
             f"give folders below {OUTPUTS / 'runs'}, or trials'; a study has a page of its own"

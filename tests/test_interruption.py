@@ -1,0 +1,197 @@
+"""What is left after kill -9 and Ctrl-C, and of two processes at once; real processes, real storages."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from .conftest import Sweeper, command, environment
+from .postgresql import PASSWORD
+from .studies import HERE, PRUNING, TINY, Call, only_study, trials_of, wait_for
+
+LONG = ["-m", "search=dropout_lr", *TINY, "training.epochs=30", "hydra.sweeper.study_name=long"]
+
+
+def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _children(pid: int) -> Iterator[int]:
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            yield int(status.parent.name)
+
+
+def _cpu_worker(pid: int) -> bool:
+    try:
+        return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing_and_the_same_command_goes_on(sweeper_process: Sweeper, tmp_path: Path) -> None:
+    """After kill -9 of the parent the workers exit; the same command queues what was running and reaches its total."""
+    total = "hydra.sweeper.n_trials=5"
+    process = _start(tmp_path, *LONG, "hydra.sweeper.n_jobs=2", total)
+    folder = tmp_path / "outputs" / "studies" / "long"
+    wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 1 and len(list(folder.glob("*/metrics.jsonl"))) >= 3)
+    workers = [child for child in _children(process.pid) if _cpu_worker(child)]
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(_cpu_worker(worker) for worker in workers))
+    before = {trial.number: trial.value for trial in trials_of(folder) if trial.state is TrialState.COMPLETE}
+
+    done = sweeper_process(*LONG, "hydra.sweeper.n_jobs=2", total)
+    assert done.returncode == 0, done.stderr
+    assert "had no process any more: queued again" in done.stdout
+    trials = trials_of(folder)
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    finished = [t for t in trials if t.state in {TrialState.COMPLETE, TrialState.PRUNED}]
+    assert len(finished) == 5
+    assert {number: trials[number].value for number in before} == before
+    assert not [trial for trial in trials if trial.state in {TrialState.RUNNING, TrialState.WAITING}]
+    stale = [trial for trial in trials if trial.state is TrialState.FAIL]
+    assert stale
+    assert all(any(t.params == s.params for t in finished) for s in stale)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_at_once_and_queues_what_was_running(tmp_path: Path) -> None:
+    """Ctrl-C: status 130 before what runs is done, best so far, page and resuming command said, its point queued again."""
+    process = _start(tmp_path, *LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=50")
+    folder = tmp_path / "outputs" / "studies" / "long"
+
+    def begun() -> list[Path]:
+        """Trials in their first epochs."""
+        files = [path for path in folder.glob("*/metrics.jsonl") if not path.with_name("result.json").exists()]
+        return [path.parent for path in files if 1 <= len(path.read_text().splitlines()) <= 10]
+
+    wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 1 and bool(begun()))
+    running = begun()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert not [path for path in running if (path / "result.json").exists()]
+    assert "report: outputs/studies/long/report.html" in out
+    assert (folder / "report.html").exists()
+    assert err == ""
+    assert "interrupted: " in out
+    assert "best: trial " in out
+    assert "go on: python -m sweeper -m search=dropout_lr" in out
+    trials = trials_of(folder)
+    assert not [trial for trial in trials if trial.state is TrialState.RUNNING]
+    assert [trial for trial in trials if trial.state is TrialState.WAITING]
+    assert (folder / "best" / "model.pt").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_its_trial_alone(tmp_path: Path) -> None:
+    """Kill -9 of one worker: its trial fails with that reason, is tried again by a new worker, the study is whole."""
+    process = _start(tmp_path, *LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4")
+    folder = tmp_path / "outputs" / "studies" / "long"
+    wait_for(lambda: len(list(folder.glob("*/metrics.jsonl"))) >= 2)
+    os.kill(next(child for child in _children(process.pid) if _cpu_worker(child)), signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "its worker died (exit code -9)" in out
+    trials = trials_of(folder)
+    assert len([t for t in trials if t.state in {TrialState.COMPLETE, TrialState.PRUNED}]) == 4
+    assert [t.user_attrs["failed"] for t in trials if t.state is TrialState.FAIL] == ["its worker died (exit code -9)"]
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study(tmp_path: Path) -> None:
+    """Two at once on one study: n_trials in all, every trial of it trained once, no point twice."""
+    arguments = [*LONG[:-2], "training.epochs=5", LONG[-1], "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=8"]
+    processes = [_start(tmp_path, *arguments) for _ in range(2)]
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    trials = trials_of(tmp_path / "outputs" / "studies" / "long")
+    assert len(trials) == 8
+    assert len({tuple(trial.params.items()) for trial in trials}) == 8
+    owners = {trial.user_attrs["owner"]["pid"] for trial in trials}
+    assert owners <= {process.pid for process in processes}
+    assert len(owners) == 2
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study_on_postgresql(postgresql: str, tmp_path: Path) -> None:
+    """On a real server: n_trials in all from two processes, none twice, hopeless ones pruned, the password nowhere."""
+    arguments = [*PRUNING, "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra.sweeper.study_name=shared"]
+    processes = [
+        subprocess.Popen(
+            command(*arguments, "hydra.sweeper.n_jobs=1"),
+            cwd=tmp_path,
+            env=environment(STUDY_URL=postgresql),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert PASSWORD not in out + err
+    storage = optuna.storages.RDBStorage(postgresql)
+    trials = optuna.load_study(study_name="shared", storage=storage).trials
+    storage.engine.dispose()
+    assert len(trials) == 6
+    assert len({tuple(trial.params.items()) for trial in trials}) == 6
+    assert [trial for trial in trials if trial.state is TrialState.PRUNED]
+    assert len({trial.user_attrs["owner"]["pid"] for trial in trials}) == 2
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's signals from /proc")
+def test_a_workers_first_instruction_is_deaf_to_ctrl_c(tmp_path: Path) -> None:
+    """The first process a sweep spawns blocks SIGINT from its start: no traceback out of the middle of its imports."""
+    script = tmp_path / "spawn.py"
+    script.write_text(
+        "import multiprocessing, pathlib, time\n"
+        "from sweeper.study.slots import start_deaf\n"
+        "if __name__ == '__main__':\n"
+        "    child = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,))\n"
+        "    start_deaf(child)\n"
+        "    print(pathlib.Path(f'/proc/{child.pid}/status').read_text())\n"
+        "    child.kill()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], env=environment(), capture_output=True, text=True, check=True, timeout=60
+    )
+    (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", done.stdout, re.MULTILINE)
+    assert int(blocked, 16) & 1 << (signal.SIGINT - 1)
+
+
+def test_a_lost_journal_is_not_passed_over(sweeper_call: Call, tmp_path: Path) -> None:
+    """Trials' folders that the storage does not know of are refused, not mixed with new ones."""
+    arguments = ["-m", *TINY, *HERE, "model.dropout=0.05,0.1"]
+    assert sweeper_call(*arguments).returncode == 0
+    (only_study(tmp_path) / "journal.log").unlink()
+    done = sweeper_call(*arguments)
+    assert done.returncode == 1
+    assert "holds trials that the storage does not know" in done.stderr
+    assert done.stderr.count("\n") == 1

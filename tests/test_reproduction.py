@@ -1,0 +1,60 @@
+"""A saved run once more: the same bits, or each difference; damage and strangers' configs in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import Sweeper
+from .studies import (
+    TINY,
+    Call,
+    only_study,
+)
+
+
+@pytest.mark.slow
+def test_a_trial_of_a_worker_is_reproduced_to_the_bit(sweeper_process: Sweeper, tmp_path: Path) -> None:
+    """A trial that a worker ran beside another comes out of a single run with the same weights and metrics."""
+    assert sweeper_process("-m", *TINY, "model.dropout=0.05,0.1", "hydra.sweeper.n_jobs=2").returncode == 0
+    done = sweeper_process("reproduce", str((only_study(tmp_path) / "1").relative_to(tmp_path)))
+    assert done.returncode == 0, done.stderr
+    assert "identical: " in done.stdout
+
+
+def test_a_changed_run_is_told_apart(sweeper_call: Call, tmp_path: Path) -> None:
+    """A changed metric is a difference, named with both values, exit 1; a folder that is no run is refused."""
+    assert sweeper_call(*TINY, "hydra.run.dir=run").returncode == 0
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    epoch = json.loads(metrics.read_text())
+    metrics.write_text(json.dumps({**epoch, "train_loss": 9.5}) + "\n")
+    done = sweeper_call("reproduce", "run")
+    assert done.returncode == 1
+    assert f"epoch 1 train_loss: 9.5 there, {epoch['train_loss']} here" in done.stdout
+    (tmp_path / "empty").mkdir()
+    done = sweeper_call("reproduce", "empty")
+    assert done.returncode == 1
+    assert done.stderr.startswith("sweeper: a run's folder must hold .hydra/config.yaml, but empty does not")
+
+
+@pytest.mark.parametrize("damage", ["[]", "{", '{"value": 1}'])
+def test_a_damaged_result_is_named_before_anything_is_run(sweeper_call: Call, tmp_path: Path, damage: str) -> None:
+    """Reproduce reads all it will compare before it trains: one line with the file's name."""
+    assert sweeper_call(*TINY, "hydra.run.dir=run").returncode == 0
+    (tmp_path / "run" / "result.json").write_text(damage)
+    done = sweeper_call("reproduce", "run")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("sweeper: run/result.json must hold a run's result, but it ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("hostile", ["!!python/object/apply:os.abort []", "{seed: '${oc.env:HOME}'}", "[1", "7"])
+def test_a_strangers_config_runs_no_code(sweeper_call: Call, tmp_path: Path, hostile: str) -> None:
+    """Tags, interpolations and broken YAML in a saved config are refused in one line."""
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    (tmp_path / "run" / ".hydra" / "config.yaml").write_text(hostile)
+    done = sweeper_call("reproduce", "run")
+    assert done.returncode == 1
+    assert done.stderr.startswith("sweeper: run/.hydra/config.yaml must ")
+    assert done.stderr.count("\n") == 1
