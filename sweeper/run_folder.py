@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import torch
 import yaml
@@ -159,9 +160,8 @@ class RunFolder:
 
     def write_weights(self, state: Mapping[str, torch.Tensor]) -> None:
         """Write the state dict."""
-        temporary = _beside(self.weights)
-        torch.save(dict(state), temporary)
-        os.replace(temporary, self.weights)
+        with _whole(self.weights) as temporary:
+            torch.save(dict(state), temporary)
 
     def write_mistakes(self, mistakes: Mistakes) -> None:
         """Write what was taken for what, a row or an image a line."""
@@ -270,10 +270,22 @@ class RunFolder:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = _beside(path)
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    """Write a file whole or not at all; of several processes that write it at once, the last to end is read."""
+    with _whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a file to write beside `path`, which takes its place once it is written."""
+    # A name of its own: another process may be writing the same file.
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _damaged(path: Path, what: str, how: str = "it is damaged") -> RunFolderError:
@@ -282,7 +294,3 @@ def _damaged(path: Path, what: str, how: str = "it is damaged") -> RunFolderErro
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")

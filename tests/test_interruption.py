@@ -5,29 +5,44 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sweeper.run_folder import RunFolder, write_whole
+
 from .conftest import Sweeper, command, environment
 from .postgresql import PASSWORD
 from .studies import HERE, PRUNING, TINY, Call, only_study, trials_of, wait_for
 
+Start = Callable[..., subprocess.Popen[str]]
 LONG = ["-m", "search=dropout_lr", *TINY, "training.epochs=30", "hydra.sweeper.study_name=long"]
 
 
-def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*arguments),
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """``python -m sweeper`` begun as a real process; what still runs when the test ends is killed."""
+    with ExitStack() as ending:
+
+        def begin(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                command(*arguments),
+                cwd=tmp_path,
+                env=environment(**variables),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            ending.enter_context(process)
+            ending.callback(process.kill)
+            return process
+
+        yield begin
 
 
 def _children(pid: int) -> Iterator[int]:
@@ -48,10 +63,12 @@ def _cpu_worker(pid: int) -> bool:
 
 
 @pytest.mark.slow
-def test_kill_9_loses_nothing_and_the_same_command_goes_on(sweeper_process: Sweeper, tmp_path: Path) -> None:
+def test_kill_9_loses_nothing_and_the_same_command_goes_on(
+    start: Start, sweeper_process: Sweeper, tmp_path: Path
+) -> None:
     """After kill -9 of the parent the workers exit; the same command queues what was running and reaches its total."""
     total = "hydra.sweeper.n_trials=5"
-    process = _start(tmp_path, *LONG, "hydra.sweeper.n_jobs=2", total)
+    process = start(*LONG, "hydra.sweeper.n_jobs=2", total)
     folder = tmp_path / "outputs" / "studies" / "long"
     wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 1 and len(list(folder.glob("*/metrics.jsonl"))) >= 3)
     workers = [child for child in _children(process.pid) if _cpu_worker(child)]
@@ -76,9 +93,9 @@ def test_kill_9_loses_nothing_and_the_same_command_goes_on(sweeper_process: Swee
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_at_once_and_queues_what_was_running(tmp_path: Path) -> None:
+def test_ctrl_c_ends_at_once_and_queues_what_was_running(start: Start, tmp_path: Path) -> None:
     """Ctrl-C: status 130 before what runs is done, best so far, page and resuming command said, its point queued again."""
-    process = _start(tmp_path, *LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=50")
+    process = start(*LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=50")
     folder = tmp_path / "outputs" / "studies" / "long"
 
     def begun() -> list[Path]:
@@ -105,9 +122,9 @@ def test_ctrl_c_ends_at_once_and_queues_what_was_running(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_killed_worker_costs_its_trial_alone(tmp_path: Path) -> None:
+def test_a_killed_worker_costs_its_trial_alone(start: Start, tmp_path: Path) -> None:
     """Kill -9 of one worker: its trial fails with that reason, is tried again by a new worker, the study is whole."""
-    process = _start(tmp_path, *LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4")
+    process = start(*LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4")
     folder = tmp_path / "outputs" / "studies" / "long"
     wait_for(lambda: len(list(folder.glob("*/metrics.jsonl"))) >= 2)
     os.kill(next(child for child in _children(process.pid) if _cpu_worker(child)), signal.SIGKILL)
@@ -120,10 +137,10 @@ def test_a_killed_worker_costs_its_trial_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_study(tmp_path: Path) -> None:
-    """Two at once on one study: n_trials in all, every trial of it trained once, no point twice."""
+def test_two_processes_share_a_study(start: Start, tmp_path: Path) -> None:
+    """Two at once on one study: n_trials in all, every trial of it trained once and on the page, no point twice."""
     arguments = [*LONG[:-2], "training.epochs=5", LONG[-1], "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=8"]
-    processes = [_start(tmp_path, *arguments) for _ in range(2)]
+    processes = [start(*arguments) for _ in range(2)]
     for process in processes:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
@@ -133,23 +150,15 @@ def test_two_processes_share_a_study(tmp_path: Path) -> None:
     owners = {trial.user_attrs["owner"]["pid"] for trial in trials}
     assert owners <= {process.pid for process in processes}
     assert len(owners) == 2
+    page = (tmp_path / "outputs" / "studies" / "long" / "report.html").read_text()
+    assert len(re.findall('<tr data-state="(?:done|pruned)">', page)) == 8
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_study_on_postgresql(postgresql: str, tmp_path: Path) -> None:
+def test_two_processes_share_a_study_on_postgresql(start: Start, postgresql: str, tmp_path: Path) -> None:
     """On a real server: n_trials in all from two processes, none twice, hopeless ones pruned, the password nowhere."""
     arguments = [*PRUNING, "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra.sweeper.study_name=shared"]
-    processes = [
-        subprocess.Popen(
-            command(*arguments, "hydra.sweeper.n_jobs=1"),
-            cwd=tmp_path,
-            env=environment(STUDY_URL=postgresql),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    processes = [start(*arguments, "hydra.sweeper.n_jobs=1", STUDY_URL=postgresql) for _ in range(2)]
     for process in processes:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
@@ -164,6 +173,26 @@ def test_two_processes_share_a_study_on_postgresql(postgresql: str, tmp_path: Pa
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+def test_many_who_write_one_file_at_once_leave_one_of_their_texts(tmp_path: Path) -> None:
+    """Two searches that end together write one page: none fails, the file is whole, nothing else is left."""
+    path, texts = tmp_path / "report.html", [bytes([letter]) * 100_000 for letter in b"abcdefgh"]
+    with ThreadPoolExecutor(len(texts)) as pool:
+        for written in [pool.submit(write_whole, path, text) for text in 20 * texts]:
+            written.result()
+    assert path.read_bytes() in texts
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
+    """What fails half-way, as on a full disk, leaves the file of before and nothing beside it."""
+    path = tmp_path / "model.pt"
+    path.write_text("before")
+    with pytest.raises(AttributeError):
+        RunFolder(tmp_path).write_weights({"a": lambda: None})  # type: ignore[dict-item]
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's signals from /proc")

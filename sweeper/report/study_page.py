@@ -16,7 +16,7 @@ from sweeper.console import as_typed
 from sweeper.report.page import render
 from sweeper.report.record import reproduce_command
 from sweeper.report.study_plots import short_names, study_figures
-from sweeper.run_folder import RunFolder, write_whole
+from sweeper.run_folder import RunFolder
 from sweeper.schema import dotted
 from sweeper.shelf.places import read_yaml
 from sweeper.study.board import listed
@@ -48,10 +48,10 @@ class Cell:
 
 
 def write_study_page(study: optuna.Study, *, folder: Path, url: str) -> Path:
-    """Write a study's page into its folder; return its path."""
-    path = StudyFolder(folder).report
-    write_whole(path, study_page(study, folder=folder, url=url, page=path).encode())
-    return path
+    """Write a study's page into its folder; return its path. Raises `StudyError` where it cannot be written."""
+    files = StudyFolder(folder)
+    files.write_report(lambda: study_page(study, folder=folder, url=url, page=files.report))
+    return files.report
 
 
 def load() -> None:

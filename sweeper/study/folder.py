@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,19 @@ class StudyFolder:
     def turn(self) -> AbstractContextManager[None]:
         """Keep every other process off this study meanwhile; a killed one lets go."""
         return exclusive(self.path / ".turn")
+
+    def write_report(self, page: Callable[[], str]) -> None:
+        """Write the study's page. Of several processes whose searches end together the last also reads the study last.
+
+        Raises `StudyError` where it cannot be written.
+        """
+        try:
+            with exclusive(self.path / ".page"):
+                write_whole(self.report, page().encode())
+        except OSError as error:
+            raise StudyError(
+                f"{self.report} cannot be written ({error.strerror}): write it with report --out FILE"
+            ) from error
 
     def claim(self, name: str, described: Mapping[str, Any]) -> None:
         """Write what is searched, or refuse a folder that holds another search, saying what differs."""

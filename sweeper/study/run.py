@@ -20,7 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from sweeper.errors import StudyError
-from sweeper.run_folder import OUTPUTS
+from sweeper.run_folder import OUTPUTS, write_whole
 from sweeper.study.board import Board
 from sweeper.study.folder import StudyFolder
 from sweeper.study.judge import ACCEPTED
@@ -154,7 +154,7 @@ class StudyRun:
                 )
             self._recovered = self._ledger.recover(self._folder)
             self._ledger.enqueue_missing(self._search.starts)
-        OmegaConf.save(self._config, self._folder.multirun)
+        write_whole(self._folder.multirun, OmegaConf.to_yaml(self._config).encode())
         self._job_settings(arguments, url)
         self.opened = OpenedStudy(study=study, folder=self._folder.path, url=url)
         if self._on_open is not None:
