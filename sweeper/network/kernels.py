@@ -16,6 +16,9 @@ from numba import njit, types
 from numba.extending import overload
 from numpy.typing import NDArray
 
+LANES = 64
+"""Numbers to whose multiple a loop over columns is filled up where that is worth it: what is left over goes one by one."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 Array = NDArray[Any]
 
@@ -160,6 +163,41 @@ def max_pool_backward(grad: Array, chosen: Array, grad_x: Array, size: int) -> N
                 for j in range(columns):
                     g = row[j]
                     grad_x[i, y * size + q, j] = g if place[j] == first else zero
+
+
+@_compiled
+def convolve_transposed(grad: Array, taps_tc: Array, grad_x: Array, size: int, padding: int) -> None:
+    """Fill the gradient of x, a map of one channel ``[n, h, w]``, given that of its convolution, ``[n, h', w' * c]``.
+
+    The kernel, ``[size * size, c]``, is turned round and laid over the framed gradient, column by column; the columns of a
+    pixel's channels are summed last.
+    """
+    n, rows, columns = grad.shape
+    _, h, w = grad_x.shape
+    c = taps_tc.shape[1]
+    border, last = size - 1 - padding, size * size - 1
+    wide = (w * c + LANES - 1) // LANES * LANES
+    factors = np.zeros((size * size, wide), taps_tc.dtype)
+    for t in range(size * size):
+        _repeat(taps_tc[last - t], factors[t, : w * c])
+    framed = np.zeros((rows + 2 * border, wide + (size - 1) * c), taps_tc.dtype)
+    total = np.empty(wide, taps_tc.dtype)
+    for i in range(n):
+        for y in range(rows):
+            inner = framed[y + border, border * c :]
+            for j in range(columns):
+                inner[j] = _number(grad[i, y, j])
+        for y in range(h):
+            total[:] = 0
+            for t in range(size * size):
+                shifted, factor = framed[y + t // size, t % size * c :], factors[t]
+                for j in range(wide):
+                    total[j] += factor[j] * shifted[j]
+            for x in range(w):
+                pixel = total[x * c]
+                for k in range(1, c):
+                    pixel += total[x * c + k]
+                grad_x[i, y, x] = _stored(pixel, grad_x[i, y, x])
 
 
 @_compiled
