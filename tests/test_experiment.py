@@ -7,9 +7,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -162,12 +160,12 @@ def test_two_processes_give_the_same_bits(sweeper_process: Sweeper, tmp_path: Pa
 
 def test_a_process_prints_plain_lines_and_keeps_what_hydra_keeps(sweeper_process: Sweeper, tmp_path: Path) -> None:
     """Without a terminal: one line per epoch, the closing panel, no control codes; .hydra has Hydra's three files."""
-    done = sweeper_process("experiment=notebook", "data=mnist5k", "training.epochs=2", "hydra.run.dir=run")
+    done = sweeper_process("experiment=notebook", "data=mnist5k", "training.epochs=1", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert "Dropout erases the whole image in 19.0% of training passes" in done.stdout
     assert "4,000 training and 1,000 TEST images (data.validation=test)" in done.stdout
-    assert re.search(r"^ +1/2 +\d\.\d{4} +\d+\.\d{2}%", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +1/1 +\d\.\d{4} +\d+\.\d{2}%", done.stdout, re.MULTILINE)
     assert "run/" in done.stdout
     assert "next" in done.stdout
     assert _config(tmp_path / "run" / ".hydra" / "hydra.yaml").hydra.job.name == "sweeper"
@@ -210,7 +208,7 @@ def _wait_for_lines(path: Path, lines: int) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_stopped_run_keeps_its_epochs(tmp_path: Path, ending: signal.Signals) -> None:
     """After Ctrl-C or kill -9 the finished epochs are whole lines on disk and there is no result.json."""
     process = subprocess.Popen(
@@ -232,15 +230,6 @@ def test_a_stopped_run_keeps_its_epochs(tmp_path: Path, ending: signal.Signals) 
         assert f"interrupted after {len(epochs)} of 1000 epochs" in out
         assert f"after {len(epochs)} of 1000 epochs" in (tmp_path / "run" / "report.md").read_text()
         assert err == ""
-
-
-def test_multirun_runs_each_value(sweeper_call: Callable[..., Any], tmp_path: Path) -> None:
-    """-m runs one job per value, each in its own folder with everything a run leaves."""
-    done = sweeper_call("-m", *QUICK, "training.epochs=1", "model.dropout=0.05,0.1", "hydra.sweep.dir=sweep")
-    assert done.returncode == 0, done.stderr
-    saved = [_config(tmp_path / "sweep" / str(n) / ".hydra" / "config.yaml").model.dropout for n in (0, 1)]
-    assert saved == [0.05, 0.1]
-    assert all((tmp_path / "sweep" / str(n) / "result.json").exists() for n in (0, 1))
 
 
 @pytest.mark.slow

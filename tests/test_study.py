@@ -146,7 +146,7 @@ def test_dry_run_of_a_search_describes_it(sweeper_call: Call, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "sampler",
-    ["tpe", "gp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "nsgaii", "cmaes", "qmc"))],
+    ["tpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "gp", "nsgaii", "cmaes", "qmc"))],
 )
 def test_every_sampler_searches(sweeper_call: Call, tmp_path: Path, sampler: str) -> None:
     """Each sampler proposes, with its own dependencies installed."""
@@ -160,8 +160,7 @@ def test_every_sampler_searches(sweeper_call: Call, tmp_path: Path, sampler: str
     "pruner",
     [
         "median",
-        "patient",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("none", "percentile", "hyperband")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("none", "patient", "percentile", "hyperband")),
     ],
 )
 def test_every_pruner_is_accepted(sweeper_call: Call, tmp_path: Path, pruner: str) -> None:

@@ -263,6 +263,7 @@ def test_schedules_move_the_learning_rate_as_they_say() -> None:
     assert cycle[-1] == pytest.approx(0.1 / 25 / 1e4)
 
 
+@pytest.mark.slow
 def test_a_run_never_imports_torchs_compiler(tmp_path: Path) -> None:
     """It takes a second and more, in every run and worker, and nothing here is compiled."""
     code = (
