@@ -20,10 +20,11 @@ PLAIN_WIDTH: Final = 100
 
 
 def make_console() -> Console:
-    """Make the console everything is printed on."""
-    console = Console(highlight=False)
+    """Make the console everything is printed on. Text is never markup: paths and values may look like it."""
+    plain = {"highlight": False, "markup": False, "emoji": False}
+    console = Console(**plain)
     if not console.is_terminal and not console.is_jupyter:
-        console = Console(highlight=False, width=PLAIN_WIDTH)
+        console = Console(**plain, width=PLAIN_WIDTH)
     return console
 
 

@@ -16,6 +16,9 @@ CEILING_REACHED: Final = 0.95
 """Share of its ceiling from which training accuracy is held down by it, not by a lack of epochs."""
 LAST_EPOCHS: Final = 5
 """How many epochs the end of a run is."""
+SPREAD_95: Final = 1.614
+"""Standard errors that the root mean square around a line through `LAST_EPOCHS` stays below in 95 of 100 cases: the root of
+a third of chi-square's 7.815, with three degrees of freedom."""
 OVERFIT_POINTS: Final = 0.005
 """Accuracy on training images above that on validation images that is worth a word, as a fraction."""
 UNDERFIT_ERRORS: Final = 2
@@ -184,7 +187,7 @@ def _bottleneck(record: RunRecord) -> Iterator[Observation]:
 
 
 def _oscillation(record: RunRecord) -> Iterator[Observation]:
-    """The last epochs go up and down around their trend by more than the measurement's own noise."""
+    """The last epochs go up and down around their trend by more than the measurement's own noise (95 %)."""
     last = record.epochs[-LAST_EPOCHS:]
     if len(last) < LAST_EPOCHS:
         return
@@ -192,7 +195,7 @@ def _oscillation(record: RunRecord) -> Iterator[Observation]:
     away = [epoch.val_accuracy - middle - slope * (at - (len(last) - 1) / 2) for at, epoch in enumerate(last)]
     # The line took two of the freedoms.
     spread = math.sqrt(sum(distance**2 for distance in away) / (len(last) - 2))
-    noise = standard_error(middle, images(record))
+    noise = SPREAD_95 * standard_error(middle, images(record))
     if spread <= noise:
         return
     lr, peak = last[-1].lr, max(epoch.lr for epoch in record.epochs)
@@ -204,27 +207,27 @@ def _oscillation(record: RunRecord) -> Iterator[Observation]:
     annealed = record.conf.scheduler.name == "onecycle"
     yield Observation(
         rule="oscillation",
-        text=f"In the last {len(last)} epochs {record.judges} accuracy goes up and down by ±{spread * 100:.2f} points "
-        f"around its trend, between {min(epoch.val_accuracy for epoch in last):.2%} and "
+        text=f"In the last {len(last)} epochs {record.judges} accuracy goes up and down by {spread * 100:.2f} points "
+        f"(root mean square) around its trend, between {min(epoch.val_accuracy for epoch in last):.2%} and "
         f"{max(epoch.val_accuracy for epoch in last):.2%}; {images(record):,} images alone explain "
-        f"±{noise * 100:.2f}. {likely}",
+        f"up to {noise * 100:.2f} (95 %). {likely}",
         evidence={"spread": spread, "noise": noise, "lr": lr},
         command=record.command(f"optimizer.lr={record.conf.optimizer.lr / 2:g}" if annealed else "scheduler=onecycle"),
     )
 
 
 def _still_improving(record: RunRecord) -> Iterator[Observation]:
-    """The last epoch is the best, and above the one before by more than the noise."""
+    """The last epoch is the best, and above the one before by more than the noise (95 %)."""
     if len(record.epochs) < 2 or record.best is not record.epochs[-1]:
         return
     before, last = (epoch.val_accuracy for epoch in record.epochs[-2:])
-    noise = standard_error(last, images(record))
+    noise = CONFIDENCE_95 * standard_error(last, images(record))
     if last - before <= noise:
         return
     yield Observation(
         rule="still_improving",
         text=f"It was still improving when it stopped: the last epoch went from {before:.2%} to {last:.2%}, "
-        f"{_points(last - before)}, with ±{noise * 100:.2f} of noise.",
+        f"{_points(last - before)}, where {_points(noise)} would be within the noise.",
         evidence={"gain": last - before, "noise": noise},
         command=record.command(f"training.epochs={2 * record.conf.training.epochs}"),
     )

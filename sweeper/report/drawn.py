@@ -6,6 +6,7 @@ from typing import Final
 import plotly.graph_objects as go
 
 # Light enough for a dark page, dark enough for a light one.
+# As everywhere in this program, and in its PNG files: blue is training, orange is validation.
 BLUE: Final = "#2f81d6"
 ORANGE: Final = "#e0702a"
 GREEN: Final = "#2da44e"

@@ -22,11 +22,12 @@ def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[Draw
             for part, dash, words in (("val", "solid", record.judges), ("train", "dot", "training, dropout on")):
                 values = [getattr(epoch, f"{part}_{kind}") for epoch in record.epochs]
                 label = words if len(records) == 1 else f"{html.escape(name)}, {words}"
-                line = {"color": colour if part == "val" or len(records) > 1 else ORANGE, "dash": dash}
+                of_one = ORANGE if part == "val" else BLUE
+                line = {"color": of_one if len(records) == 1 else colour, "dash": dash}
                 figure.add_scatter(x=epochs, y=values, name=label, mode="lines+markers", line=line)
             if len(records) == 1 and record.result is not None:
                 measured = [record.result[f"train_{kind}_eval"]]
-                marker = {"symbol": "star", "size": 12, "color": ORANGE}
+                marker = {"symbol": "star", "size": 12, "color": BLUE}
                 figure.add_scatter(
                     x=epochs[-1:], y=measured, name="training, dropout off", mode="markers", marker=marker
                 )

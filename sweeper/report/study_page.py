@@ -83,7 +83,7 @@ def study_page(study: optuna.Study, *, folder: Path | None, url: str, page: Path
         status=f"{len(trials)} trials; {f'{running} still running when this was written' if running else 'none is running'}.",
         drawn=study_figures(study, target=target, budget=None if budget is None else int(budget)),
         best=_best(study, folder),
-        target="none" if target is None else f"{target:.2%}",
+        target=None if target is None else f"{target:.2%}",
         counts={name: states[key] for key, name in STATES.items()},
         columns=[{"name": name, "number": name not in {"state", "note"}} for name in _columns(names)],
         trials=[_row(trial, names, folder, page) for trial in trials],

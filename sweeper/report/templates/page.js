@@ -1,5 +1,8 @@
 "use strict";
 
+// Of plotly's buttons, those that stay on this machine and that a page is better for.
+const MODE_BAR = [["toImage", "resetScale2d"]];
+
 // Figures take the page's colours, and take them again when the person changes between light and dark.
 const figures = document.getElementById("figures");
 const drawn = figures ? JSON.parse(figures.textContent) : {};
@@ -19,7 +22,7 @@ function draw() {
   for (const [name, figure] of Object.entries(drawn)) {
     const place = document.getElementById(name);
     if (!place) continue;
-    Plotly.react(place, structuredClone(figure.data), themed(figure.layout), { responsive: true, displaylogo: false });
+    Plotly.react(place, structuredClone(figure.data), themed(figure.layout), { responsive: true, displaylogo: false, modeBarButtons: MODE_BAR });
   }
 }
 
