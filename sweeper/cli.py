@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from sweeper import inspection
 from sweeper.composition import CONFIG_NAME, HYDRA_ERRORS, compose, conf_dir, explain
 from sweeper.console import as_typed, make_console
-from sweeper.design import draw
-from sweeper.errors import RunFolderError, SweeperError, TrainingDivergedError, UsageError
+from sweeper.design import draw, draw_within_budget
+from sweeper.errors import ConfigError, RunFolderError, SweeperError, TrainingDivergedError, UsageError
 from sweeper.network.budget import check_budget
 from sweeper.schema import ExperimentConf, load
 from sweeper.study.plugin import StudySweeper
@@ -218,9 +218,25 @@ def _run(cfg: DictConfig) -> object:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
-        return _run_in(folder, load(cfg), settings)
+        _refuse_options_of_a_search(settings)
+        conf = load(cfg)
+        draw_within_budget(conf)  # before torch is loaded, which takes longer than to say what is wrong
+        return _run_in(folder, conf, settings)
     finally:
         _remove_if_empty(folder)
+
+
+def _refuse_options_of_a_search(settings: HydraConf) -> None:
+    """A search, or an option of one, that is given without -m would train the composed network alone, unasked."""
+    if settings.mode is not RunMode.RUN:
+        return
+    preset = settings.runtime.choices.get("search")
+    options = [
+        line for line in settings.overrides.hydra if line.lstrip("+").startswith(("hydra.sweeper.", "hydra/sweeper"))
+    ]
+    given = [f"search={preset}"] if preset else options
+    if given:
+        raise ConfigError(f"{given[0]} is of a search, which -m begins: python -m sweeper -m {given[0]} ...")
 
 
 def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:

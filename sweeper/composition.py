@@ -1,9 +1,10 @@
 """How overrides become a config: where conf/ is, composing it with Hydra, and Hydra's refusals in one line."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -51,29 +52,57 @@ def compose_dict(overrides: Sequence[str]) -> DictConfig:
 def explain(error: Exception) -> CompositionError:
     """Turn one of Hydra's refusals into one line, with the nearest names where a name was wrong."""
     text = str(error)
-    option = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
-    if option:
-        group, name = option.groups()
-        options = _options(group)
-        if options:
-            return CompositionError(
-                f"{group} has no option {name!r}{nearest(name, options)}: it has {', '.join(options)}"
-            )
-    key = re.search(r"Could not (?:override|append to config|delete from config|delete)[^']*'([^']+)'", text)
-    if key:
-        return CompositionError(
-            f"the config has no key {key[1]!r}{nearest(key[1], _keys())}: see it whole with --cfg job"
-        )
-    override = re.search(r"Error when parsing index: \d+, string: (.+) out of \[", text)
-    if override:
-        return CompositionError(
-            f"an override is written key=value, but got {override[1]!r}: quote values that hold spaces; "
-            "a command such as inspect comes first"
-        )
-    if isinstance(error.__cause__, OmegaConfBaseException | ValueError):
+    if isinstance(error.__cause__, OmegaConfBaseException | ValueError | IndexError):
         text += "\n" + str(error.__cause__).partition("\n")[0]
+    for pattern, say in _REFUSALS:
+        found = re.search(pattern, text)
+        if found:
+            return CompositionError(say(found))
     lines = (line.strip() for line in text.splitlines())
     return CompositionError("; ".join(line for line in lines if line))
+
+
+def _no_option(found: re.Match[str]) -> str:
+    group, name = found.groups()
+    options = _options(group)
+    has = f": it has {', '.join(options)}" if options else ": there is no such group, see --help"
+    return f"{group} has no option {name!r}{nearest(name, options)}{has}"
+
+
+def _no_key(found: re.Match[str]) -> str:
+    others = [name for name in _keys() if name != found[1]]  # another option of a group may have had it
+    return f"the config has no key {found[1]!r}{nearest(found[1], others)}: see it whole with --cfg job"
+
+
+def _no_override(found: re.Match[str]) -> str:
+    return (
+        f"an override is written key=value, but got {found[1]!r}: no spaces around =, and inner quotes around a value with "
+        "spaces or signs of its own, as in 'data.root=\"/my files\"'; a command such as inspect comes first"
+    )
+
+
+_REFUSALS: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
+    (r"Could not find '([^']+)/([^'/]+)'", _no_option),
+    (r"Could not override ''", lambda _: "an override is written key=value, but one has no key"),
+    (r"Could not (?:override|append to config|delete from config|delete)[^']*'([^']+)'", _no_key),
+    (r"string:  out of", lambda _: "an override is written key=value, but one is empty"),
+    (r"Error when parsing index: \d+, string: (.+) out of \[", _no_override),
+    (
+        r"Multiple values for ([\w/@.]+)\.",
+        lambda found: f"{found[1]} is in the config already, and is chosen without a +: {found[1]}=...",
+    ),
+    (
+        r"Error merging override ([\w.]+)\.(\d+)=.*\n?.*list index out of range",
+        lambda found: (
+            f"{found[1]} has no place {found[2]}, they are counted from 0: give the whole list, {found[1]}=[...]"
+        ),
+    ),
+    (
+        r"(Ambiguous value for argument '.*')",
+        lambda found: f"{found[1]}: several values are a sweep, python -m sweeper -m ...; a list stands in brackets",
+    ),
+]
+"""Hydra's refusals that can be said better, by what they say."""
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """How things look in a terminal that a run and `inspect` both show: the budget as a bar, findings as paragraphs."""
 
+import functools
 import os
 from pathlib import Path
 from typing import Final
@@ -21,17 +22,24 @@ PLAIN_WIDTH: Final = 100
 
 def make_console() -> Console:
     """Make the console everything is printed on. Text is never markup: paths and values may look like it."""
-    plain = {"highlight": False, "markup": False, "emoji": False}
-    console = Console(**plain)
-    if not console.is_terminal and not console.is_jupyter:
-        console = Console(**plain, width=PLAIN_WIDTH)
-    return console
+    make = functools.partial(Console, highlight=False, markup=False, emoji=False)
+    console = make()
+    return console if console.is_terminal or console.is_jupyter else make(width=PLAIN_WIDTH)
 
 
 def as_typed(path: Path) -> Path:
     """Return the path as a person would type it: relative where it is below the working directory, else absolute."""
     whole = Path(os.path.normpath(path.absolute()))
     return whole.relative_to(Path.cwd()) if Path.cwd() in whole.parents else whole
+
+
+def about(seconds: float) -> str:
+    """Return an estimate in the unit that fits it.
+
+    >>> about(40), about(400)
+    ('about 40 s', 'about 7 min')
+    """
+    return f"about {seconds / 60:.0f} min" if seconds > 90 else f"about {seconds:.0f} s"
 
 
 def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:

@@ -42,7 +42,9 @@ def reproduce(folder: Path, listeners: Iterable[Listener] = ()) -> Comparison:
     original = RunFolder(folder)
     conf, epochs, old = original.read_config(), original.read_epochs(), original.read_result()
     if not epochs:
-        raise RunFolderError(f"a run must have at least one epoch to be compared, but {folder} has none")
+        raise RunFolderError(
+            f"a run must have at least one epoch to be compared, but {folder} has none: give one that got so far"
+        )
     again = RunFolder(new_run_path())
     stop = [] if old is not None else [_StopAfter(len(epochs))]
     with suppress(_Enough):

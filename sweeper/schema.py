@@ -5,7 +5,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, get_args, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
@@ -17,6 +18,14 @@ Norm = Literal["batch", "none"]
 Activation = Literal["relu", "leaky_relu", "silu", "gelu"]
 Order = Literal["conv_norm_act", "conv_act_norm"]
 
+IN_WORDS: Final[dict[Any, str]] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list[int]: "a list of whole numbers such as [8,16]",
+    NoneType: "null",
+}
+"""What a value of a type is called."""
 MAX_THREADS: Final = 256
 """More than any machine this is for has cores."""
 MAX_DATA_FRACTION: Final = 0.5
@@ -336,8 +345,7 @@ def load(cfg: DictConfig | Mapping[str, Any]) -> ExperimentConf:
     except ConfigKeyError as error:
         raise ConfigError(_unknown(schema, str(error.full_key))) from error
     except OmegaConfBaseException as error:
-        reason = str(error).split("\n", 1)[0]
-        raise ConfigError(f"{error.full_key}: {reason}") from error
+        raise ConfigError(_mistyped(schema, node, str(error.full_key), str(error))) from error
 
 
 def dump(conf: ExperimentConf) -> str:
@@ -415,10 +423,31 @@ def _missing(key: str) -> str:
     return f"{key} must be given, but it is missing: add {key}=..."
 
 
+def _mistyped(schema: DictConfig, node: DictConfig, key: str, reason: str) -> str:
+    """Say what a key takes, where that can be said in words; else what OmegaConf says."""
+    parent, _, name = re.sub(r"\[\d+\]$", "", key).rpartition(".")
+    owner: Any = ExperimentConf
+    if _is_group(parent):
+        owner = GroupConf
+    elif parent:
+        owner = OmegaConf.get_type(schema, parent) or get_type_hints(ExperimentConf).get(parent)
+    hint = get_type_hints(owner).get(name) if isinstance(owner, type) else None
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    takes = " or ".join(IN_WORDS[kind] for kind in kinds if kind in IN_WORDS)
+    if not takes or not all(kind in IN_WORDS for kind in kinds):
+        return f"{key}: {reason.splitlines()[0]}"
+    got = OmegaConf.select(node, f"{parent}.{name}" if parent else name)
+    return f"{parent}{'.' if parent else ''}{name} must be {takes}, but got {str(got).replace('None', 'null')}"
+
+
+def _is_group(key: str) -> bool:
+    return re.fullmatch(r"model\.groups\.\w+", key) is not None
+
+
 def _unknown(schema: DictConfig, key: str) -> str:
     parent, _, name = key.rpartition(".")
     # Groups have free names, so their keys are those of any group.
-    if re.fullmatch(r"model\.groups\.\w+", parent):
+    if _is_group(parent):
         allowed = list(GroupConf.__dataclass_fields__)
     else:
         allowed = [str(k) for k in (OmegaConf.select(schema, parent) if parent else schema)]

@@ -148,9 +148,13 @@ class Terminal(Listener):
         """Say what is left of a run that was stopped."""
         self._progress.stop()
         if self.folder is None:
-            self.console.print("interrupted before training began: nothing was written")
+            self.console.print("interrupted before training began: nothing was written", soft_wrap=True)
         elif self.epochs_done == 0:
-            self.console.print(f"interrupted in the first epoch: nothing was measured; the folder is {self.folder}")
+            self.console.print(
+                f"interrupted in the first epoch: nothing was measured; the folder is {self.folder}", soft_wrap=True
+            )
         else:
             metrics = RunFolder(self.folder).metrics
-            self.console.print(f"interrupted after {self.epochs_done} of {self._epochs} epochs: they are in {metrics}")
+            self.console.print(
+                f"interrupted after {self.epochs_done} of {self._epochs} epochs: they are in {metrics}", soft_wrap=True
+            )

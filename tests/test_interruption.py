@@ -1,5 +1,6 @@
 """What is left after kill -9 and Ctrl-C, and of two processes at once; real processes, real storages."""
 
+import functools
 import os
 import re
 import signal
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hydra.types import HydraContext
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from sweeper.run_folder import RunFolder, write_whole
+from sweeper.study.slots import Worker
 
 from .conftest import Sweeper, command, environment
 from .postgresql import PASSWORD
@@ -213,6 +217,17 @@ def test_a_workers_first_instruction_is_deaf_to_ctrl_c(tmp_path: Path) -> None:
     )
     (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", done.stdout, re.MULTILINE)
     assert int(blocked, 16) & 1 << (signal.SIGINT - 1)
+
+
+def test_a_worker_killed_as_it_starts_costs_its_job_alone() -> None:
+    """However much it was to receive: nobody waits for it to be read."""
+    context = HydraContext(config_loader=None, callbacks=None)  # type: ignore[arg-type]  # it gets as far as neither
+    worker = Worker(context, functools.partial(print, bytes(2**21)))
+    os.kill(worker._process.pid or 0, signal.SIGKILL)
+    outcome = worker.run(OmegaConf.create({}))
+    assert outcome.error == "its worker died (exit code -9)"
+    assert not outcome.certain
+    assert not worker.alive
 
 
 def test_a_lost_journal_is_not_passed_over(sweeper_call: Call, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ class DatasetFacts:
     """Their standard deviation, as a fraction of 255."""
     majority_share: float
     """Share of the training images that the most frequent class has: what guessing reaches."""
+    training_images: int = 60_000
+    """How many there are, before any are held out."""
     image_shape: tuple[int, int, int] = (1, 28, 28)
     """Channels, height, width."""
     classes: int = 10
@@ -45,7 +47,12 @@ class Catalogue(dict[str, DatasetFacts]):
 DATASETS: Final = Catalogue(
     mnist=DatasetFacts(title="MNIST", torchvision_class="MNIST", mean=0.1307, std=0.3081, majority_share=0.1124),
     mnist5k=DatasetFacts(
-        title="MNIST, 5,000 digits", torchvision_class=None, mean=0.1307, std=0.3081, majority_share=0.1
+        title="MNIST, 5,000 digits",
+        torchvision_class=None,
+        mean=0.1307,
+        std=0.3081,
+        majority_share=0.1,
+        training_images=4_000,
     ),
     fashion_mnist=DatasetFacts(
         title="Fashion-MNIST", torchvision_class="FashionMNIST", mean=0.2860, std=0.3530, majority_share=0.1

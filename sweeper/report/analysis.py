@@ -136,7 +136,7 @@ def _under_fitting(record: RunRecord) -> Iterator[Observation]:
     train, target = record.result["train_accuracy_eval"], record.conf.target
     if 1 - train < UNDERFIT_ERRORS * (1 - target) or train - record.value > _overfit_margin(record):
         return
-    wider = widest(record.conf)
+    wider = [] if len(record.epochs) == 1 or any(_still_improving(record)) else widest(record.conf)
     yield Observation(
         rule="under_fitting",
         text=f"With dropout off, {train:.2%} of the training images are right, fewer than the {target:.2%} wanted, and "
@@ -189,7 +189,8 @@ def _bottleneck(record: RunRecord) -> Iterator[Observation]:
 def _oscillation(record: RunRecord) -> Iterator[Observation]:
     """The last epochs go up and down around their trend by more than the measurement's own noise (95 %)."""
     last = record.epochs[-LAST_EPOCHS:]
-    if len(last) < LAST_EPOCHS:
+    # In the middle of its schedule a run goes up and down anyway: that says nothing yet.
+    if record.result is None or len(last) < LAST_EPOCHS:
         return
     slope, middle = _trend([epoch.val_accuracy for epoch in last])
     away = [epoch.val_accuracy - middle - slope * (at - (len(last) - 1) / 2) for at, epoch in enumerate(last)]
@@ -198,7 +199,7 @@ def _oscillation(record: RunRecord) -> Iterator[Observation]:
     noise = SPREAD_95 * standard_error(middle, images(record))
     if spread <= noise:
         return
-    lr, peak = last[-1].lr, max(epoch.lr for epoch in record.epochs)
+    lr, peak = last[-1].lr, record.conf.optimizer.lr
     likely = (
         f"The learning rate is still {lr:.2g}, {lr / peak:.0%} of its peak: that is the likely reason."
         if lr > HIGH_LR * peak

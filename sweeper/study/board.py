@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.console import as_typed, make_console
+from sweeper.console import about, as_typed, make_console
 from sweeper.study.ledger import PARAMETERS, Ledger, Tally
 from sweeper.study.slots import Outcome
 
@@ -69,13 +69,13 @@ class Board:
         """A proposal repeats a finished trial."""
         self._console.print(f"trial {number} repeats trial {other.number}: {other.value:.2%}, not trained again")
 
-    def say_ended(self, number: int, result: Outcome, seconds: float) -> None:
-        """A job ended."""
+    def say_ended(self, number: int, result: Outcome, seconds: float, *, again: bool) -> None:
+        """A job ended; `again` if it failed and its point is tried once more."""
         self._ended += 1
         trial = self._ledger.trials()[number]
         params = listed(trial.params)
         if result.error is not None:
-            text = f"trial {number} failed: {result.error}"
+            text = f"trial {number} failed{', its point is tried again' if again else ''}: {result.error}"
         else:
             epochs = (
                 f" in epoch {max(trial.intermediate_values)}" if result.pruned and trial.intermediate_values else ""
@@ -88,7 +88,8 @@ class Board:
         """The study is over, for now: counts, best, where, and the command that goes on."""
         self._stop()
         tally = self._ledger.tally()
-        self._console.print(f"{why}: {_counts(tally)}")
+        elsewhere = f"; {tally.running} still running in another process" if tally.running else ""
+        self._console.print(f"{why}: {_counts(tally)}{elsewhere}")
         for rule, count in self._ledger.reasons().items():
             self._console.print(f"  {count} rejected: {rule}")
         if tally.best is not None:
@@ -129,7 +130,7 @@ class Board:
         if not self._ended:
             return "time left unknown yet"
         seconds = (time.monotonic() - self._started) / self._ended * max(0, self._total - tally.counted)
-        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
+        return f"{about(seconds)} left"
 
 
 def _counts(tally: Tally) -> str:

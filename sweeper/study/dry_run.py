@@ -5,13 +5,13 @@ from typing import Final
 
 import optuna
 
+from sweeper.console import about
+from sweeper.data.catalogue import DATASETS
 from sweeper.schema import ExperimentConf
 from sweeper.study.judge import Judge
-from sweeper.study.space import Space, as_overrides
+from sweeper.study.space import Space, as_overrides, in_words
 
 SAMPLES: Final = 1000
-TRAIN_IMAGES: Final = 55_000
-"""Of MNIST and its kin, for estimating time."""
 MACS_PER_SECOND: Final = 16e9
 """Forward and backward, one core in bf16: measured on the default network (916 thousand MACs, 5,900 images/s)."""
 
@@ -26,16 +26,19 @@ def describe_grid(space: Space, judge: Judge) -> None:
 def describe_search(space: Space, judge: Judge, base: ExperimentConf, *, trials: int, jobs: int) -> None:
     """Print the space, and of random points the share within the budget, the range of parameters and the time."""
     for key, distribution in space.distributions.items():
-        print(f"{key} : {distribution}")
+        print(f"{key} : {in_words(distribution)}")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     verdicts = [judge.judge(study.ask(space.distributions).params) for _ in range(SAMPLES)]
     feasible = [verdict.design for verdict in verdicts if verdict.reason is None]
-    print(f"feasible : {len(feasible) / SAMPLES:.1%} of {SAMPLES:,} random points")
+    advice = "" if feasible else ": raise budget.parameters, or search narrower widths"
+    print(f"feasible : {len(feasible) / SAMPLES:.1%} of {SAMPLES:,} random points{advice}")
     counts = [verdict.design.anatomy.parameters for verdict in verdicts if verdict.design is not None]
     if counts:
         print(f"parameters : {min(counts):,} to {max(counts):,}")
     macs = [design.anatomy.macs for design in feasible if design is not None]
     if macs:
         # The backward pass costs about twice the forward one.
-        seconds = 3 * median(macs) * TRAIN_IMAGES * base.training.epochs * trials / MACS_PER_SECOND / jobs
-        print(f"time : about {seconds / 60:.0f} min for {trials} trials, {jobs} at a time, none of them pruned")
+        held_out = base.data.validation_size if base.data.validation == "split" else 0
+        images = DATASETS.facts(base.data.name).training_images - held_out
+        seconds = 3 * median(macs) * images * base.training.epochs * trials / MACS_PER_SECOND / jobs
+        print(f"time : {about(seconds)} for {trials} trials, {jobs} at a time, none of them pruned")

@@ -88,9 +88,12 @@ class StudyFolder:
             return
         try:
             saved = yaml.safe_load(self.search.read_text())
-            differences = [] if saved["sha256"] == described["sha256"] else list(_differences(saved, described))
+            differences = list(_differences(saved, described))
         except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-            raise StudyError(f"{self.search} must say what study {name} searches, but it is damaged") from error
+            raise StudyError(
+                f"{self.search} must say what study {name} searches, but it is damaged: restore it, or delete it to have "
+                "it written anew from this command"
+            ) from error
         if differences:
             raise StudyError(
                 f"study {name} holds another search: {'; '.join(differences)}: give another hydra.sweeper.study_name, "
@@ -113,8 +116,10 @@ class StudyFolder:
 def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """What differs between two descriptions of a search, a phrase each."""
     for key in dict.fromkeys([*saved["space"], *now["space"]]):
-        if saved["space"].get(key) != now["space"].get(key):
-            yield f"{key} is searched differently"
+        there, here = saved["space"].get(key), now["space"].get(key)
+        if there != here:
+            how = "differently" if there and here else "there, but not here" if there else "here, but not there"
+            yield f"{key} is searched {how}"
     if saved["fixed"] != now["fixed"]:
         yield f"fixed overrides are {saved['fixed']} there and {now['fixed']} here"
     old, new = dict(dotted(saved["base"])), dict(dotted(now["base"]))

@@ -140,7 +140,7 @@ class Ledger:
     def settle(self, trial: optuna.Trial, outcome: Outcome) -> bool:
         """Tell how a trial ended; return whether it failed for good."""
         if outcome.error is not None:
-            return self._fail(trial, outcome.error)
+            return self._fail(trial, outcome.error, certain=outcome.certain)
         if outcome.pruned:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
@@ -172,14 +172,15 @@ class Ledger:
             trial.set_user_attr(MACS, verdict.design.anatomy.macs)
             trial.set_user_attr(RECEPTIVE_FIELD, verdict.design.anatomy.layers[-1].receptive_field)
 
-    def _fail(self, trial: optuna.Trial, reason: str) -> bool:
+    def _fail(self, trial: optuna.Trial, reason: str, *, certain: bool) -> bool:
         frozen = self.trials()[trial.number]
         retries = frozen.user_attrs.get(RETRY) or 0
+        for_good = certain or retries >= self._max_retry
         trial.set_user_attr(FAILED, reason)
-        if retries < self._max_retry:
+        if not for_good:
             trial.set_user_attr(REQUEUED, value=True)
         self.study.tell(trial, state=TrialState.FAIL)
-        if retries >= self._max_retry:
+        if for_good:
             return True
         self.study.enqueue_trial(frozen.params, user_attrs={RETRY: retries + 1})
         return False

@@ -89,6 +89,7 @@ class StudyRun:
         self._why_stopped = ""
         self._in_flight: dict[int, _Job] = {}
         self._returned: dict[int, JobReturn] = {}
+        self._rejected_in_a_row = 0
         self._composer = JobComposer(context, self._config)
 
     def sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
@@ -136,6 +137,8 @@ class StudyRun:
         url = self._options.storage or journal_url(self._folder.journal)
         with self._alone():
             self._folder.claim(self._name, described)
+            if given_storage is None and not self._folder.journal.exists():
+                self._check_no_trials()
             study = optuna.create_study(
                 study_name=self._name,
                 storage=given_storage or open_storage(url),
@@ -147,11 +150,8 @@ class StudyRun:
             self._ledger = Ledger(study, self._search.space, max_retry=self._options.max_retry)
             if self._ledger.trials():
                 sampler.reseed_rng()  # or a seeded sampler would propose its first points again
-            elif self._folder.holds_trials():
-                raise StudyError(
-                    f"a study's trials must be in its storage, but {self._folder.path} holds trials that the storage does "
-                    "not know: give the storage they are in, or move the folder away"
-                )
+            else:
+                self._check_no_trials()
             self._recovered = self._ledger.recover(self._folder)
             self._ledger.enqueue_missing(self._search.starts)
         write_whole(self._folder.multirun, OmegaConf.to_yaml(self._config).encode())
@@ -159,6 +159,14 @@ class StudyRun:
         self.opened = OpenedStudy(study=study, folder=self._folder.path, url=url)
         if self._on_open is not None:
             self._on_open()
+
+    def _check_no_trials(self) -> None:
+        """Refuse a folder with trials for a storage without any."""
+        if self._folder.holds_trials():
+            raise StudyError(
+                f"a study's trials must be in its storage, but {self._folder.path} holds trials that the storage does "
+                "not know: give the storage they are in, or move the folder away"
+            )
 
     def _job_settings(self, arguments: list[str], url: str) -> None:
         """Let every job find its folder and its trial, by Hydra's settings: the job's own overrides stay as typed."""
@@ -249,7 +257,6 @@ class StudyRun:
 
     def _next(self) -> _Job | None:
         """Take the next trial that has to be trained; None when there is none left to begin."""
-        rejected = 0
         while not self._stopping.is_set():
             with self._alone():
                 tally = self._ledger.tally()
@@ -263,10 +270,11 @@ class StudyRun:
                 if verdict.reason is not None:
                     self._ledger.reject(trial, verdict)
                     self._board.say_rejected(trial.number, verdict.reason)
-                    rejected += 1
-                    if rejected >= REJECTIONS_PER_TRIAL:
-                        self._stop(f"{rejected} proposals in a row were rejected", at_once=False)
+                    self._rejected_in_a_row += 1
+                    if self._rejected_in_a_row >= REJECTIONS_PER_TRIAL:
+                        self._stop(f"{REJECTIONS_PER_TRIAL} proposals in a row were rejected", at_once=False)
                     continue
+                self._rejected_in_a_row = 0
                 repeated = self._ledger.accept(trial, verdict)
                 if repeated is not None:
                     self._board.say_repeated(trial.number, repeated)
@@ -284,7 +292,7 @@ class StudyRun:
                 self._returned[job.trial.number] = result.returned
             failed = self._ledger.settle(job.trial, result)
             seconds = time.perf_counter() - job.started
-            self._board.say_ended(job.trial.number, result, seconds)
+            self._board.say_ended(job.trial.number, result, seconds, again=result.error is not None and not failed)
             if failed and self._ledger.tally().failed > self._options.max_failure_rate * self._search.total:
                 self._stop("too many trials failed")
             target = self._search.target
@@ -330,14 +338,16 @@ class StudyRun:
         self._requeue("the study ended first")
         tally = self._ledger.tally()
         self._keep_best()
-        done = tally.counted >= self._search.total
-        self._board.show_end(self._why_stopped or "done", self._command(more=done))
+        is_grid = self._search.space.grid is not None
+        done = not (tally.running or tally.waiting) if is_grid else tally.counted >= self._search.total
+        hopeless = tally.rejected > 0 and tally.counted == 0
+        self._board.show_end(self._why_stopped or "done", None if hopeless else self._command(more=done))
         if tally.failed > self._options.max_failure_rate * self._search.total:
             raise StudyError(
                 f"at most {self._options.max_failure_rate:.0%} of {self._search.total} trials may fail "
                 f"(hydra.sweeper.max_failure_rate), but {tally.failed} did: their reasons are in {self._folder.path}"
             )
-        if tally.best is None and tally.rejected and not tally.pruned:
+        if hopeless:
             smallest = self._ledger.smallest()
             counted = "" if smallest is None else f", the smallest of {smallest:,} parameters"
             raise StudyError(

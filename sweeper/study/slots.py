@@ -5,25 +5,21 @@ import io
 import math
 import multiprocessing
 import os
+import pickle
 import signal
-import threading
-import time
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Final
 
 import cloudpickle
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.core.utils import JobReturn, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from sweeper.errors import TrainingDivergedError
 from sweeper.study.trial import PrunedAt
-
-ORPHAN_CHECK_SECONDS: Final = 0.5
-"""How often a worker looks whether its parent still lives."""
+from sweeper.study.worker import work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +31,8 @@ class Outcome:
     pruned: bool
     error: str | None
     """Why it failed, one line; None unless it did."""
+    certain: bool = False
+    """Whether it would fail again just so: a run that diverged does, to the bit."""
     returned: JobReturn | None = None
     """What Hydra says of the job; None where its worker died."""
 
@@ -57,7 +55,8 @@ def outcome(returned: JobReturn) -> Outcome:
         with contextlib.redirect_stderr(io.StringIO()):  # where Hydra repeats what the outcome says
             value = returned.return_value
     except Exception as error:  # noqa: BLE001 - whatever a job raises is that job's failure
-        return Outcome(value=None, pruned=False, error=one_line(error), returned=returned)
+        certain = isinstance(error, TrainingDivergedError)
+        return Outcome(value=None, pruned=False, error=one_line(error), certain=certain, returned=returned)
     if isinstance(value, PrunedAt):
         return Outcome(value=value.value, pruned=True, error=None, returned=returned)
     try:
@@ -87,6 +86,12 @@ def start_deaf(process: BaseProcess) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def as_message(thing: object) -> bytes:
+    """Return what goes through a pipe: functions of a person's own script too, which pickle alone refuses."""
+    message: bytes = cloudpickle.dumps(thing)
+    return message
+
+
 class Worker:
     """A process that runs jobs one after another: imports and data are paid for once."""
 
@@ -94,16 +99,19 @@ class Worker:
         """Start it; spawned, since a fork would inherit threads' locks; a daemon, so that no exit waits for it."""
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
-        payload = cloudpickle.dumps((context, task, Singleton.get_state()))
-        self._process = spawn.Process(target=_work, args=(theirs, os.getpid(), payload), daemon=True)
+        self._process = spawn.Process(target=work, args=(theirs, os.getpid()), daemon=True)
         start_deaf(self._process)
         theirs.close()
+        self._unsent: bytes | None = as_message((context, task, Singleton.get_state()))
 
     def run(self, config: DictConfig) -> Outcome:
         """Run one job and wait for it. A worker that dies costs this job alone, and has to be replaced."""
         try:
-            self._connection.send_bytes(cloudpickle.dumps(config))
-            received: Outcome = cloudpickle.loads(self._connection.recv_bytes())
+            if self._unsent is not None:
+                self._connection.send_bytes(self._unsent)
+                self._unsent = None
+            self._connection.send_bytes(as_message(config))
+            received: Outcome = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our worker's own
         except (EOFError, OSError):
             self._process.join()
             return Outcome(value=None, pruned=False, error=f"its worker died (exit code {self._process.exitcode})")
@@ -119,24 +127,3 @@ class Worker:
         self._process.kill()
         self._process.join()
         self._connection.close()
-
-
-def _work(connection: Connection, parent: int, payload: bytes) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    context, task, singletons = cloudpickle.loads(payload)
-    setup_globals()
-    Singleton.set_state(singletons)
-    while True:
-        try:
-            config = cloudpickle.loads(connection.recv_bytes())
-            connection.send_bytes(cloudpickle.dumps(run_here(context, task, config)))
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            return  # the parent is gone
-
-
-def _watch(parent: int) -> None:
-    """Exit when the parent is gone: it may have been killed too hard to end its workers."""
-    while os.getppid() == parent:
-        time.sleep(ORPHAN_CHECK_SECONDS)
-    os._exit(1)

@@ -17,7 +17,11 @@ PRUNERS: Final = ("optuna.pruners.*",)
 def make_sampler(config: DictConfig) -> optuna.samplers.BaseSampler:
     """Make the configured sampler. Raises `StudyError` for arguments that Optuna refuses."""
     sampler = _make(config, SAMPLERS, "sampler")
-    assert isinstance(sampler, optuna.samplers.BaseSampler)
+    if not isinstance(sampler, optuna.samplers.BaseSampler):
+        raise StudyError(
+            f"hydra/sweeper/sampler must be one that searches by itself, but {config.get('_target_')} is not: "
+            "for a grid list the values, as in model.dropout=0.05,0.1"
+        )
     return sampler
 
 
