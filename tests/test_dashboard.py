@@ -100,7 +100,7 @@ def test_a_trials_note_says_what_became_of_it() -> None:
         return trial_note(made, None)
 
     costs = note(parameters=9736, macs=1234567, receptive_field=42)
-    assert costs == "9,736 parameters · 1,234,567 MACs · receptive field 42×42"
+    assert costs == "9,736 parameters · 1,234,567 MACs · receptive field 42×42 before the head"
     assert note(TrialState.PRUNED) == "Pruned after epoch 2, at 0.5000."
     assert note(TrialState.PRUNED, rejected=HOSTILE).startswith(f"Rejected, not trained: `` {HOSTILE} ``")
     assert note(TrialState.FAIL, failed="out of *memory*") == "Failed: `out of *memory*`"
@@ -197,10 +197,10 @@ def test_a_real_search_is_shown_with_its_duplicate(sweeper_call: Call) -> None:
     assert "reproduce outputs/studies/grid/0`" in second["note"]["body"]
     assert third["note"]["body"].startswith("Rejected, not trained: `model has ")
     assert third["artifacts"] == []
-    assert "receptive field 28×28" in first["note"]["body"]
+    assert "receptive field 18×18 before the head" in first["note"]["body"]
     note = json.loads(_ask(shelf, "/api/studies/0").body)["note"]["body"]
     assert "The best trial again: `python -m sweeper reproduce outputs/studies/grid/best`" in note
-    assert "Searched with, and resumed by: `python -m sweeper -m data=mnist5k" in note
+    assert "Searched with `python -m sweeper -m data=mnist5k" in note
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from sweeper.composition import compose
 from sweeper.errors import RunFolderError, StudyError
 from sweeper.report.publish import publish
 from sweeper.report.study_plots import pareto_front, short_names, study_figures
-from sweeper.study.ledger import FAILED, PARAMETERS, REJECTED, RULE
+from sweeper.study import ledger
+from sweeper.study.ledger import FAILED, OWNER, PARAMETERS, REJECTED, RULE
 from sweeper.study.storage import journal_url, open_storage
 
 from .browser import Visit
@@ -106,12 +107,14 @@ def test_a_study_of_failures_says_why() -> None:
 
 @pytest.mark.usefixtures("_here")
 def test_a_study_that_is_running_says_so() -> None:
-    """A page of a running study counts what runs, and the trials that are done."""
+    """A page of a running study counts what runs, what was killed with its process, and the trials that are done."""
     study = _study()
     _add(study, 0.98, {PARAMETERS: 5000})
-    study.ask()
+    mine = ledger._me()
+    study.ask().set_user_attr(OWNER, mine)
+    study.ask().set_user_attr(OWNER, {**mine, "started": "at another time"})
     text = _text(_page())
-    assert "1 still running when this was written" in text
+    assert "3 trials; 1 running when this was written, 1 cut short with their process" in text
     assert "98.00%" in text
 
 

@@ -40,8 +40,8 @@ def test_studies_of_all_folders_are_one_storage_with_ids_of_their_own() -> None:
     make_journal("one", study="same")
     make_journal("two", values=(0.1,), study="same")
     shelf = shelf_of([])
-    assert [study.study_name for study in shelf.get_all_studies()] == ["same", "same (another)"]
-    one, two = _trials(shelf, "same"), _trials(shelf, "same (another)")
+    assert [study.study_name for study in shelf.get_all_studies()] == ["same", "same (in two)"]
+    one, two = _trials(shelf, "same"), _trials(shelf, "same (in two)")
     assert [trial.value for trial in one] == [0.5, 0.9]
     assert [trial.value for trial in two] == [0.1]
     ids = [trial._trial_id for trial in (*one, *two)]

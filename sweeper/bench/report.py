@@ -114,7 +114,10 @@ class Bench:
         rest.add_row("plans and budgets", f"{self.plans_per_second:,.0f} checked a second")
         machine = Text(f"{_processor()}, {_cores()} cores, torch {torch.__version__}", style="bold")
         turns = len(self.rates["auto"].images_per_second)
-        note = Text(f"The notebook's network and batch size. Median of {turns} turns, all loops in turn.", style="dim")
+        note = Text(
+            f"The notebook's network and batch size. Medians of {turns} turns, all loops in turn; × is the median of the turns' own ratios.",
+            style="dim",
+        )
         return Group(machine, throughput, note, "", rest)
 
 

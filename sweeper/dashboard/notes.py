@@ -47,7 +47,7 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
         for key, label in (
             (PARAMETERS, "{} parameters"),
             (MACS, "{} MACs"),
-            (RECEPTIVE_FIELD, "receptive field {0}×{0}"),
+            (RECEPTIVE_FIELD, "receptive field {0}×{0} before the head"),
         )
         if isinstance(attrs.get(key), int)
     ]
@@ -84,7 +84,8 @@ def study_note(name: str, folder: Path | None) -> str:
     if typed:
         overrides = [_without_password(line) for line in typed if not line.startswith("hydra.mode=")]
         lines.append(
-            f"Searched with, and resumed by: {code(shlex.join(['python', '-m', 'sweeper', '-m', *overrides]))}"
+            f"Searched with {code(shlex.join(['python', '-m', 'sweeper', '-m', *overrides]))}. The same command goes on where "
+            "the study stopped; hydra.sweeper.n\\_trials is the study's total."
         )
     return "\n\n".join(lines)
 

@@ -36,7 +36,7 @@ def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[Draw
                 figure.add_hline(target, line={"color": GREY, "dash": "dash"}, annotation_text="target")
             figure.update_yaxes(tickformat=".1%")
         arrange(figure, x="epoch", y=axis)
-        figure.update_xaxes(dtick=_tick(records))
+        _count_epochs(figure, records)
         last = ", ".join(
             f"{record.judges if len(records) == 1 else name} {getattr(record.epochs[-1], f'val_{kind}'):{'.2%' if kind == 'accuracy' else '.4f'}}"
             for record, name in zip(records, names, strict=True)
@@ -51,7 +51,8 @@ def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[Draw
         )
     arrange(figure, x="epoch", y="learning rate")
     figure.update_layout(showlegend=len(records) > 1)
-    figure.update_xaxes(dtick=_tick(records))
+    figure.update_yaxes(rangemode="tozero")
+    _count_epochs(figure, records)
     caption = "The learning rate of each epoch's last step."
     return [*drawn, Drawn(name="lr", title="Learning rate", caption=caption, figure=figure)]
 
@@ -69,7 +70,8 @@ def confusion_figure(mistakes: Mistakes, *, judges: str) -> Drawn:
             y=[str(label) for label in size],
             text=[[str(n) if n else "" for n in counts] for counts in mistakes.confusion],
             texttemplate="%{text}",
-            colorscale=[[0, "rgba(224,112,42,0)"], [1, ORANGE]],
+            # At its darkest still light enough for dark figures on a light page, and the other way round.
+            colorscale=[[0, "rgba(224,112,42,0)"], [1, "rgba(224,112,42,0.6)"]],
             showscale=False,
             hovertemplate="a %{y} taken for a %{x}: %{text}<extra></extra>",
         )
@@ -85,6 +87,10 @@ def confusion_figure(mistakes: Mistakes, *, judges: str) -> Drawn:
     return Drawn(name="confusion", title="What was taken for what", caption=caption, figure=figure)
 
 
-def _tick(records: Sequence[RunRecord]) -> int | None:
-    """Every epoch, where there is room for that."""
-    return 1 if max(len(record.epochs) for record in records) < 16 else None
+def _count_epochs(figure: go.Figure, records: Sequence[RunRecord]) -> None:
+    """Mark every epoch, where there is room for that; a single one stands in the middle."""
+    epochs = max(len(record.epochs) for record in records)
+    if epochs < 16:
+        figure.update_xaxes(dtick=1)
+    if epochs == 1:
+        figure.update_xaxes(range=[0.5, 1.5])

@@ -21,7 +21,7 @@ from sweeper.schema import dotted
 from sweeper.shelf.places import read_yaml
 from sweeper.study.board import listed
 from sweeper.study.folder import StudyFolder
-from sweeper.study.ledger import DUPLICATE, FAILED, MACS, PARAMETERS, REJECTED, RULE, state_of
+from sweeper.study.ledger import DUPLICATE, FAILED, MACS, PARAMETERS, REJECTED, RULE, owner_lives, state_of
 from sweeper.study.space import in_words, read_space
 from sweeper.study.storage import redacted
 
@@ -75,14 +75,19 @@ def study_page(study: optuna.Study, *, folder: Path | None, url: str, page: Path
     rejected = [trial for trial in trials if REJECTED in trial.user_attrs]
     rules = Counter(str(trial.user_attrs.get(RULE)) for trial in rejected)
     examples = {str(trial.user_attrs.get(RULE)): trial.user_attrs[REJECTED] for trial in reversed(rejected)}
-    running = states["running"]
+    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+    gone = sum(not owner_lives(trial) for trial in running)
+    standing = [
+        *([f"{len(running) - gone} running when this was written"] if len(running) > gone else []),
+        *([f"{gone} cut short with their process: the search's command tries them again"] if gone else []),
+    ]
     return render(
         "study.html",
         kind="Study",
         title=study.study_name,
-        status=f"{len(trials)} trials; {f'{running} still running when this was written' if running else 'none is running'}.",
+        status=f"{len(trials)} trial{'s' if len(trials) != 1 else ''}; {', '.join(standing) or 'none is running'}.",
         drawn=study_figures(study, target=target, budget=None if budget is None else int(budget)),
-        best=_best(study, folder),
+        best=_best(study, folder, target),
         target=None if target is None else f"{target:.2%}",
         counts={name: states[key] for key, name in STATES.items()},
         columns=[{"name": name, "number": name not in {"state", "note"}} for name in _columns(names)],
@@ -108,7 +113,7 @@ def _searched(described: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> di
     return read_space(described) or had
 
 
-def _best(study: optuna.Study, folder: Path | None) -> dict[str, Any] | None:
+def _best(study: optuna.Study, folder: Path | None, target: float | None) -> dict[str, Any] | None:
     whole = [trial for trial in study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
     if not whole:
         return None
@@ -119,6 +124,7 @@ def _best(study: optuna.Study, folder: Path | None) -> dict[str, Any] | None:
     return {
         "number": best.number,
         "accuracy": f"{best.values[0]:.2%}",
+        "met": target is not None and best.values[0] >= target,
         "parameters": f"{best.user_attrs.get(PARAMETERS, 0):,}",
         "params": listed(best.params),
         "command": reproduce_command(run.path) if run is not None and run.config.exists() else None,

@@ -129,6 +129,8 @@ def _history(study: optuna.Study, whole: list[FrozenTrial], target: float | None
     numbers = [trial.user_attrs["number"] for trial in study.trials]
     for trace in figure.data:
         trace.x = [numbers[int(at)] for at in trace.x]
+    for trace, name in zip(figure.data, ("trial", "best so far"), strict=False):
+        trace.name = name
     figure.update_traces(marker={"color": BLUE}, selector={"mode": "markers"})
     figure.update_traces(line={"color": ORANGE, "shape": "hv"}, selector={"mode": "lines"})
     if target is not None:

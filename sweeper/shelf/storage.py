@@ -157,10 +157,12 @@ class Shelf(BaseStorage):
         study_id = self._study_ids.setdefault((reader.index, own_id), len(self._study_ids))
         taken = {shelved.name for shelved in self._shelved.values()}
         name = study.study_name
-        while name in taken:
-            name += " (another)"
         place = _place_of(study, places)
         folder = place.folder_of(study.study_name) if place else None
+        if name in taken:
+            name += f" (in {folder.name})" if folder is not None and folder.name != name else " (another)"
+        while name in taken:
+            name += " (another)"
         self._shelved[study_id] = Shelved(reader=reader, own_id=own_id, name=name, folder=folder)
         return FrozenStudy(
             study_name=name,

@@ -29,7 +29,7 @@ FINGERPRINT: Final = "config_sha256"
 DUPLICATE: Final = "duplicate_of"
 PARAMETERS: Final = "parameters"
 MACS: Final = "macs"
-RECEPTIVE_FIELD: Final = "receptive_field"
+RECEPTIVE_FIELD: Final = "receptive_field"  # before the head, which joins all there is
 FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -105,7 +105,7 @@ class Ledger:
 
     def recover(self, folder: StudyFolder) -> list[int]:
         """Settle the running trials whose process on this machine is gone; return the numbers of those queued again."""
-        stale = [trial for trial in self.trials() if trial.state is TrialState.RUNNING and not _owner_lives(trial)]
+        stale = [trial for trial in self.trials() if trial.state is TrialState.RUNNING and not owner_lives(trial)]
         return [trial.number for trial in stale if self.requeue(trial.number, folder, "its process is gone")]
 
     def own(self) -> list[int]:
@@ -170,7 +170,7 @@ class Ledger:
         if verdict.design is not None:
             trial.set_user_attr(PARAMETERS, verdict.design.anatomy.parameters)
             trial.set_user_attr(MACS, verdict.design.anatomy.macs)
-            trial.set_user_attr(RECEPTIVE_FIELD, verdict.design.anatomy.layers[-1].receptive_field)
+            trial.set_user_attr(RECEPTIVE_FIELD, verdict.design.anatomy.layers[-2].receptive_field)
 
     def _fail(self, trial: optuna.Trial, reason: str, *, certain: bool) -> bool:
         frozen = self.trials()[trial.number]
@@ -253,7 +253,8 @@ def _started(pid: int) -> str | None:
         return None
 
 
-def _owner_lives(trial: FrozenTrial) -> bool:
+def owner_lives(trial: FrozenTrial) -> bool:
+    """Whether the process that took a running trial may still be at it; of another machine's nothing is known."""
     owner = trial.user_attrs.get(OWNER)
     if owner is None:
         return False  # killed between asking and signing

@@ -341,8 +341,9 @@ class StudyRun:
         is_grid = self._search.space.grid is not None
         done = not (tally.running or tally.waiting) if is_grid else tally.counted >= self._search.total
         hopeless = tally.rejected > 0 and tally.counted == 0
-        self._board.show_end(self._why_stopped or "done", None if hopeless else self._command(more=done))
-        if tally.failed > self._options.max_failure_rate * self._search.total:
+        broken = tally.failed > self._options.max_failure_rate * self._search.total
+        self._board.show_end(self._why_stopped or "done", None if hopeless or broken else self._command(more=done))
+        if broken:
             raise StudyError(
                 f"at most {self._options.max_failure_rate:.0%} of {self._search.total} trials may fail "
                 f"(hydra.sweeper.max_failure_rate), but {tally.failed} did: their reasons are in {self._folder.path}"

@@ -18,11 +18,17 @@ function themed(layout) {
   return themed;
 }
 
+// Plotly chooses white or black for a heatmap's text as if its cells were opaque.
+function inked(data) {
+  const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+  return structuredClone(data).map((trace) => (trace.type === "heatmap" && trace.texttemplate ? { ...trace, textfont: { color: ink } } : trace));
+}
+
 function draw() {
   for (const [name, figure] of Object.entries(drawn)) {
     const place = document.getElementById(name);
     if (!place) continue;
-    Plotly.react(place, structuredClone(figure.data), themed(figure.layout), { responsive: true, displaylogo: false, modeBarButtons: MODE_BAR });
+    Plotly.react(place, inked(figure.data), themed(figure.layout), { responsive: true, displaylogo: false, modeBarButtons: MODE_BAR });
   }
 }
 
