@@ -1,6 +1,7 @@
 """What was typed → Hydra or a verb; a failure we foresaw → one line on stderr and exit 1."""
 
 import argparse
+import logging
 import math
 import os
 import sys
@@ -24,7 +25,7 @@ from sweeper.design import draw, draw_within_budget
 from sweeper.errors import ConfigError, RunFolderError, SweeperError, TrainingDivergedError, UsageError
 from sweeper.network.budget import check_budget
 from sweeper.schema import ExperimentConf, load
-from sweeper.study.plugin import StudySweeper
+from sweeper.study.plugin import StudySweeper, is_trial
 
 DEBUG: Final = "SWEEPER_DEBUG"
 """Environment variable: set to 1, a failure shows its traceback."""
@@ -177,6 +178,8 @@ def _run_hydra() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     if sys.argv[0].endswith("__main__.py"):
         sys.argv[0] = PROGRAM  # what Hydra calls us in its usage and completion
+    # Torch tells Hydra's log of its caches as the process ends: nobody asked.
+    logging.getLogger("torch").setLevel(logging.WARNING)
     started = False
     failure: SweeperError | None = None
 
@@ -221,7 +224,9 @@ def _run(cfg: DictConfig) -> object:
         _refuse_options_of_a_search(settings)
         conf = load(cfg)
         draw_within_budget(conf)  # before torch is loaded, which takes longer than to say what is wrong
-        return _run_in(folder, conf, settings)
+        return (
+            _run_trial(folder, conf, settings) if is_trial(settings) else _run_alone(as_typed(folder), conf, settings)
+        )
     finally:
         _remove_if_empty(folder)
 
@@ -239,21 +244,23 @@ def _refuse_options_of_a_search(settings: HydraConf) -> None:
         raise ConfigError(f"{given[0]} is of a search, which -m begins: python -m sweeper -m {given[0]} ...")
 
 
-def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
+def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
+    from sweeper.report import write_up  # noqa: PLC0415 - torch, matplotlib
+    from sweeper.study.trial import run_trial  # noqa: PLC0415 - torch, optuna
+
+    try:
+        value = run_trial(conf, folder, settings)
+    except TrainingDivergedError:
+        write_up.write_begun(folder)
+        raise
+    write_up.write(folder)
+    return value
+
+
+def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
     from sweeper.experiment import run  # noqa: PLC0415 - torch: two seconds that --help and a typo need not wait
-    from sweeper.report import write_up  # noqa: PLC0415
-    from sweeper.study import trial  # noqa: PLC0415
     from sweeper.terminal import Terminal  # noqa: PLC0415
 
-    if trial.is_trial(settings):
-        try:
-            value = trial.run_trial(conf, folder, settings)
-        except TrainingDivergedError:
-            write_up.write_begun(folder)
-            raise
-        write_up.write(folder)
-        return value
-    folder = as_typed(folder)
     with Terminal() as terminal:
         try:
             result = run(
@@ -263,14 +270,16 @@ def _run_in(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
                 overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
                 hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
             )
-        except TrainingDivergedError:
-            write_up.write_begun(folder)
+        except (TrainingDivergedError, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt):
+                terminal.show_interruption()
+            from sweeper.report.write_up import write_begun  # noqa: PLC0415 - as below
+
+            write_begun(folder)
             raise
-        except KeyboardInterrupt:
-            terminal.show_interruption()
-            write_up.write_begun(folder)
-            raise
-    terminal.show_result(result, next_command=write_up.write(folder).next)
+    from sweeper.report.write_up import write  # noqa: PLC0415 - matplotlib: half a second that training need not wait
+
+    terminal.show_result(result, next_command=write(folder).next)
     return result.value
 
 

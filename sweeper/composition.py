@@ -42,6 +42,8 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConf:
 
 def compose_dict(overrides: Sequence[str]) -> DictConfig:
     """Compose without checking: the config as Hydra gives it, interpolations unresolved. Raises `CompositionError`."""
+    if isinstance(overrides, str) or not all(isinstance(override, str) for override in overrides):
+        raise CompositionError(f'overrides must be a list of texts, as in ["model=gap"], but got {overrides!r}')
     with _hydra():
         try:
             return hydra_compose(CONFIG_NAME, overrides=list(overrides))

@@ -167,6 +167,12 @@ def test_load_runs_no_code_a_config_names() -> None:
         load(config)
 
 
+def test_overrides_are_a_list() -> None:
+    """One override in place of a list of them is told, not taken letter by letter."""
+    with pytest.raises(ConfigError, match="as in \\[\"model=gap\"\\], but got 'model=gap'"):
+        compose("model=gap")
+
+
 def test_compose_leaves_no_global_state() -> None:
     """Composing twice works, also inside a Hydra application, whose state survives it."""
     assert compose(["model=gap"]) == compose(["model=gap"])

@@ -95,16 +95,20 @@ def test_a_unit_trains_as_its_modules_do(facts: dict[str, int]) -> None:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-9, rtol=1e-6)
 
 
-@pytest.mark.parametrize("activation_first", [False, True])
-def test_a_unit_in_bf16_rounds_no_worse_than_its_modules(activation_first: bool) -> None:  # noqa: FBT001 - pytest's
+@pytest.mark.parametrize(("activation_first", "channels", "padding"), [(False, 10, 1), (True, 10, 0), (True, 1, 1)])
+def test_a_unit_in_bf16_rounds_no_worse_than_its_modules(
+    activation_first: bool,  # noqa: FBT001 - pytest's
+    channels: int,
+    padding: int,
+) -> None:
     """Under autocast, its distance from float32 is at most that of the modules, half as much again allowed."""
     if not device.has_bf16("cpu"):
         pytest.skip("this processor has no bf16")
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        unit = _unit(10, 16, 3, 1, bias=True, activation_first=activation_first, dropout=0.1)
-        images = torch.randn(16, 10, 28, 28).contiguous(memory_format=torch.channels_last)
-        direction = torch.randn(16, 16, 28, 28)
+        unit = _unit(channels, 16, 3, padding, bias=True, activation_first=activation_first, dropout=0.1)
+        images = torch.randn(16, channels, 28, 28).contiguous(memory_format=torch.channels_last)
+        direction = torch.randn(16, 16, 26 + 2 * padding, 26 + 2 * padding)
         exact = _step(unit, images, direction, one_operation=False)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             ours = _step(unit, images, direction, one_operation=True)

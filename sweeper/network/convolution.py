@@ -41,10 +41,31 @@ def convolve_backward(
             return None, grad_kernel
         n, _, *sides = input_nchw.shape
         return _as_map(grad_po @ _windows(kernel_oihw, kernel_oihw), n, *sides), grad_kernel
-    if kernel_oihw.shape[1] > 1 or padding >= kernel_oihw.shape[2]:
-        return _torchs_backward(grad_nohw, input_nchw, kernel_oihw, padding, (needs_input, True))
-    grad_input = _grad_of_one_channel(grad_nohw, input_nchw, kernel_oihw, padding) if needs_input else None
-    return grad_input, _torchs_backward(grad_nohw, input_nchw, kernel_oihw, padding, (False, True))[1]
+    border = kernel_oihw.shape[2] - 1 - padding
+    own = _grad_of_input(grad_nohw, input_nchw, kernel_oihw, border) if needs_input else None
+    grad_input, grad_kernel = _torchs_backward(
+        grad_nohw, input_nchw, kernel_oihw, padding, (needs_input and own is None, True)
+    )
+    return own if own is not None else grad_input, grad_kernel
+
+
+def _grad_of_input(grad_nohw: Tensor, input_nchw: Tensor, kernel_oihw: Tensor, border: int) -> Tensor | None:
+    """Return the gradient of the input where there is a quicker way to it than torch's own: else None.
+
+    Each is the convolution of the gradient, framed by zeros, with the kernel turned round.
+    """
+    if kernel_oihw.shape[1] == 1 and border >= 0:
+        # 10 channels at 14×14 take 190 µs, torch 260 in bf16, 410 in fp32.
+        grad_input = torch.empty_like(input_nchw, memory_format=LAST)
+        dtype = torch.float64 if grad_nohw.dtype == torch.float64 else torch.float32
+        taps_to = kernel_oihw.flatten(1).t().to(dtype).contiguous()
+        kernels.convolve_transposed(rows(grad_nohw), taps_to.numpy(), rows(grad_input), border)
+        return grad_input
+    if border > 1 and grad_nohw.dtype == torch.bfloat16:
+        # Without padding, 10 channels at 12×12 of 128 images take 580 µs, torch 770; in fp32 the two are alike.
+        framed = F.pad(grad_nohw, (border,) * 4)
+        return torch.conv2d(framed, kernel_oihw.flip(2, 3).transpose(0, 1)).contiguous(memory_format=LAST)
+    return None
 
 
 def _torchs_backward(
@@ -64,15 +85,6 @@ def _torchs_backward(
         (*wanted, False),
     )
     return grad_input, grad_kernel
-
-
-def _grad_of_one_channel(grad_nohw: Tensor, input_n1hw: Tensor, kernel_o1hw: Tensor, padding: int) -> Tensor:
-    """Return the gradient of a map with one channel: 10 channels at 14×14 take 190 µs, torch 260 in bf16, 410 in fp32."""
-    grad_input = torch.empty_like(input_n1hw, memory_format=LAST)
-    dtype = torch.float64 if grad_nohw.dtype == torch.float64 else torch.float32
-    taps_to = kernel_o1hw.flatten(1).t().to(dtype).contiguous()
-    kernels.convolve_transposed(rows(grad_nohw), taps_to.numpy(), rows(grad_input), kernel_o1hw.shape[2], padding)
-    return grad_input
 
 
 def _is_product(input_nchw: Tensor, kernel_oihw: Tensor, padding: int) -> bool:

@@ -166,16 +166,17 @@ def max_pool_backward(grad: Array, chosen: Array, grad_x: Array, size: int) -> N
 
 
 @_compiled
-def convolve_transposed(grad: Array, taps_tc: Array, grad_x: Array, size: int, padding: int) -> None:
+def convolve_transposed(grad: Array, taps_tc: Array, grad_x: Array, border: int) -> None:
     """Fill the gradient of x, a map of one channel ``[n, h, w]``, given that of its convolution, ``[n, h', w' * c]``.
 
-    The kernel, ``[size * size, c]``, is turned round and laid over the framed gradient, column by column; the columns of a
-    pixel's channels are summed last.
+    The kernel, ``[size * size, c]``, is turned round and laid over the gradient, framed by `border` zeros, column by column;
+    the columns of a pixel's channels are summed last.
     """
     n, rows, columns = grad.shape
     _, h, w = grad_x.shape
     c = taps_tc.shape[1]
-    border, last = size - 1 - padding, size * size - 1
+    size = rows + 2 * border + 1 - h
+    last = size * size - 1
     wide = (w * c + LANES - 1) // LANES * LANES
     factors = np.zeros((size * size, wide), taps_tc.dtype)
     for t in range(size * size):

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hydra.conf import HydraConf
 from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -14,6 +15,12 @@ from sweeper.study.options import StudyOptions
 
 if TYPE_CHECKING:
     from sweeper.study.run import StudyRun
+
+
+def is_trial(settings: HydraConf) -> bool:
+    """Whether a job belongs to a study of ours, by Hydra's settings for it alone: saved configs stay clean."""
+    ours = f"{StudySweeper.__module__}.{StudySweeper.__qualname__}"
+    return settings.mode is RunMode.MULTIRUN and settings.sweeper.get("_target_") == ours
 
 
 class StudySweeper(Sweeper):

@@ -7,7 +7,6 @@ from typing import Any
 
 import optuna
 from hydra.conf import HydraConf
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper.data.splits import Splits, split
@@ -17,9 +16,6 @@ from sweeper.schema import DataConf, ExperimentConf
 from sweeper.study.storage import open_storage
 from sweeper.study.strategy import make_pruner
 from sweeper.training.loop import EpochMetrics
-
-SWEEPER: str = "sweeper.study.plugin.StudySweeper"
-"""What `hydra.sweeper._target_` is for a job of ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +48,6 @@ class TrialLink(Listener):
         """What the job returns after it was pruned."""
         assert self.last is not None
         return PrunedAt(epoch=self.last.epoch, value=self.last.val_accuracy)
-
-
-def is_trial(settings: HydraConf) -> bool:
-    """Whether a job belongs to a study of ours, by Hydra's settings for it alone: saved configs stay clean."""
-    return settings.mode is RunMode.MULTIRUN and settings.sweeper.get("_target_") == SWEEPER
 
 
 def open_link(settings: HydraConf, epochs: int) -> TrialLink:
