@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -70,7 +71,7 @@ def draw_confusion(mistakes: Mistakes, path: Path, *, of: str) -> None:
 
 @functools.cache
 def _empty_curves() -> tuple[Figure, tuple[Axes, Axes, Axes]]:
-    figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH)
+    figure = _empty_figure(INCHES)
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.14, top=0.9, wspace=0.26)
     loss, accuracy, rate = figure.subplots(1, 3)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
@@ -90,11 +91,18 @@ def _empty_curves() -> tuple[Figure, tuple[Axes, Axes, Axes]]:
 
 @functools.cache
 def _empty_confusion(classes: int) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5.0, 4.8), dpi=DOTS_PER_INCH)
+    figure = _empty_figure((5.0, 4.8))
     figure.subplots_adjust(left=0.11, right=0.98, bottom=0.1, top=0.93)
     axes = figure.subplots()
     axes.set(xlabel="predicted class", ylabel="true class", xticks=range(classes), yticks=range(classes))
     return figure, axes
+
+
+def _empty_figure(inches: tuple[float, float]) -> Figure:
+    """Make a figure with a canvas of its own: else each saving makes one, and renders every word anew."""
+    figure = Figure(figsize=inches, dpi=DOTS_PER_INCH)
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _wipe(axes: Axes) -> None:
