@@ -33,7 +33,12 @@ def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[Draw
                 )
         if kind == "accuracy":
             for target in dict.fromkeys(record.conf.target for record in records):
-                figure.add_hline(target, line={"color": GREY, "dash": "dash"}, annotation_text="target")
+                figure.add_hline(
+                    target,
+                    line={"color": GREY, "dash": "dash"},
+                    annotation_text="target",
+                    annotation_position="top left",
+                )
             figure.update_yaxes(tickformat=".1%")
         arrange(figure, x="epoch", y=axis)
         _count_epochs(figure, records)

@@ -134,7 +134,9 @@ def _history(study: optuna.Study, whole: list[FrozenTrial], target: float | None
     figure.update_traces(marker={"color": BLUE}, selector={"mode": "markers"})
     figure.update_traces(line={"color": ORANGE, "shape": "hv"}, selector={"mode": "lines"})
     if target is not None:
-        figure.add_hline(target, line={"color": GREY, "dash": "dash"}, annotation_text="target")
+        figure.add_hline(
+            target, line={"color": GREY, "dash": "dash"}, annotation_text="target", annotation_position="top left"
+        )
     figure.update_yaxes(tickformat=".1%")
     arrange(figure, x="trial", y="validation accuracy")
     best = study.best_trial
@@ -176,7 +178,9 @@ def _pareto(whole: list[FrozenTrial], direction: StudyDirection, *, target: floa
             annotation_position="bottom left",
         )
     if target is not None:
-        figure.add_hline(target, line={"color": GREY, "dash": "dash"}, annotation_text="target")
+        figure.add_hline(
+            target, line={"color": GREY, "dash": "dash"}, annotation_text="target", annotation_position="top left"
+        )
     figure.update_yaxes(tickformat=".1%")
     figure.update_xaxes(tickformat=",")
     arrange(figure, x="parameters", y="validation accuracy")
@@ -262,10 +266,10 @@ def _curves(study: optuna.Study) -> Drawn:
             hovertemplate="%{text}, epoch %{x}: %{y:.2%}<extra></extra>",
         )
     if not any(trace.x for trace in figure.data):
-        return Drawn(name="curves", title=title, caption="No trial has finished an epoch yet.", figure=None)
+        return Drawn(name="curves", title=title, caption="No trial has finished an epoch yet.", figure=None, wide=True)
     arrange(figure, x="epoch", y="validation accuracy")
     figure.update_yaxes(tickformat=".1%")
     if max(max(trial.intermediate_values, default=0) for trial in study.trials) < 16:
         figure.update_xaxes(dtick=1)
     caption = f"Validation accuracy by epoch: {' and '.join(counts)} trials."
-    return Drawn(name="curves", title=title, caption=caption, figure=figure)
+    return Drawn(name="curves", title=title, caption=caption, figure=figure, wide=True)
