@@ -25,6 +25,7 @@ from sweeper.design import draw, draw_within_budget
 from sweeper.errors import ConfigError, RunFolderError, SweeperError, TrainingDivergedError, UsageError
 from sweeper.network.budget import check_budget
 from sweeper.schema import ExperimentConf, load
+from sweeper.startup import loading
 from sweeper.study.plugin import StudySweeper, is_trial
 
 DEBUG: Final = "SWEEPER_DEBUG"
@@ -258,8 +259,9 @@ def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> objec
 
 
 def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
-    from sweeper.experiment import run  # noqa: PLC0415 - torch: two seconds that --help and a typo need not wait
-    from sweeper.terminal import Terminal  # noqa: PLC0415
+    with loading():
+        from sweeper.experiment import run  # noqa: PLC0415 - torch: two seconds that --help and a typo need not wait
+        from sweeper.terminal import Terminal  # noqa: PLC0415
 
     with Terminal() as terminal:
         try:

@@ -14,7 +14,7 @@ from sweeper.composition import compose
 from sweeper.design import draw, draw_within_budget
 from sweeper.errors import ConfigError
 from sweeper.schema import BudgetConf, ExperimentConf
-from sweeper.study.advice import advised
+from sweeper.study.advice import advised, mended
 from sweeper.study.judge import Judge, fingerprint, value_at
 from sweeper.study.space import Params, Space, parse, width_distributions
 
@@ -136,7 +136,7 @@ def _advised(model: str, budget: str = "10k") -> tuple[ExperimentConf, Params | 
     space = Space(distributions=distributions, template=(*fixed, *distributions), grid=None)
     judge = Judge(space, compose)
     start = {key: value_at(base, key) for key in space.keys}
-    return base, advised(base, start, space, judge), judge
+    return base, mended(base, start, space, judge), judge
 
 
 def test_what_the_diagnosis_names_is_mended_within_the_budget() -> None:
@@ -153,6 +153,19 @@ def test_what_the_diagnosis_names_is_mended_within_the_budget() -> None:
     assert all(now < before for now, before in pairs)
 
 
+def test_what_is_advised_is_tried_at_two_learning_rates() -> None:
+    """Where the learning rate is searched, the mended network comes twice, the second time at half the rate."""
+    base, point, judge = _advised("notebook")
+    rates = {"optimizer.lr": FloatDistribution(0.003, 0.5, log=True)}
+    space = replace(judge._space, distributions={**judge._space.distributions, **rates})
+    space = replace(space, template=tuple(space.keys))
+    start = {key: value_at(base, key) for key in space.keys}
+    first, second = advised(base, start, space, Judge(space, lambda _: base))
+    assert point is not None
+    assert first == {**point, "optimizer.lr": 0.2}
+    assert second == {**point, "optimizer.lr": 0.1}
+
+
 def test_a_start_over_budget_is_advised_narrower() -> None:
     """A budget that the composed network breaks: the advice fits it, its widened layers narrowed too where they must be."""
     for model in ("quick", "notebook"):
@@ -160,7 +173,7 @@ def test_a_start_over_budget_is_advised_narrower() -> None:
         small = replace(base, budget=BudgetConf(parameters=4000, macs=None))
         tight = Judge(judge._space, lambda overrides: replace(compose(overrides), budget=small.budget))  # noqa: B023
         start = {key: value_at(base, key) for key in judge._space.keys}
-        point = advised(small, start, judge._space, tight)
+        point = mended(small, start, judge._space, tight)
         assert point is not None
         assert draw_within_budget(tight.configure(point)).anatomy.parameters > 0.8 * 4000
 
@@ -172,7 +185,7 @@ def test_nothing_to_mend_is_no_advice() -> None:
     tight = replace(base, budget=BudgetConf(parameters=600, macs=None))
     cramped = Judge(judge._space, lambda overrides: replace(compose(overrides), budget=tight.budget))
     start = {key: value_at(base, key) for key in judge._space.keys}
-    assert advised(tight, start, judge._space, cramped) is None
+    assert advised(tight, start, judge._space, cramped) == ()
 
 
 def test_a_proposal_over_budget_is_judged_by_its_margin() -> None:

@@ -6,7 +6,7 @@ from typing import Final
 from sweeper.design import draw
 from sweeper.network.budget import scaled, within_budget
 from sweeper.schema import ExperimentConf, ModelConf
-from sweeper.study.advice import advised
+from sweeper.study import advice
 from sweeper.study.judge import Judge, value_at
 from sweeper.study.space import Space, width_distributions
 
@@ -33,7 +33,7 @@ def mended(conf: ExperimentConf) -> list[str]:
     space = replace(space, template=tuple(space.keys))
     judge = Judge(space, lambda _: conf)
     start = {key: value_at(conf, key) for key in space.keys}
-    point = advised(conf, start, space, judge)
+    point = advice.mended(conf, start, space, judge)
     return [] if point is None else _channels(conf.model, judge.configure(point).model)
 
 

@@ -1,4 +1,4 @@
-"""A second point to begin from: the composed network, mended where its diagnosis objects to it."""
+"""Further points to begin from: the composed network, mended where its diagnosis objects to it."""
 
 from typing import Final
 
@@ -9,15 +9,29 @@ from sweeper.network.budget import within_budget
 from sweeper.network.plan import Conv
 from sweeper.schema import ExperimentConf
 from sweeper.study.judge import Judge
-from sweeper.study.space import Params, Space, Value, width_key
+from sweeper.study.space import Params, Space, Value, contains, width_key
 
 WIDENED_BY: Final = {"erased_signal", "bottleneck"}
 """Rules of `sweeper.network.diagnosis` whose layers ask for more channels."""
 SHARES: Final = 100
 """The other widths are narrowed by hundredths until the budget holds."""
+LR: Final = "optimizer.lr"
 
 
-def advised(base: ExperimentConf, start: Params, space: Space, judge: Judge) -> Params | None:
+def advised(base: ExperimentConf, start: Params, space: Space, judge: Judge) -> tuple[Params, ...]:
+    """Return the start, mended, and that at half its learning rate, where the rate is searched; empty where nothing is mended.
+
+    Two tries: the notebook's network, mended, is at 99.1 % in the mean of seeds, and misses 99 % every fourth time.
+    """
+    better = mended(base, start, space, judge)
+    if better is None:
+        return ()
+    rate = better.get(LR)
+    slower = {**better, LR: rate / 2} if isinstance(rate, float) else better
+    return (better, slower) if slower != better and contains(space.distributions[LR], slower[LR]) else (better,)
+
+
+def mended(base: ExperimentConf, start: Params, space: Space, judge: Judge) -> Params | None:
     """Return the start, mended: layers that a finding names as wide as the space lets them be, least dropout.
 
     Dropout is taken back only where it erases the signal. The other widths are narrowed alike until the budget holds,

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.errors import StudyError
+from sweeper.startup import loading
 from sweeper.study.options import StudyOptions
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
         """Run the study to its end; return what Hydra says of its jobs, as many in a row as run at a time."""
-        from sweeper.study.run import StudyRun  # noqa: PLC0415 - Optuna and torch, which no single run's --help needs
+        with loading():
+            from sweeper.study.run import StudyRun  # noqa: PLC0415 - Optuna and torch, which no single run's --help needs
 
         assert self.config is not None
         assert self.hydra_context is not None

@@ -84,7 +84,7 @@ class Search:
 
     @property
     def starts(self) -> tuple[Params, ...]:
-        """The points that come first: a grid's, all; a search's, the composed config and what is advised instead of it.
+        """The points that come first: a grid's, all; a search's, the composed config and those advised instead of it.
 
         A search whose space does not hold the composed config has none.
         """
@@ -95,8 +95,7 @@ class Search:
         start: Params = {key: value_at(self.base, key) for key in self.space.keys}
         if not all(contains(self.space.distributions[key], value) for key, value in start.items()):
             return ()
-        better = advised(self.base, start, self.space, self.judge)
-        return (start, better) if better is not None else (start,)
+        return (start, *advised(self.base, start, self.space, self.judge))
 
     @property
     def prefix(self) -> str:

@@ -8,6 +8,8 @@ import time
 from multiprocessing.connection import Connection
 from typing import Final
 
+from sweeper.startup import loading
+
 ORPHAN_CHECK_SECONDS: Final = 0.5
 """How often a worker looks whether its parent still lives."""
 
@@ -19,11 +21,12 @@ def work(connection: Connection, parent: int) -> None:
     try:
         # Received and not handed to the process as it starts: of a large argument a child that is killed then reads only a
         # part, and its parent waits for the rest to be read, for ever.
-        context, task, singletons = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
-        from hydra.core.singleton import Singleton  # noqa: PLC0415 - half a second
-        from hydra.core.utils import setup_globals  # noqa: PLC0415
+        with loading():
+            context, task, singletons = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
+            from hydra.core.singleton import Singleton  # noqa: PLC0415 - half a second
+            from hydra.core.utils import setup_globals  # noqa: PLC0415
 
-        from sweeper.study.slots import as_message, run_here  # noqa: PLC0415 - torch: two seconds
+            from sweeper.study.slots import as_message, run_here  # noqa: PLC0415 - torch: two seconds
 
         setup_globals()
         Singleton.set_state(singletons)
