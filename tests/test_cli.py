@@ -160,7 +160,7 @@ def test_a_bug_is_not_hidden(sweeper_call: Callable[..., Any], monkeypatch: pyte
 
 
 FLOORS = [
-    {"errors"},
+    {"errors", "startup"},
     {"schema"},
     {"composition"},
     {"network", "data"},
