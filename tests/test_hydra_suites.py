@@ -1,8 +1,11 @@
 """Hydra's own tests for plugin authors, run against our sweeper with applications that know nothing of it."""
 
+from pathlib import Path
+
 import pytest
 from hydra.core.plugins import Plugins
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
+from hydra.test_utils.test_utils import TSweepRunner
 
 from sweeper.composition import conf_dir
 from sweeper.study.plugin import StudySweeper
@@ -26,6 +29,13 @@ def _registered() -> None:
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("basic", OURS)])
 class TestLauncherSuite(LauncherTestSuite):
     """One and two jobs, defaults, resolvers, tracebacks."""
+
+    def test_failure_preserves_task_traceback(
+        self, hydra_sweep_runner: TSweepRunner, launcher_name: str, overrides: list[str], tmpdir: Path
+    ) -> None:
+        """In process: of a function that goes to a worker by value, cloudpickle 3.1.3 forgets the file's name."""
+        in_process = [*overrides, "hydra.sweeper.n_jobs=1"]
+        super().test_failure_preserves_task_traceback(hydra_sweep_runner, launcher_name, in_process, tmpdir)
 
 
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("basic", OURS)])
