@@ -27,8 +27,9 @@ def advised(base: ExperimentConf, start: Params, space: Space, judge: Judge) -> 
     if better is None:
         return ()
     rate = better.get(LR)
-    slower = {**better, LR: rate / 2} if isinstance(rate, float) else better
-    return (better, slower) if slower != better and contains(space.distributions[LR], slower[LR]) else (better,)
+    if not isinstance(rate, float) or not contains(space.distributions[LR], rate / 2):
+        return (better,)
+    return (better, {**better, LR: rate / 2})
 
 
 def mended(base: ExperimentConf, start: Params, space: Space, judge: Judge) -> Params | None:
