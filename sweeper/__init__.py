@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sweeper.experiment import Result
-    from sweeper.schema import ExperimentConf
+    from sweeper.config.schema import ExperimentConf
+    from sweeper.run.experiment import Result
 
 __version__ = "0.1.0"
 __all__ = ["compose", "run"]
@@ -25,7 +25,7 @@ def compose(overrides: "Sequence[str]" = ()) -> "ExperimentConf":
 
     Leaves Hydra's global state as it was. Raises `sweeper.errors.ConfigError`.
     """
-    from sweeper.composition import compose as compose_config  # noqa: PLC0415
+    from sweeper.config.composition import compose as compose_config  # noqa: PLC0415
 
     return compose_config(overrides)
 
@@ -33,12 +33,12 @@ def compose(overrides: "Sequence[str]" = ()) -> "ExperimentConf":
 def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = True) -> "Result":
     """Run one experiment, by default into a new folder below ``outputs/runs``; `show` prints its progress.
 
-    Raises what `sweeper.experiment.run` raises, all of it a `sweeper.errors.SweeperError`.
+    Raises what `sweeper.run.experiment.run` raises, all of it a `sweeper.errors.SweeperError`.
     """
-    from sweeper.experiment import run as run_experiment  # noqa: PLC0415
-    from sweeper.report import write_up  # noqa: PLC0415
-    from sweeper.run_folder import new_run_path  # noqa: PLC0415
-    from sweeper.terminal import Terminal  # noqa: PLC0415
+    from sweeper.report import run_report as write_up  # noqa: PLC0415
+    from sweeper.run.experiment import run as run_experiment  # noqa: PLC0415
+    from sweeper.run.folder import new_run_path  # noqa: PLC0415
+    from sweeper.terminal.run_progress import Terminal  # noqa: PLC0415
 
     folder = folder if folder is not None else new_run_path()
     with Terminal() if show else nullcontext() as terminal:

@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from sweeper.cli import main
+        from sweeper.cli.main import main
 
         status = main()
     except KeyboardInterrupt:  # while the imports were still going on

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from sweeper.config.schema import ExperimentConf
 from sweeper.data.catalogue import DATASETS
-from sweeper.network.anatomy import Anatomy, dissect
 from sweeper.network.budget import check_budget
 from sweeper.network.diagnosis import Finding, diagnose
 from sweeper.network.plan import Plan, make_plan
-from sweeper.schema import ExperimentConf
+from sweeper.network.summary import Anatomy, dissect
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

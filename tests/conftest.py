@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from sweeper import cli
+from sweeper.cli import main as cli
 
 from .browser import visit  # noqa: F401 - a fixture
 from .postgresql import postgresql  # noqa: F401 - likewise

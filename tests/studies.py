@@ -9,8 +9,8 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial
 
-from sweeper.shelf.places import find
-from sweeper.shelf.storage import Shelf
+from sweeper.reading.locations import find
+from sweeper.reading.read_only_storage import Shelf
 from sweeper.study.storage import journal_url, open_storage
 
 from .conftest import Completed

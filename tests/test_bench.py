@@ -8,8 +8,8 @@ import pytest
 
 from sweeper.bench.loops import engine_loop, notebook_loop
 from sweeper.bench.throughput import Contender, Rates
-from sweeper.composition import compose
-from sweeper.schema import ExperimentConf
+from sweeper.config.composition import compose
+from sweeper.config.schema import ExperimentConf
 
 from .conftest import Completed, Sweeper
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sweeper import cli
-from sweeper.composition import compose
+from sweeper.cli import main as cli
+from sweeper.config.composition import compose
 from sweeper.design import draw, draw_within_budget
 
 from .conftest import CHECKOUT, Sweeper, command, environment
@@ -63,7 +63,7 @@ def test_inspect_loads_no_torch() -> None:
     for arguments in (["inspect", "--json"], ["--help"], ["--cfg", "job"]):
         script = (
             f"import sys; sys.argv = ['sweeper', *{arguments!r}]\n"
-            "from sweeper.cli import main\n"
+            "from sweeper.cli.main import main\n"
             "try: main()\n"
             "except SystemExit: pass\n"
             "print(sorted({'torch', 'numpy', 'optuna'} & set(sys.modules)), file=sys.stderr)"
@@ -154,25 +154,21 @@ def test_a_bug_is_not_hidden(sweeper_call: Callable[..., Any], monkeypatch: pyte
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sweeper.experiment.fit", broken)
+    monkeypatch.setattr("sweeper.run.experiment.fit", broken)
     with pytest.raises(ZeroDivisionError):
         sweeper_call("data=mnist5k", "training.epochs=1")
 
 
 FLOORS = [
     {"errors", "startup"},
-    {"schema"},
-    {"composition"},
+    {"config"},
     {"network", "data"},
     {"design", "training"},
-    {"run_folder"},
-    {"listener"},
-    {"tensorboard"},
-    {"experiment"},
-    {"console", "reproduction"},
+    {"run"},
+    {"terminal"},
+    {"search"},
     {"study"},
-    {"inspection", "terminal", "bench"},
-    {"shelf"},
+    {"reading", "bench"},
     {"report"},
     {"dashboard"},
     {"cli"},

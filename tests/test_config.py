@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 import sweeper
-from sweeper.composition import compose, conf_dir
+from sweeper.config.composition import compose, conf_dir
+from sweeper.config.schema import AdamwConf, ExperimentConf, SgdConf, StepConf, dump, load
 from sweeper.errors import ConfigError
-from sweeper.schema import AdamwConf, ExperimentConf, SgdConf, StepConf, dump, load
 
 
 def saved(conf: ExperimentConf) -> DictConfig:

@@ -24,8 +24,8 @@ from optuna.trial import TrialState
 from sweeper.dashboard.notes import study_note, trial_note
 from sweeper.dashboard.serve import application
 from sweeper.errors import StudyError
+from sweeper.reading.read_only_storage import Shelf
 from sweeper.report.markdown import code, fenced
-from sweeper.shelf.storage import Shelf
 from sweeper.study.storage import journal_url, open_storage
 
 from .browser import Visit

@@ -16,12 +16,12 @@ import torchvision.datasets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.composition import compose
+from sweeper.config.composition import compose
+from sweeper.config.schema import AugmentConf, DataConf
 from sweeper.data.augment import augment, draw_variations
 from sweeper.data.datasets import LabelledImages, read
 from sweeper.data.splits import split, stratified
 from sweeper.errors import DataError
-from sweeper.schema import AugmentConf, DataConf
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

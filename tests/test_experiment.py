@@ -15,14 +15,14 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 import sweeper
+from sweeper.config.schema import load
 from sweeper.data.datasets import read
 from sweeper.data.splits import split
 from sweeper.design import draw
 from sweeper.errors import RunFolderError, TrainingDivergedError
-from sweeper.experiment import Result, run, weights_sha256
 from sweeper.network.build import build
-from sweeper.run_folder import RunFolder
-from sweeper.schema import load
+from sweeper.run.experiment import Result, run, weights_sha256
+from sweeper.run.folder import RunFolder
 from sweeper.training.evaluate import evaluate
 from sweeper.training.loop import make_autocast
 

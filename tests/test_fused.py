@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sweeper.composition import compose
+from sweeper.config.composition import compose
 from sweeper.data.splits import split
 from sweeper.design import draw
-from sweeper.network import kernels
 from sweeper.network.build import build
-from sweeper.network.fused import ConvUnit, MaxPool
+from sweeper.network.cpu import kernels
+from sweeper.network.cpu.fused import ConvUnit, MaxPool
 from sweeper.network.heads import ConvHead, GapHead
 from sweeper.training import device
 from sweeper.training.loop import BatchProgress, fit

@@ -7,7 +7,7 @@ from hydra.core.plugins import Plugins
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from hydra.test_utils.test_utils import TSweepRunner
 
-from sweeper.composition import conf_dir
+from sweeper.config.composition import conf_dir
 from sweeper.study.plugin import StudySweeper
 
 OURS = [

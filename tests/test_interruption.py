@@ -17,8 +17,8 @@ from hydra.types import HydraContext
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sweeper.run_folder import RunFolder, write_whole
-from sweeper.study.slots import Worker
+from sweeper.run.folder import RunFolder, write_whole
+from sweeper.study.executors.workers import Worker
 
 from .conftest import Sweeper, command, environment
 from .postgresql import PASSWORD
@@ -205,7 +205,7 @@ def test_a_workers_first_instruction_is_deaf_to_ctrl_c(tmp_path: Path) -> None:
     script = tmp_path / "spawn.py"
     script.write_text(
         "import multiprocessing, pathlib, time\n"
-        "from sweeper.study.slots import start_deaf\n"
+        "from sweeper.study.executors.workers import start_deaf\n"
         "if __name__ == '__main__':\n"
         "    child = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,))\n"
         "    start_deaf(child)\n"

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweeper.composition import compose
+from sweeper.config.composition import compose
+from sweeper.config.schema import BudgetConf, GroupConf, HeadConf, ModelConf
 from sweeper.design import draw, draw_within_budget
 from sweeper.errors import BudgetError, ConfigError
-from sweeper.network.anatomy import Anatomy, dissect
 from sweeper.network.budget import check_budget, scaled, within_budget
 from sweeper.network.build import build
 from sweeper.network.diagnosis import diagnose
 from sweeper.network.plan import Plan, make_plan
-from sweeper.schema import BudgetConf, GroupConf, HeadConf, ModelConf
+from sweeper.network.summary import Anatomy, dissect
 
 IMAGE = (1, 28, 28)
 CLASSES = 10

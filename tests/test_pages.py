@@ -18,13 +18,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 
 import sweeper
-from sweeper.composition import compose
+from sweeper.config.composition import compose
 from sweeper.errors import RunFolderError, StudyError
-from sweeper.report.publish import publish
-from sweeper.report.study_plots import pareto_front, short_names, study_figures
-from sweeper.study import ledger
-from sweeper.study.ledger import FAILED, OWNER, PARAMETERS, REJECTED, RULE
+from sweeper.report.build import publish
+from sweeper.report.study_figures import pareto_front, short_names, study_figures
+from sweeper.study import trials as ledger
 from sweeper.study.storage import journal_url, open_storage
+from sweeper.study.trials import FAILED, OWNER, PARAMETERS, REJECTED, RULE
 
 from .browser import Visit
 from .conftest import Completed, Sweeper, command, environment

@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sweeper
-from sweeper.composition import compose
+from sweeper.config.composition import compose
 from sweeper.data.datasets import LabelledImages
 from sweeper.design import draw, draw_within_budget
 from sweeper.errors import RunFolderError, TrainingDivergedError
-from sweeper.experiment import run
 from sweeper.report.analysis import Observation, analyse, standard_error
-from sweeper.report.figures import draw_confusion, draw_curves
+from sweeper.report.png_figures import draw_confusion, draw_curves
 from sweeper.report.record import Baseline, RunRecord, baseline, differences, read_run
-from sweeper.report.write_up import as_markdown, write, write_begun, write_up
+from sweeper.report.run_report import as_markdown, write, write_begun, write_up
+from sweeper.run.experiment import run
 from sweeper.training.evaluate import WORST, Mistakes, Score, mistakes
 from sweeper.training.loop import EpochMetrics
 

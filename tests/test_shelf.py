@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.dashboard.notes import study_note
 from sweeper.errors import StudyError
-from sweeper.shelf.places import find
-from sweeper.shelf.storage import Shelf
+from sweeper.reading.locations import find
+from sweeper.reading.read_only_storage import Shelf
 from sweeper.study.storage import journal_url, open_storage
 
 from .postgresql import PASSWORD

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sweeper.composition import compose
+from sweeper.config.composition import compose
+from sweeper.config.schema import BudgetConf, ExperimentConf
 from sweeper.design import draw, draw_within_budget
 from sweeper.errors import ConfigError
-from sweeper.schema import BudgetConf, ExperimentConf
-from sweeper.study.advice import advised, mended
-from sweeper.study.judge import Judge, fingerprint, value_at
-from sweeper.study.space import Params, Space, parse, width_distributions
+from sweeper.search.feasibility import Judge, fingerprint, value_at
+from sweeper.search.initial_points import advised, mended
+from sweeper.search.space import Params, Space, parse, width_distributions
 
 from .studies import (
     HERE,

@@ -16,13 +16,13 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.composition import compose
+from sweeper.config.composition import compose
+from sweeper.config.schema import AdamwConf, ExperimentConf, OneCycleConf, SgdConf, StepConf
 from sweeper.data.splits import Splits, split
 from sweeper.design import draw
 from sweeper.errors import DeviceError, TrainingDivergedError
 from sweeper.network.build import build
-from sweeper.network.fused import Fused
-from sweeper.schema import AdamwConf, ExperimentConf, OneCycleConf, SgdConf, StepConf
+from sweeper.network.cpu.fused import Fused
 from sweeper.training import device, loop
 from sweeper.training.evaluate import evaluate
 from sweeper.training.loop import BatchProgress, EpochMetrics, fit, make_autocast
@@ -323,7 +323,7 @@ def test_a_run_on_a_gpu_learns(tmp_path: Path) -> None:
     """On a CUDA device a run ends with a finite loss, twice to the same bits."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA GPU here")
-    from sweeper.experiment import run  # noqa: PLC0415
+    from sweeper.run.experiment import run  # noqa: PLC0415
 
     conf = compose([*SMALL, "device=cuda"])
     results: list[Any] = [run(conf, folder=tmp_path / name).summary for name in "ab"]

@@ -8,12 +8,12 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from sweeper.config.schema import ExperimentConf, SgdConf
 from sweeper.data.datasets import LabelledImages
 from sweeper.data.splits import split
 from sweeper.design import draw
 from sweeper.network.build import build
-from sweeper.network.fused import Fused
-from sweeper.schema import ExperimentConf, SgdConf
+from sweeper.network.cpu.fused import Fused
 from sweeper.training.device import keep_freed_memory, reproducible
 from sweeper.training.loop import WATCH_EVERY, BatchProgress, fit
 

@@ -18,11 +18,11 @@ from rich.text import Text
 from sweeper.bench.loops import engine_loop, notebook_loop
 from sweeper.bench.throughput import Contender, Rates, compare, matrix_peak
 from sweeper.bench.whole import plans_per_second, seconds_to_target, trial_overhead_ms
-from sweeper.composition import compose
+from sweeper.config.composition import compose
+from sweeper.config.schema import ExperimentConf
 from sweeper.data.splits import split
 from sweeper.design import draw
 from sweeper.errors import ConfigError
-from sweeper.schema import ExperimentConf
 from sweeper.training.device import has_bf16, resolve
 
 TURNS: Final = 15

@@ -12,9 +12,9 @@ from typing import Final
 import torch
 
 from sweeper.bench.loops import OnBlock
+from sweeper.config.schema import ExperimentConf
 from sweeper.errors import BenchError
-from sweeper.schema import ExperimentConf
-from sweeper.study.slots import start_deaf
+from sweeper.study.executors.workers import start_deaf
 
 PEAK_CHANNELS: Final = 512
 PEAK_SIDE: Final = 14

@@ -14,10 +14,10 @@ from typing import Final
 
 import optuna
 
+from sweeper.config.schema import ExperimentConf
 from sweeper.design import draw_within_budget
 from sweeper.errors import BenchError
-from sweeper.run_folder import RunFolder
-from sweeper.schema import ExperimentConf
+from sweeper.run.folder import RunFolder
 from sweeper.study.storage import journal_url, open_storage
 
 POLL_SECONDS: Final = 0.02

@@ -10,8 +10,8 @@ import bottle
 from optuna.trial import FrozenTrial
 
 from sweeper.dashboard.notes import folder_number, study_note, trial_note
-from sweeper.run_folder import RunFolder
-from sweeper.shelf.storage import Shelf, is_feasible
+from sweeper.reading.read_only_storage import Shelf, is_feasible
+from sweeper.run.folder import RunFolder
 
 STUDY_ROUTE: Final = "/api/studies/<study_id:int>"
 """Rules of optuna-dashboard's own routes that are answered differently here."""

@@ -6,13 +6,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.console import as_typed
+from sweeper.reading.locations import at, read_yaml
 from sweeper.report.markdown import code, fenced
 from sweeper.report.record import reproduce_command
-from sweeper.run_folder import RunFolder
-from sweeper.shelf.places import at, read_yaml
+from sweeper.run.folder import RunFolder
+from sweeper.search.space import in_words, read_space
 from sweeper.study.folder import StudyFolder
-from sweeper.study.ledger import (
+from sweeper.study.trials import (
     DUPLICATE,
     FAILED,
     MACS,
@@ -22,7 +22,7 @@ from sweeper.study.ledger import (
     REQUEUED,
     RETRY,
 )
-from sweeper.study.space import in_words, read_space
+from sweeper.terminal.console import as_typed
 
 
 def trial_note(trial: FrozenTrial, folder: Path | None) -> str:

@@ -21,8 +21,8 @@ import optuna_dashboard
 
 from sweeper.dashboard.answers import Annotations, NoStore
 from sweeper.errors import DashboardError
-from sweeper.shelf.places import STUDIES, find
-from sweeper.shelf.storage import Shelf, none_of_that_name
+from sweeper.reading.locations import STUDIES, find
+from sweeper.reading.read_only_storage import Shelf, none_of_that_name
 
 HOST: Final = "127.0.0.1"
 LOCAL_NAMES: Final = {"127.0.0.1", "localhost"}

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Generator, Tensor
 
-from sweeper.schema import AugmentConf
+from sweeper.config.schema import AugmentConf
 
 
 def draw_variations(images: int, conf: AugmentConf, generator: Generator) -> Tensor:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from sweeper.config.schema import nearest
 from sweeper.errors import ConfigError
-from sweeper.schema import nearest
 
 
 @dataclass(frozen=True, kw_only=True)

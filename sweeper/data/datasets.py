@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sweeper.config.schema import DataConf
 from sweeper.data.catalogue import DATASETS, DatasetFacts
 from sweeper.errors import DataError
-from sweeper.schema import DataConf
 
 Part = Literal["train", "test"]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sweeper.config.schema import DataConf
 from sweeper.data.datasets import LabelledImages, read
 from sweeper.errors import ConfigError
-from sweeper.schema import DataConf
 
 
 @dataclass(frozen=True, kw_only=True)

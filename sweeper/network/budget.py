@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Final, Literal
 
+from sweeper.config.schema import BudgetConf, ModelConf
 from sweeper.errors import BudgetError
-from sweeper.network.anatomy import Anatomy, dissect
 from sweeper.network.plan import Conv, Plan, make_plan
-from sweeper.schema import BudgetConf, ModelConf
+from sweeper.network.summary import Anatomy, dissect
 
 Cost = Literal["parameters", "macs"]
 COSTS: Final[tuple[tuple[Cost, str], ...]] = (("parameters", "parameters"), ("macs", "MACs"))

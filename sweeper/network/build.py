@@ -5,7 +5,7 @@ from typing import Final
 
 from torch import nn
 
-from sweeper.network.fused import ConvUnit, MaxPool
+from sweeper.network.cpu.fused import ConvUnit, MaxPool
 from sweeper.network.heads import ConvHead, GapHead
 from sweeper.network.plan import Conv, Head, Plan, Pool
 

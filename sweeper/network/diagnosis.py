@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from sweeper.network.anatomy import Anatomy, LayerAnatomy
 from sweeper.network.plan import Conv, Plan
+from sweeper.network.summary import Anatomy, LayerAnatomy
 
 ERASED_NOTICEABLE: Final = 0.01
 """Share of training passes without any signal from which it is worth a word: it costs that much accuracy."""

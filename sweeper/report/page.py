@@ -9,7 +9,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 import sweeper
-from sweeper.report.drawn import Drawn
+from sweeper.report.page_figure import Drawn
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 

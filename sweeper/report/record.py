@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sweeper.composition import compose
-from sweeper.console import as_typed
+from sweeper.config.composition import compose
+from sweeper.config.schema import ExperimentConf, dotted
 from sweeper.design import Design, draw
 from sweeper.errors import RunFolderError, SweeperError
-from sweeper.run_folder import RunFolder
-from sweeper.schema import ExperimentConf, dotted
+from sweeper.run.folder import RunFolder
+from sweeper.terminal.console import as_typed
 from sweeper.training.evaluate import Mistakes
 from sweeper.training.loop import EpochMetrics
 

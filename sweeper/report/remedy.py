@@ -3,12 +3,12 @@
 from dataclasses import asdict, replace
 from typing import Final
 
+from sweeper.config.schema import ExperimentConf, ModelConf
 from sweeper.design import draw
 from sweeper.network.budget import scaled, within_budget
-from sweeper.schema import ExperimentConf, ModelConf
-from sweeper.study import advice
-from sweeper.study.judge import Judge, value_at
-from sweeper.study.space import Space, width_distributions
+from sweeper.search import initial_points as advice
+from sweeper.search.feasibility import Judge, value_at
+from sweeper.search.space import Space, width_distributions
 
 WIDEST: Final = 2.0
 """Times as many channels are the most that is advised at once."""

@@ -11,12 +11,12 @@ import matplotlib.image
 
 from sweeper.data.datasets import read
 from sweeper.errors import DataError
-from sweeper.inspection import LAYER_COLUMNS, layer_rows
 from sweeper.report.analysis import CONFIDENCE_95, images, standard_error
 from sweeper.report.page import render
 from sweeper.report.record import RunRecord, differences, reproduce_command
-from sweeper.report.run_plots import confusion_figure, run_figures
-from sweeper.report.write_up import shown, write_up
+from sweeper.report.run_figures import confusion_figure, run_figures
+from sweeper.report.run_report import shown, write_up
+from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
 
 def run_page(record: RunRecord) -> str:

@@ -12,18 +12,18 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.console import as_typed
+from sweeper.config.schema import dotted
+from sweeper.reading.locations import read_yaml
 from sweeper.report.page import render
 from sweeper.report.record import reproduce_command
-from sweeper.report.study_plots import short_names, study_figures
-from sweeper.run_folder import RunFolder
-from sweeper.schema import dotted
-from sweeper.shelf.places import read_yaml
-from sweeper.study.board import listed
+from sweeper.report.study_figures import short_names, study_figures
+from sweeper.run.folder import RunFolder
+from sweeper.search.space import in_words, read_space
 from sweeper.study.folder import StudyFolder
-from sweeper.study.ledger import DUPLICATE, FAILED, MACS, PARAMETERS, REJECTED, RULE, owner_lives, state_of
-from sweeper.study.space import in_words, read_space
+from sweeper.study.progress import listed
 from sweeper.study.storage import redacted
+from sweeper.study.trials import DUPLICATE, FAILED, MACS, PARAMETERS, REJECTED, RULE, owner_lives, state_of
+from sweeper.terminal.console import as_typed
 
 STATES: Final = {
     "complete": "done",

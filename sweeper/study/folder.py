@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from sweeper.config.schema import dotted
 from sweeper.errors import StudyError
-from sweeper.run_folder import RunFolder, write_whole
-from sweeper.schema import dotted
+from sweeper.run.folder import RunFolder, write_whole
 from sweeper.study.storage import exclusive
 
 

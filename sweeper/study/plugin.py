@@ -11,11 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.errors import StudyError
+from sweeper.search.options import StudyOptions
 from sweeper.startup import loading
-from sweeper.study.options import StudyOptions
 
 if TYPE_CHECKING:
-    from sweeper.study.run import StudyRun
+    from sweeper.study.coordinator import StudyRun
 
 
 def is_trial(settings: HydraConf) -> bool:
@@ -55,7 +55,7 @@ class StudySweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
         """Run the study to its end; return what Hydra says of its jobs, as many in a row as run at a time."""
         with loading():
-            from sweeper.study.run import StudyRun  # noqa: PLC0415 - Optuna and torch, which no single run's --help needs
+            from sweeper.study.coordinator import StudyRun  # noqa: PLC0415 - Optuna and torch, which no single run's --help needs
 
         assert self.config is not None
         assert self.hydra_context is not None

@@ -8,8 +8,8 @@ from typing import Final
 
 import torch
 
+from sweeper.config.schema import ExperimentConf
 from sweeper.errors import DeviceError
-from sweeper.schema import ExperimentConf
 
 AUTO_THREADS: Final = 1
 """Threads of `threads=auto`. Operations of networks this small are too short to share: two threads on two idle cores

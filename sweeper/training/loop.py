@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor, nn
 
+from sweeper.config.schema import ExperimentConf, TrainingConf
 from sweeper.data.augment import augment, draw_variations
 from sweeper.data.splits import Splits
 from sweeper.errors import ConfigError, TrainingDivergedError
-from sweeper.schema import ExperimentConf, TrainingConf
 from sweeper.training.evaluate import Score, evaluate
 from sweeper.training.optim import Optimizer
 

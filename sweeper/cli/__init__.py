@@ -1,0 +1,1 @@
+"""What was typed → Hydra or a verb: one file per verb."""

@@ -1,0 +1,1 @@
+"""What a valid config is, and how overrides become one. Without torch."""

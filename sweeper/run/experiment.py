@@ -1,0 +1,235 @@
+"""The only wiring: conf → design → data → network → epochs → files → result."""
+
+import hashlib
+import logging
+import platform
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+import sweeper
+from sweeper.config.schema import DataConf, ExperimentConf
+from sweeper.data.splits import Splits, split
+from sweeper.design import Design, draw_within_budget
+from sweeper.errors import TrainingDivergedError
+from sweeper.network.build import build
+from sweeper.run.folder import RunFolder, new_run_path
+from sweeper.run.listener import Listener
+from sweeper.training.device import keep_freed_memory, reproducible, resolve
+from sweeper.training.evaluate import Score, evaluate, mistakes
+from sweeper.training.loop import BatchProgress, EpochMetrics, check_batch_size, fit, make_autocast
+
+TRAIN_EVAL_IMAGES: Final = 10_000
+"""Training images, the first of them, on which accuracy with dropout off is measured at the end."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a finished run measured."""
+
+    folder: Path
+    """Where its files lie."""
+    conf: ExperimentConf
+    """The resolved config."""
+    epochs: tuple[EpochMetrics, ...]
+    """All of them, in order."""
+    summary: dict[str, Any]
+    """What `result.json` holds; there, `epochs` is their number."""
+
+    @property
+    def value(self) -> float:
+        """The last epoch's validation accuracy, a fraction; never the best epoch's."""
+        return self.epochs[-1].val_accuracy
+
+    @property
+    def target_met(self) -> bool:
+        """Whether the value reached the target."""
+        return self.value >= self.conf.target
+
+
+def run(
+    conf: ExperimentConf,
+    *,
+    folder: Path | None = None,
+    listeners: Iterable[Listener] = (),
+    overrides: str = "[]\n",
+    hydra: str | None = None,
+    read_splits: Callable[[DataConf], Splits] = split,
+) -> Result:
+    """Run one experiment into a new folder.
+
+    `overrides` and `hydra` are YAML texts kept beside the config; `read_splits` may keep what it read. What is wrong with the config, the budget, the
+    machine or the data is raised before the folder is made: `ConfigError`, `BudgetError`, `DeviceError`,
+    `DataError`, `RunFolderError`. `TrainingDivergedError` and KeyboardInterrupt leave the epochs so far on disk and
+    no `result.json`.
+    """
+    started = time.perf_counter()
+    design = draw_within_budget(conf)
+    listeners = (*listeners, *_loggers(conf))
+    conf = resolve(conf)
+    conf = replace(conf, data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
+    keep_freed_memory()
+    with reproducible(conf):
+        splits = read_splits(conf.data)
+        check_batch_size(conf.training, len(splits.train))
+        splits = replace(splits, train=splits.train.to(_device(conf)), validation=splits.validation.to(_device(conf)))
+
+        run_folder = RunFolder(folder if folder is not None else new_run_path())
+        run_folder.claim()
+        with run_folder.logging():
+            run_folder.write_config(conf, overrides=overrides, hydra=hydra)
+            _log.info("%s parameters, %s MACs", f"{design.anatomy.parameters:,}", f"{design.anatomy.macs:,}")
+            for finding in design.findings:
+                _log.warning("%s: %s", finding.rule, finding.message)
+            for listener in listeners:
+                listener.on_start(conf, design, splits, run_folder.path)
+            network = build(design.plan).to(_device(conf), memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks device and memory_format together
+            epochs, score = _train(network, splits, conf, run_folder, listeners)
+            fixed = splits.train.take(torch.arange(min(TRAIN_EVAL_IMAGES, len(splits.train))))
+            train_score = evaluate(network, fixed, autocast=make_autocast(conf))
+            state = network.state_dict()
+            run_folder.write_weights(state)
+            run_folder.write_mistakes(mistakes(score, splits.validation, classes=design.plan.classes))
+            summary = _summary(
+                conf=conf,
+                design=design,
+                splits=splits,
+                epochs=epochs,
+                train_score=train_score,
+                weights=weights_sha256(state),
+            )
+            summary["seconds"] = round(time.perf_counter() - started, 3)
+            run_folder.write_result(summary)
+            _log.info("value %.4f, target %.4f", summary["value"], conf.target)
+    return Result(folder=run_folder.path, conf=conf, epochs=epochs, summary=summary)
+
+
+def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
+    """Checksum of a state dict: names and bytes, in its order."""
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _train(
+    network: torch.nn.Module,
+    splits: Splits,
+    conf: ExperimentConf,
+    run_folder: RunFolder,
+    listeners: tuple[Listener, ...],
+) -> tuple[tuple[EpochMetrics, ...], Score]:
+    """Train to the last epoch; return all of them, and the last one's score of the validation images."""
+    last: deque[Score] = deque(maxlen=1)
+
+    def on_batch(progress: BatchProgress) -> None:
+        for listener in listeners:
+            listener.on_batch(progress)
+
+    epochs: list[EpochMetrics] = []
+    try:
+        stream = fit(network, splits, conf, on_batch=on_batch if listeners else None, on_score=last.append)
+        for metrics in stream:
+            epochs.append(metrics)
+            run_folder.append_epoch(metrics)
+            _log.info("%s", metrics)
+            for listener in listeners:
+                listener.on_epoch(metrics)
+    except BaseException as error:
+        reason = str(error) or type(error).__name__
+        _log.error("ended after %d of %d epochs: %s", len(epochs), conf.training.epochs, reason)
+        if isinstance(error, TrainingDivergedError):
+            raise TrainingDivergedError(f"{error}; the epochs before it are in {run_folder.metrics}") from error
+        raise
+    finally:
+        for listener in listeners:
+            listener.on_end()
+    return tuple(epochs), last[0]
+
+
+def _loggers(conf: ExperimentConf) -> list[Listener]:
+    """Make the listeners that the config itself asks for."""
+    if conf.logging.name == "tensorboard":
+        from sweeper.run.tensorboard import TensorBoard  # noqa: PLC0415 - an optional package
+
+        return [TensorBoard()]
+    return []
+
+
+def _summary(
+    *,
+    conf: ExperimentConf,
+    design: Design,
+    splits: Splits,
+    epochs: tuple[EpochMetrics, ...],
+    train_score: Score,
+    weights: str,
+) -> dict[str, Any]:
+    """What `result.json` holds; accuracies are fractions."""
+    last = epochs[-1]
+    best = max(epochs, key=lambda metrics: metrics.val_accuracy)
+    return {
+        "value": last.val_accuracy,
+        "target": conf.target,
+        "target_met": last.val_accuracy >= conf.target,
+        "val_accuracy": last.val_accuracy,
+        "val_loss": last.val_loss,
+        "best_val_accuracy": best.val_accuracy,
+        "best_epoch": best.epoch,
+        "train_accuracy": last.train_accuracy,
+        "train_accuracy_eval": train_score.accuracy,
+        "train_loss_eval": train_score.loss,
+        "parameters": design.anatomy.parameters,
+        "macs": design.anatomy.macs,
+        "epochs": len(epochs),
+        "seed": conf.seed,
+        "weights_sha256": weights,
+        "versions": _versions(),
+        "device": conf.device,
+        "precision": conf.precision,
+        "threads": conf.threads,
+        "data": {
+            "name": conf.data.name,
+            "sha256": splits.sha256,
+            "train_images": len(splits.train),
+            "validation_images": len(splits.validation),
+            "validation_is_test": splits.validation_is_test,
+        },
+    }
+
+
+def _versions() -> dict[str, Any]:
+    checkout = Path(__file__).resolve().parent.parent.parent
+    commit = _git(checkout, "rev-parse", "HEAD")
+    status = _git(checkout, "status", "--porcelain")
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "sweeper": sweeper.__version__,
+        "git_commit": commit or None,
+        "git_dirty": None if status is None else bool(status),
+    }
+
+
+def _git(checkout: Path, *arguments: str) -> str | None:
+    """What git prints about our own checkout; None for an installed package or a machine without git."""
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(checkout), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - our own words
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _device(conf: ExperimentConf) -> torch.device:
+    return torch.device(conf.device)

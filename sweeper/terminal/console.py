@@ -1,0 +1,73 @@
+"""How things look in a terminal that a run and `inspect` both show: the budget as a bar, findings as paragraphs."""
+
+import functools
+import os
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.config.schema import BudgetConf
+from sweeper.design import Design
+from sweeper.network.budget import COSTS
+
+BAR_WIDTH: Final = 30
+"""Characters."""
+PLAIN_WIDTH: Final = 100
+"""Columns when the output is no terminal: rich's own guess of 80 would fold paths."""
+
+
+def make_console() -> Console:
+    """Make the console everything is printed on. Text is never markup: paths and values may look like it."""
+    make = functools.partial(Console, highlight=False, markup=False, emoji=False)
+    console = make()
+    return console if console.is_terminal or console.is_jupyter else make(width=PLAIN_WIDTH)
+
+
+def as_typed(path: Path) -> Path:
+    """Return the path as a person would type it: relative where it is below the working directory, else absolute."""
+    whole = Path(os.path.normpath(path.absolute()))
+    return whole.relative_to(Path.cwd()) if Path.cwd() in whole.parents else whole
+
+
+def about(seconds: float) -> str:
+    """Return an estimate in the unit that fits it.
+
+    >>> about(40), about(400)
+    ('about 40 s', 'about 7 min')
+    """
+    return f"about {seconds / 60:.0f} min" if seconds > 90 else f"about {seconds:.0f} s"
+
+
+def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
+    """Return each total against its limit, as a bar."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column()
+    grid.add_column(justify="right")
+    grid.add_column(width=BAR_WIDTH)
+    grid.add_column(justify="right")
+    for cost, unit in COSTS:
+        count, limit = getattr(design.anatomy, cost), getattr(budget, cost)
+        if limit is None:
+            grid.add_row(unit, f"{count:,}", Text("no limit", style="dim"), "")
+        else:
+            style = "red" if count > limit else "green"
+            bar = ProgressBar(
+                total=limit, completed=min(count, limit), width=BAR_WIDTH, complete_style=style, finished_style=style
+            )
+            grid.add_row(unit, f"{count:,}", bar, Text(f"{count / limit:.0%} of {limit:,}", style=style))
+    return grid
+
+
+def finding_lines(design: Design) -> RenderableType:
+    """Return the findings, one paragraph each, with the layers they are about."""
+    if not design.findings:
+        return Text("nothing to object to", style="green")
+    table = Table.grid(padding=(0, 1))
+    for finding in design.findings:
+        heading = Text.assemble((finding.rule.replace("_", " "), "bold yellow"), f" in {', '.join(finding.layers)}")
+        table.add_row(Text("!", style="bold yellow"), Group(heading, Text(finding.message)))
+    return table

@@ -1,0 +1,87 @@
+"""What `inspect` shows: the network layer by layer, its cost against the budget, what is wrong with it. Torch-free."""
+
+import json
+from dataclasses import asdict
+from typing import Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from sweeper.config.schema import ExperimentConf
+from sweeper.design import Design
+from sweeper.network.budget import within_budget
+from sweeper.network.plan import Conv, Head, Layer, Pool
+from sweeper.terminal.console import budget_lines, finding_lines
+
+LAYER_COLUMNS: Final = ("layer", "what", "output", "params", "MACs", "RF", "jump")
+"""RF is the receptive field."""
+
+
+def as_json(conf: ExperimentConf, design: Design) -> str:
+    """Return all of it as one JSON object."""
+    layers = ("name", "kind", "output_shape", "parameters", "macs", "receptive_field", "jump")
+    report: dict[str, Any] = {
+        "parameters": design.anatomy.parameters,
+        "macs": design.anatomy.macs,
+        "budget": asdict(conf.budget),
+        "within_budget": within_budget(design.anatomy, conf.budget),
+        "layers": [{key: getattr(facts, key) for key in layers} for facts in design.anatomy.layers],
+        "findings": [asdict(finding) for finding in design.findings],
+    }
+    return json.dumps(report, indent=2, ensure_ascii=False)
+
+
+def show(console: Console, conf: ExperimentConf, design: Design) -> None:
+    """Print the table, the totals and the findings."""
+    console.print(layer_table(design))
+    console.print(budget_lines(design, conf.budget))
+    console.print(finding_lines(design))
+
+
+def layer_table(design: Design) -> Table:
+    """Return one row per layer, grouped as in the config."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    name, what, *numbers = LAYER_COLUMNS
+    table.add_column(name, no_wrap=True)
+    table.add_column(what)  # the one that may wrap in a narrow terminal
+    for title in numbers:
+        table.add_column(title, justify="right", no_wrap=True)
+    group = None
+    for row in layer_rows(design):
+        if group is not None and row[0].partition(".")[0] != group:
+            table.add_section()
+        group = row[0].partition(".")[0]
+        table.add_row(*row)
+    return table
+
+
+def layer_rows(design: Design) -> list[tuple[str, ...]]:
+    """Return each layer's facts as words, by `LAYER_COLUMNS`."""
+    return [
+        (
+            facts.name,
+            _what(layer),
+            "×".join(str(side) for side in facts.output_shape),
+            f"{facts.parameters:,}" if facts.parameters else "",
+            f"{facts.macs:,}" if facts.macs else "",
+            f"{facts.receptive_field}×{facts.receptive_field}",
+            str(facts.jump),
+        )
+        for layer, facts in zip(design.plan.layers, design.anatomy.layers, strict=True)
+    ]
+
+
+def _what(layer: Layer) -> str:
+    match layer:
+        case Conv():
+            parts = [f"{layer.kernel_size}×{layer.kernel_size}"]
+            norm = ["norm"] if layer.norm == "batch" else []
+            parts += [*norm, layer.activation] if layer.order == "conv_norm_act" else [layer.activation, *norm]
+            if layer.dropout:
+                parts.append(f"drop {layer.dropout:g}")
+            return "conv " + ", ".join(parts)
+        case Pool():
+            return f"max pool {layer.size}×{layer.size}"
+        case Head():
+            return "conv 1×1" if layer.kind == "conv" else "average → linear"
