@@ -7,16 +7,16 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from sweeper.errors import TrainingDivergedError
+from sweeper.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from sweeper.config.schema import ExperimentConf
-    from sweeper.run.experiment import Result
+    from sweeper.run.experiment import CompletedRun
 
-__version__ = "0.1.0"
-__all__ = ["compose", "run"]
+__all__ = ["__version__", "compose", "run"]
 
 
 # Both import what they need when called: torch alone takes two seconds, which no import should.
@@ -30,12 +30,12 @@ def compose(overrides: "Sequence[str]" = ()) -> "ExperimentConf":
     return compose_config(overrides)
 
 
-def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = True) -> "Result":
+def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = True) -> "CompletedRun":
     """Run one experiment, by default into a new folder below ``outputs/runs``; `show` prints its progress.
 
     Raises what `sweeper.run.experiment.run` raises, all of it a `sweeper.errors.SweeperError`.
     """
-    from sweeper.report import run_report as write_up  # noqa: PLC0415
+    from sweeper.report import run_report  # noqa: PLC0415
     from sweeper.run.experiment import run as run_experiment  # noqa: PLC0415
     from sweeper.run.folder import new_run_path  # noqa: PLC0415
     from sweeper.terminal.run_progress import Terminal  # noqa: PLC0415
@@ -43,11 +43,11 @@ def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = Tr
     folder = folder if folder is not None else new_run_path()
     with Terminal() if show else nullcontext() as terminal:
         try:
-            result = run_experiment(conf, folder=folder, listeners=[] if terminal is None else [terminal])
+            completed = run_experiment(conf, folder=folder, listeners=[] if terminal is None else [terminal])
         except (KeyboardInterrupt, TrainingDivergedError):
-            write_up.write_begun(folder)
+            run_report.write_partial_report(folder)
             raise
-    written = write_up.write(folder)
+    written = run_report.write_report(folder)
     if terminal is not None:
-        terminal.show_result(result, next_command=written.next)
-    return result
+        terminal.show_result(completed, next_command=written.next)
+    return completed

@@ -7,7 +7,7 @@ from sweeper.data.catalogue import DATASETS
 from sweeper.network.budget import check_budget
 from sweeper.network.diagnosis import Finding, diagnose
 from sweeper.network.plan import Plan, make_plan
-from sweeper.network.summary import Anatomy, dissect
+from sweeper.network.summary import Summary, summarize
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,25 +16,25 @@ class Design:
 
     plan: Plan
     """The list of its layers."""
-    anatomy: Anatomy
+    summary: Summary
     """The facts of each layer."""
     findings: tuple[Finding, ...]
     """What is wrong with it."""
 
 
-def draw(conf: ExperimentConf) -> Design:
-    """Plan, dissect and diagnose the configured network, over budget or not, in well under a millisecond.
+def analyze(conf: ExperimentConf) -> Design:
+    """Plan, summarize and diagnose the configured network, over budget or not, in well under a millisecond.
 
     Raises `ConfigError` for an unknown data set, a map smaller than its kernel, a head that does not fit.
     """
     facts = DATASETS.facts(conf.data.name)
     plan = make_plan(conf.model, input_shape=facts.image_shape, classes=facts.classes)
-    anatomy = dissect(plan)
-    return Design(plan=plan, anatomy=anatomy, findings=diagnose(plan, anatomy, majority_share=facts.majority_share))
+    summary = summarize(plan)
+    return Design(plan=plan, summary=summary, findings=diagnose(plan, summary, majority_share=facts.majority_share))
 
 
-def draw_within_budget(conf: ExperimentConf) -> Design:
+def analyze_within_budget(conf: ExperimentConf) -> Design:
     """`draw`, and raise `BudgetError` when the network is larger than `budget` allows."""
-    design = draw(conf)
-    check_budget(conf.model, design.plan, design.anatomy, conf.budget)
+    design = analyze(conf)
+    check_budget(conf.model, design.plan, design.summary, conf.budget)
     return design

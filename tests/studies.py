@@ -9,8 +9,8 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial
 
-from sweeper.reading.locations import find
-from sweeper.reading.read_only_storage import Shelf
+from sweeper.reading.locations import find_locations
+from sweeper.reading.read_only_storage import ReadOnlyStorage
 from sweeper.study.storage import journal_url, open_storage
 
 from .conftest import Completed
@@ -78,6 +78,6 @@ def close(study: optuna.Study) -> None:
     (getattr(backend, "_backend", backend)).engine.dispose()
 
 
-def shelf_of(warned: list[str], study: str | None = None, storage: str | None = None) -> Shelf:
+def storage_of(warned: list[str], study: str | None = None, storage: str | None = None) -> ReadOnlyStorage:
     """The studies below the working directory, or those named; `warned` hears what is wrong."""
-    return Shelf(lambda: find(study, storage, warned.append), warned.append)
+    return ReadOnlyStorage(lambda: find_locations(study, storage, warned.append), warned.append)

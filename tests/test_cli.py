@@ -13,7 +13,7 @@ import pytest
 
 from sweeper.cli import main as cli
 from sweeper.config.composition import compose
-from sweeper.design import draw, draw_within_budget
+from sweeper.design import analyze, analyze_within_budget
 
 from .conftest import CHECKOUT, Sweeper, command, environment
 
@@ -39,7 +39,7 @@ def test_inspect_shows_table_budget_and_findings(sweeper_call: Callable[..., Any
     """Without --json: a row for every layer, totals against the budget, each finding."""
     done = sweeper_call("inspect", "model=notebook")
     assert done.returncode == 0
-    for facts in draw(compose(["model=notebook"])).anatomy.layers:
+    for facts in analyze(compose(["model=notebook"])).summary.layers:
         assert facts.name in done.stdout
     assert "9,736" in done.stdout
     assert "97% of 9,999" in done.stdout
@@ -160,7 +160,7 @@ def test_a_bug_is_not_hidden(sweeper_call: Callable[..., Any], monkeypatch: pyte
 
 
 FLOORS = [
-    {"errors", "startup"},
+    {"errors", "records", "startup", "version"},
     {"config"},
     {"network", "data"},
     {"design", "training"},
@@ -224,9 +224,9 @@ def test_every_readme_command_composes(arguments: list[str]) -> None:
     for override in swept:
         key, _, values = override.partition("=")
         for value in values.split(","):
-            draw_within_budget(compose([*fixed, f"{key}={value}"]))
+            analyze_within_budget(compose([*fixed, f"{key}={value}"]))
     if not swept:
-        draw_within_budget(compose(fixed))
+        analyze_within_budget(compose(fixed))
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ GOOD = {
     "a model-wide value": ["model.dropout=0.05"],
     "another option for a group": ["group@model.groups.block1=transition"],
     "a new group from an option": ["+group@model.groups.block3=conv", "model.groups.block3.channels=[4]"],
-    "a new group in place": ["+model.groups.block3={channels:[4],kernel_size:1}"],
+    "a new group in location": ["+model.groups.block3={channels:[4],kernel_size:1}"],
     "a group less": ["~model.groups.block2"],
     "another head": ["model=notebook", "head@model.head=gap"],
     "another optimizer": ["optimizer=adamw", "optimizer.beta2=0.99"],
@@ -48,7 +48,7 @@ def test_override_forms_compose_and_survive_saving(overrides: list[str]) -> None
 
 
 def test_overrides_do_what_they_say() -> None:
-    """Overrides change the value they name, in the place they name."""
+    """Overrides change the value they name, in the location they name."""
     conf = compose(
         [
             "model=notebook",
@@ -91,7 +91,7 @@ BAD = {
     "model.groups.block1.channels=[1.5]": "model.groups.block1.channels must be a list of whole numbers such as [8,16], bu",
     "model.groups.block1.channels=8": "channels must be a list of whole numbers such as [8,16], but got 8",
     "model.groups.block1.channels=[null]": "but got [null]",
-    "model.groups.block1.channels.5=4": "model.groups.block1.channels has no place 5, they are counted from 0",
+    "model.groups.block1.channels.5=4": "model.groups.block1.channels has no location 5, they are counted from 0",
     "model.dropout=null": "model.dropout must be a number, but got null",
     "budget.parameters=1e4": "budget.parameters must be a whole number or null, but got 10000.0",
     "": "an override is written key=value, but one is empty",
@@ -168,7 +168,7 @@ def test_load_runs_no_code_a_config_names() -> None:
 
 
 def test_overrides_are_a_list() -> None:
-    """One override in place of a list of them is told, not taken letter by letter."""
+    """One override in location of a list of them is told, not taken letter by letter."""
     with pytest.raises(ConfigError, match="as in \\[\"model=gap\"\\], but got 'model=gap'"):
         compose("model=gap")
 

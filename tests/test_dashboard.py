@@ -24,14 +24,14 @@ from optuna.trial import TrialState
 from sweeper.dashboard.notes import study_note, trial_note
 from sweeper.dashboard.serve import application
 from sweeper.errors import StudyError
-from sweeper.reading.read_only_storage import Shelf
+from sweeper.reading.read_only_storage import ReadOnlyStorage
 from sweeper.report.markdown import code, fenced
 from sweeper.study.storage import journal_url, open_storage
 
 from .browser import Visit
 from .conftest import Sweeper, command, environment
 from .postgresql import PASSWORD
-from .studies import TINY, Call, close, make_journal, shelf_of, wait_for
+from .studies import TINY, Call, close, make_journal, storage_of, wait_for
 
 ADDRESS = re.compile(r"dashboard: (http://127\.0\.0\.1:\d+)/ · (\d+) stud(?:y|ies) · Ctrl-C ends it\n")
 HOSTILE = "<img src=x onerror=alert(1)> `tick` [link](http://example.com) ![](http://example.com/i.png) $x$"
@@ -52,7 +52,7 @@ class Answer:
     body: bytes
 
 
-def _ask(shelf: Shelf, path: str, method: str = "GET", host: str = "127.0.0.1:8080") -> Answer:
+def _ask(shelf: ReadOnlyStorage, path: str, method: str = "GET", host: str = "127.0.0.1:8080") -> Answer:
     """Ask the application without a socket."""
     said: list[tuple[str, list[tuple[str, str]]]] = []
     environ = {
@@ -116,7 +116,7 @@ def test_a_damaged_description_still_has_its_folder(damage: str) -> None:
     for name in ("search.yaml", "multirun.yaml"):
         (folder / name).write_text(damage)
     assert "Folder: `outputs/studies/one`" in study_note("one", folder.absolute())
-    assert _ask(shelf_of([]), "/api/studies/0").status.startswith("200")
+    assert _ask(storage_of([]), "/api/studies/0").status.startswith("200")
     assert "not known" in study_note("one", Path("gone"))
     assert not Path("gone").exists()
 
@@ -133,7 +133,7 @@ def test_the_best_trial_is_one_within_its_constraints() -> None:
         trial = study.ask()
         trial.set_constraint("parameters", margin)
         study.tell(trial, value)
-    shelf = shelf_of([])
+    shelf = storage_of([])
     shelf.get_all_studies()
     assert shelf.get_best_trial(0).value == 0.5
     shown = json.loads(_ask(shelf, "/api/studies/0").body)
@@ -144,7 +144,7 @@ def test_the_best_trial_is_one_within_its_constraints() -> None:
 def test_strangers_and_changes_are_refused() -> None:
     """A name that only resolves to this machine, and every request to change something, is refused with a reason."""
     make_journal("one")
-    shelf = shelf_of([])
+    shelf = storage_of([])
     for host in ("127.0.0.1:8080", "localhost:8080", "localhost"):
         assert _ask(shelf, "/api/studies", host=host).status.startswith("200")
     for host in ("evil.example:8080", "127.0.0.1.evil.example", "", "192.168.0.1:8080"):
@@ -165,7 +165,7 @@ def test_a_trials_files_are_shown_from_its_folder_and_no_others() -> None:
     (run / ".hydra" / "config.yaml").write_text("seed: 1\n")
     (run / "report.md").write_text("# <b>Result</b>\n")
     (run / "run.log").write_text("")
-    shelf = shelf_of([])
+    shelf = storage_of([])
     shown = json.loads(_ask(shelf, "/api/studies/0").body)
     assert shown["trials"][0]["artifacts"] == []
     assert [file["filename"] for file in shown["trials"][1]["artifacts"]] == ["report.md", "config.yaml"]
@@ -188,7 +188,7 @@ def test_a_real_search_is_shown_with_its_duplicate(sweeper_call: Call) -> None:
     values = ["model.groups.block1.channels=[8,12],[9,12],[100,100]", "model.groups.block1.channels.0=6"]
     done = sweeper_call("-m", *TINY, "hydra.sweeper.n_jobs=1", *values, "hydra.sweeper.study_name=grid")
     assert done.returncode == 0, done.stderr
-    shelf = shelf_of([])
+    shelf = storage_of([])
     first, second, third = json.loads(_ask(shelf, "/api/studies/0").body)["trials"]
     files = ["curves.png", "confusion.png", "report.md", "config.yaml", "metrics.jsonl", "run.log"]
     assert [file["filename"] for file in first["artifacts"]] == files
@@ -371,7 +371,7 @@ def test_postgresql_is_shown_without_its_password(postgresql: str, sweeper_proce
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "", "")
-    shelf = shelf_of([], storage=postgresql)
+    shelf = storage_of([], storage=postgresql)
     shelf.get_all_studies()
     with pytest.raises(StudyError, match="read-only transaction"):
         shelf._readers[postgresql].read(lambda storage: storage.delete_study(1))

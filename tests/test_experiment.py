@@ -1,5 +1,6 @@
 """What a run leaves on disk, from Python and from the command line, however it ends."""
 
+import dataclasses
 import json
 import os
 import pty
@@ -18,10 +19,10 @@ import sweeper
 from sweeper.config.schema import load
 from sweeper.data.datasets import read
 from sweeper.data.splits import split
-from sweeper.design import draw
+from sweeper.design import analyze
 from sweeper.errors import RunFolderError, TrainingDivergedError
 from sweeper.network.build import build
-from sweeper.run.experiment import Result, run, weights_sha256
+from sweeper.run.experiment import CompletedRun, run, weights_sha256
 from sweeper.run.folder import RunFolder
 from sweeper.training.evaluate import evaluate
 from sweeper.training.loop import make_autocast
@@ -39,7 +40,7 @@ EPOCH_KEYS = {
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def result(tmp_path_factory: pytest.TempPathFactory) -> CompletedRun:
     """One quick run from Python."""
     conf = sweeper.compose([*QUICK, "threads=1"])
     return sweeper.run(conf, folder=tmp_path_factory.mktemp("runs") / "run", show=False)
@@ -51,7 +52,7 @@ def _config(path: Path) -> DictConfig:
     return config
 
 
-def test_a_run_leaves_its_files_and_no_others(result: Result) -> None:
+def test_a_run_leaves_its_files_and_no_others(result: CompletedRun) -> None:
     """Config, log, metrics, result, weights: each complete, no temporary file beside them."""
     folder = result.folder
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -61,7 +62,7 @@ def test_a_run_leaves_its_files_and_no_others(result: Result) -> None:
         *("report.md", "curves.png", "confusion.png"),
     }
     summary = json.loads((folder / "result.json").read_text())
-    assert summary == result.summary
+    assert summary == dataclasses.asdict(result.result)
     assert set(summary) >= RESULT_KEYS
     assert summary["epochs"] == 2
     assert summary["parameters"] == 7578
@@ -72,29 +73,29 @@ def test_a_run_leaves_its_files_and_no_others(result: Result) -> None:
     assert "value" in (folder / "run.log").read_text()
 
 
-def test_the_value_is_the_last_epochs(result: Result) -> None:
+def test_the_value_is_the_last_epochs(result: CompletedRun) -> None:
     """A run's value is its last validation accuracy, in the result, the metrics and from Python alike."""
     lines = (result.folder / "metrics.jsonl").read_text().splitlines()
     last = json.loads(lines[-1])["val_accuracy"]
-    assert result.value == result.summary["value"] == result.epochs[-1].val_accuracy == last
+    assert result.value == result.result.value == result.epochs[-1].val_accuracy == last
     assert result.target_met == (last >= 0.99)
 
 
-def test_saved_weights_score_what_was_reported(result: Result) -> None:
+def test_saved_weights_score_what_was_reported(result: CompletedRun) -> None:
     """model.pt loads with weights_only=True, has the stated checksum, and scores the stated accuracies again."""
     state = torch.load(result.folder / "model.pt", weights_only=True)
-    assert weights_sha256(state) == result.summary["weights_sha256"]
-    network = build(draw(result.conf).plan)
+    assert weights_sha256(state) == result.result.weights_sha256
+    network = build(analyze(result.conf).plan)
     network.load_state_dict(state)
     network.to(memory_format=torch.channels_last)
     splits = split(result.conf.data)
     autocast = make_autocast(result.conf)
     assert evaluate(network, splits.validation, autocast=autocast).accuracy == result.value
     first = splits.train.take(torch.arange(3500))
-    assert evaluate(network, first, autocast=autocast).accuracy == result.summary["train_accuracy_eval"]
+    assert evaluate(network, first, autocast=autocast).accuracy == result.result.train_accuracy_eval
 
 
-def test_the_saved_config_is_resolved_and_runs_again_to_the_same_bits(result: Result, tmp_path: Path) -> None:
+def test_the_saved_config_is_resolved_and_runs_again_to_the_same_bits(result: CompletedRun, tmp_path: Path) -> None:
     """No auto and no interpolation is left in it; it loads to the run's config; the weights come out equal."""
     text = (result.folder / ".hydra" / "config.yaml").read_text()
     assert "auto" not in text
@@ -103,10 +104,10 @@ def test_the_saved_config_is_resolved_and_runs_again_to_the_same_bits(result: Re
     assert conf == result.conf
     assert Path(conf.data.root).is_absolute()
     again = sweeper.run(conf, folder=tmp_path / "again", show=False)
-    assert again.summary["weights_sha256"] == result.summary["weights_sha256"]
+    assert again.result.weights_sha256 == result.result.weights_sha256
 
 
-def test_a_folder_holds_one_run(result: Result) -> None:
+def test_a_folder_holds_one_run(result: CompletedRun) -> None:
     """A second run into the same folder is refused and changes nothing in it."""
     before = {path: path.read_bytes() for path in result.folder.rglob("*") if path.is_file()}
     with pytest.raises(RunFolderError, match="needs an empty folder"):
@@ -130,7 +131,7 @@ def test_python_and_notebook_use(
     first, second = sweeper.run(conf), sweeper.run(conf)
     assert first.folder != second.folder
     assert first.folder.parent.parent == Path("outputs/runs")
-    assert first.summary["weights_sha256"] == second.summary["weights_sha256"]
+    assert first.result.weights_sha256 == second.result.weights_sha256
     assert "validation accuracy" in capsys.readouterr().out
     assert not GlobalHydra.instance().is_initialized()
 

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from sweeper.config.composition import compose
 from sweeper.data.splits import split
-from sweeper.design import draw
+from sweeper.design import analyze
 from sweeper.network.build import build
 from sweeper.network.cpu import kernels
 from sweeper.network.cpu.fused import ConvUnit, MaxPool
 from sweeper.network.heads import ConvHead, GapHead
+from sweeper.records import BatchProgress
 from sweeper.training import device
-from sweeper.training.loop import BatchProgress, fit
+from sweeper.training.loop import fit
 
 CURVE = Path(__file__).with_name("loss_curve.json")
 CURVE_TOLERANCE = 5e-3
@@ -187,10 +188,12 @@ def test_only_what_is_the_same_is_fused() -> None:
         ["model.norm=none"],
         ["model.dropout=0.1", "model.dropout_kind=element"],
     ):
-        network = build(draw(compose(overrides)).plan)
+        network = build(analyze(compose(overrides)).plan)
         assert not any(isinstance(module, ConvUnit) for module in network.modules()), overrides
-    network = build(draw(compose(["model.dropout=0.1"])).plan)
-    assert sum(isinstance(module, ConvUnit) for module in network.modules()) == len(draw(compose([])).plan.layers) - 2
+    network = build(analyze(compose(["model.dropout=0.1"])).plan)
+    assert (
+        sum(isinstance(module, ConvUnit) for module in network.modules()) == len(analyze(compose([])).plan.layers) - 2
+    )
 
 
 def test_fp32_follows_the_stored_loss_curve() -> None:
@@ -199,6 +202,6 @@ def test_fp32_follows_the_stored_loss_curve() -> None:
     conf = device.resolve(compose([*curve["overrides"], "device=cpu"]))
     seen: list[BatchProgress] = []
     with device.reproducible(conf):
-        network = build(draw(conf).plan)
+        network = build(analyze(conf).plan)
         list(fit(network, split(conf.data), conf, on_batch=seen.append))
     assert [progress.loss for progress in seen] == pytest.approx(curve["loss"], rel=CURVE_TOLERANCE)

@@ -1,5 +1,6 @@
 """What is left after kill -9 and Ctrl-C, and of two processes at once; real processes, real storages."""
 
+import errno
 import functools
 import os
 import re
@@ -17,7 +18,7 @@ from hydra.types import HydraContext
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sweeper.run.folder import RunFolder, write_whole
+from sweeper.run.folder import atomic_write, write_atomically
 from sweeper.study.executors.workers import Worker
 
 from .conftest import Sweeper, command, environment
@@ -183,7 +184,7 @@ def test_many_who_write_one_file_at_once_leave_one_of_their_texts(tmp_path: Path
     """Two searches that end together write one page: none fails, the file is whole, nothing else is left."""
     path, texts = tmp_path / "report.html", [bytes([letter]) * 100_000 for letter in b"abcdefgh"]
     with ThreadPoolExecutor(len(texts)) as pool:
-        for written in [pool.submit(write_whole, path, text) for text in 20 * texts]:
+        for written in [pool.submit(write_atomically, path, text) for text in 20 * texts]:
             written.result()
     assert path.read_bytes() in texts
     assert list(tmp_path.iterdir()) == [path]
@@ -193,8 +194,14 @@ def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> 
     """What fails half-way, as on a full disk, leaves the file of before and nothing beside it."""
     path = tmp_path / "model.pt"
     path.write_text("before")
-    with pytest.raises(AttributeError):
-        RunFolder(tmp_path).write_weights({"a": lambda: None})  # type: ignore[dict-item]
+
+    def fail_half_way() -> None:
+        with atomic_write(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        fail_half_way()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -205,10 +212,10 @@ def test_a_workers_first_instruction_is_deaf_to_ctrl_c(tmp_path: Path) -> None:
     script = tmp_path / "spawn.py"
     script.write_text(
         "import multiprocessing, pathlib, time\n"
-        "from sweeper.study.executors.workers import start_deaf\n"
+        "from sweeper.study.executors.workers import start_ignoring_sigint\n"
         "if __name__ == '__main__':\n"
         "    child = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,))\n"
-        "    start_deaf(child)\n"
+        "    start_ignoring_sigint(child)\n"
         "    print(pathlib.Path(f'/proc/{child.pid}/status').read_text())\n"
         "    child.kill()\n"
     )

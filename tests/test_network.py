@@ -12,13 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sweeper.config.composition import compose
 from sweeper.config.schema import BudgetConf, GroupConf, HeadConf, ModelConf
-from sweeper.design import draw, draw_within_budget
+from sweeper.design import analyze, analyze_within_budget
 from sweeper.errors import BudgetError, ConfigError
 from sweeper.network.budget import check_budget, scaled, within_budget
 from sweeper.network.build import build
 from sweeper.network.diagnosis import diagnose
 from sweeper.network.plan import Plan, make_plan
-from sweeper.network.summary import Anatomy, dissect
+from sweeper.network.summary import Summary, summarize
 
 IMAGE = (1, 28, 28)
 CLASSES = 10
@@ -53,19 +53,19 @@ models = st.builds(
 shapes = st.tuples(st.integers(1, 3), st.integers(8, 30), st.integers(8, 30))
 
 
-def _dissected(model: ModelConf, shape: tuple[int, int, int]) -> tuple[Plan, Anatomy]:
+def _summarized(model: ModelConf, shape: tuple[int, int, int]) -> tuple[Plan, Summary]:
     plan = make_plan(model, input_shape=shape, classes=CLASSES)
     try:
-        return plan, dissect(plan)
+        return plan, summarize(plan)
     except ConfigError:
         return reject()
 
 
 def test_reference_network_is_the_notebooks() -> None:
     """model=notebook has 13 rows, 9,736 parameters, and the reference's shapes, counts and receptive fields."""
-    design = draw(compose(["model=notebook"]))
-    rows = design.anatomy.layers
-    assert design.anatomy.parameters == 9736
+    design = analyze(compose(["model=notebook"]))
+    rows = design.summary.layers
+    assert design.summary.parameters == 9736
     assert [row.kind for row in rows].count("conv") == 10
     assert len(rows) == 13
     assert [row.receptive_field for row in rows] == [3, 5, 7, 8, 8, 12, 16, 18, 18, 26, 34, 42, 42]
@@ -83,12 +83,12 @@ def test_reference_network_is_the_notebooks() -> None:
 )
 def test_every_model_fits_the_default_budget(model: str, parameters: int) -> None:
     """Each model's count is the one its file states, under 10,000."""
-    assert draw_within_budget(compose([f"model={model}"])).anatomy.parameters == parameters
+    assert analyze_within_budget(compose([f"model={model}"])).summary.parameters == parameters
 
 
 def test_gap_model_keeps_several_channels_in_its_transitions() -> None:
     """model=gap is the notebook's next step: no single-channel map, so hardly any image is erased."""
-    design = draw(compose(["model=gap"]))
+    design = analyze(compose(["model=gap"]))
     assert not [finding for finding in design.findings if finding.rule == "erased_signal"]
     assert all(layer.out_channels > 1 for layer in design.plan.layers if hasattr(layer, "out_channels"))
 
@@ -97,9 +97,9 @@ def test_gap_model_keeps_several_channels_in_its_transitions() -> None:
 @given(models, shapes)
 def test_anatomy_agrees_with_the_module(model: ModelConf, shape: tuple[int, int, int]) -> None:
     """Shapes, parameter counts and MACs in closed form are those torch has and counts."""
-    plan, anatomy = _dissected(model, shape)
+    plan, summary = _summarized(model, shape)
     network = build(plan).eval()
-    assert sum(p.numel() for p in network.parameters()) == anatomy.parameters
+    assert sum(p.numel() for p in network.parameters()) == summary.parameters
 
     outputs: dict[str, tuple[int, ...]] = {}
     for name, module in network.named_modules():
@@ -109,12 +109,12 @@ def test_anatomy_agrees_with_the_module(model: ModelConf, shape: tuple[int, int,
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         network(torch.rand(1, *shape))
-    for facts in anatomy.layers:
+    for facts in summary.layers:
         assert outputs[facts.name] == facts.output_shape
         if facts.kind != "pool":
             own = network.get_submodule(facts.name).parameters()
             assert sum(p.numel() for p in own) == facts.parameters
-    assert counter.get_total_flops() == 2 * anatomy.macs  # torch counts a multiply and an add as two
+    assert counter.get_total_flops() == 2 * summary.macs  # torch counts a multiply and an add as two
 
 
 @settings(max_examples=40)
@@ -123,8 +123,8 @@ def test_receptive_field_is_the_one_gradients_show(model: ModelConf) -> None:
     """The input pixels with a gradient from one output value span exactly the stated receptive field."""
     model.groups = {name: group for name, group in model.groups.items() if (group.pool or 1) < 3}
     assume(model.groups)
-    plan, anatomy = _dissected(model, (1, 120, 120))
-    last = anatomy.layers[-2]
+    plan, summary = _summarized(model, (1, 120, 120))
+    last = summary.layers[-2]
     assume(last.receptive_field < 50)
     trunk = _positive(build(plan)[:-1])
     image = torch.ones(1, 1, 120, 120, requires_grad=True)
@@ -141,8 +141,8 @@ def test_receptive_field_is_the_one_gradients_show(model: ModelConf) -> None:
 @given(models)
 def test_jump_is_how_far_the_receptive_field_moves(model: ModelConf) -> None:
     """From one output value to its neighbour, the input pixels with a gradient move by the stated jump."""
-    plan, anatomy = _dissected(model, (1, 120, 120))
-    last = anatomy.layers[-2]
+    plan, summary = _summarized(model, (1, 120, 120))
+    last = summary.layers[-2]
     assume(last.receptive_field < 50)
     assume(min(last.output_shape[1:]) >= 8)
     trunk = _positive(build(plan)[:-1])
@@ -172,14 +172,14 @@ def _positive(trunk: nn.Sequential) -> nn.Sequential:
 @given(models, st.integers(1, 3000))
 def test_budget_error_names_a_scaling_that_fits_and_is_the_widest(model: ModelConf, limit: int) -> None:
     """Over budget, the error states the real count; the scaling it offers fits, and a step wider does not."""
-    plan, anatomy = _dissected(model, IMAGE)
+    plan, summary = _summarized(model, IMAGE)
     budget = BudgetConf(parameters=limit, macs=None)
-    if anatomy.parameters <= limit:
-        check_budget(model, plan, anatomy, budget)
-        assert within_budget(anatomy, budget)
+    if summary.parameters <= limit:
+        check_budget(model, plan, summary, budget)
+        assert within_budget(summary, budget)
         return
-    with pytest.raises(BudgetError, match=f"model has {anatomy.parameters:,} parameters, the budget is {limit:,}") as e:
-        check_budget(model, plan, anatomy, budget)
+    with pytest.raises(BudgetError, match=f"model has {summary.parameters:,} parameters, the budget is {limit:,}") as e:
+        check_budget(model, plan, summary, budget)
     text = str(e.value)
     if "scale all channels by" not in text:
         assert "even one channel" in text or "take one channel" in text
@@ -187,7 +187,7 @@ def test_budget_error_names_a_scaling_that_fits_and_is_the_widest(model: ModelCo
     factor = float(text.partition("scale all channels by ")[2].partition(", rounded down")[0])
 
     def count(f: float) -> int:
-        return dissect(make_plan(scaled(model, f), input_shape=IMAGE, classes=CLASSES)).parameters
+        return summarize(make_plan(scaled(model, f), input_shape=IMAGE, classes=CLASSES)).parameters
 
     assert count(factor) <= limit < count(factor + 0.001)
     assert f"({count(factor):,} parameters)" in text
@@ -196,18 +196,18 @@ def test_budget_error_names_a_scaling_that_fits_and_is_the_widest(model: ModelCo
 def test_budget_also_limits_macs() -> None:
     """budget.macs is held to as well, and named in its own unit."""
     with pytest.raises(BudgetError, match="model has 949,696 MACs, the budget is 900,000"):
-        draw_within_budget(compose(["model=compact", "budget.macs=900000"]))
+        analyze_within_budget(compose(["model=compact", "budget.macs=900000"]))
 
 
 def test_a_count_equal_to_the_budget_is_within_it() -> None:
     """The budget is the largest count allowed."""
-    assert draw_within_budget(compose(["model=compact", "budget.parameters=7578"])).anatomy.parameters == 7578
+    assert analyze_within_budget(compose(["model=compact", "budget.parameters=7578"])).summary.parameters == 7578
     with pytest.raises(BudgetError):
-        draw_within_budget(compose(["model=compact", "budget.parameters=7577"]))
+        analyze_within_budget(compose(["model=compact", "budget.parameters=7577"]))
 
 
 def _rules(*overrides: str) -> dict[str, Any]:
-    return {finding.rule: finding for finding in draw(compose(list(overrides))).findings}
+    return {finding.rule: finding for finding in analyze(compose(list(overrides))).findings}
 
 
 def test_erased_signal_is_the_product_over_the_network() -> None:
@@ -230,7 +230,7 @@ def test_erased_signal_is_silent_without_dropout_or_with_many_channels() -> None
 def test_erased_signal_is_what_a_network_does() -> None:
     """Counted on the real reference network in training mode, the share of unerased images is the one predicted."""
     torch.manual_seed(0)
-    plan = draw(compose(["model=notebook"])).plan
+    plan = analyze(compose(["model=notebook"])).plan
     network = build(plan).train()
     survived = torch.ones(4000, dtype=torch.bool)
 
@@ -247,14 +247,14 @@ def test_erased_signal_is_what_a_network_does() -> None:
 
 def test_bottleneck_rule_both_ways() -> None:
     """Single-channel transitions squeeze far below their neighbours; the default network has no such layer."""
-    layers = {f.layers for f in draw(compose(["model=notebook"])).findings if f.rule == "bottleneck"}
+    layers = {f.layers for f in analyze(compose(["model=notebook"])).findings if f.rule == "bottleneck"}
     assert layers == {("transition1.0",), ("transition2.0",)}
     assert "bottleneck" not in _rules()
 
 
 def test_fewer_values_than_classes_is_a_bottleneck() -> None:
     """A layer that leaves fewer values than there are classes is named, with both numbers."""
-    findings = draw(compose(["model=notebook", "model.groups.block3.channels=[10,16,9]"])).findings
+    findings = analyze(compose(["model=notebook", "model.groups.block3.channels=[10,16,9]"])).findings
     evidence = {finding.layers: finding.evidence for finding in findings}
     assert evidence["block3.2",] == {"values": 9, "classes": 10}
 
@@ -269,8 +269,8 @@ def test_receptive_field_rule_both_ways() -> None:
 @given(models)
 def test_survival_is_a_probability_and_the_ceiling_above_it(model: ModelConf) -> None:
     """Whatever the network, survival lies in [0, 1] and guessing can only add to it."""
-    plan, anatomy = _dissected(model, IMAGE)
-    for finding in diagnose(plan, anatomy, majority_share=0.1):
+    plan, summary = _summarized(model, IMAGE)
+    for finding in diagnose(plan, summary, majority_share=0.1):
         assert finding.layers
         if finding.rule == "erased_signal":
             survival = finding.evidence["survival"]

@@ -20,7 +20,7 @@ from optuna.trial import TrialState, create_trial
 import sweeper
 from sweeper.config.composition import compose
 from sweeper.errors import RunFolderError, StudyError
-from sweeper.report.build import publish
+from sweeper.report.build import build_page
 from sweeper.report.study_figures import pareto_front, short_names, study_figures
 from sweeper.study import trials as ledger
 from sweeper.study.storage import journal_url, open_storage
@@ -73,7 +73,7 @@ def _add(
 
 
 def _page(name: str = "one") -> str:
-    return publish([name], storage=None, out=None).path.read_text()
+    return build_page([name], storage=None, out=None).path.read_text()
 
 
 def _text(page: str) -> str:
@@ -247,7 +247,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_a_runs_page_has_its_mistakes_as_pictures(runs: list[Path], tmp_path: Path) -> None:
     """At most 25 pictures, each named by what it is and was taken for; target, result and analysis as in report.md."""
-    page = publish([str(runs[0])], storage=None, out=tmp_path / "page.html").path.read_text()
+    page = build_page([str(runs[0])], storage=None, out=tmp_path / "page.html").path.read_text()
     assert 1 <= page.count('<img src="data:image/png;base64,') <= 25
     assert re.search(r'alt="A \d taken for a \d"', page)
     for heading in ("Target", "Result", "The worst mistakes", "Analysis"):
@@ -257,7 +257,7 @@ def test_a_runs_page_has_its_mistakes_as_pictures(runs: list[Path], tmp_path: Pa
 
 def test_runs_side_by_side_show_what_differs(runs: list[Path], tmp_path: Path) -> None:
     """The one key that differs, both values, both results, and how far apart is within the noise."""
-    published = publish([str(run) for run in runs], storage=None, out=tmp_path / "page.html")
+    published = build_page([str(run) for run in runs], storage=None, out=tmp_path / "page.html")
     text = _text(published.path.read_text())
     assert "model.dropout 0 0.1" in text
     assert "optimizer.lr" not in text
@@ -272,14 +272,14 @@ def test_missing_images_are_said_and_cost_only_the_pictures(runs: list[Path], tm
     config.write_text(config.read_text().replace("name: mnist5k", "name: mnist").replace("root:", "root: /nowhere #"))
     (tmp_path / "file").write_text("")
     config.write_text(re.sub(r"root: .*", f"root: {tmp_path / 'file'}", config.read_text()))
-    text = _text(publish([str(run)], storage=None, out=None).path.read_text())
+    text = _text(build_page([str(run)], storage=None, out=None).path.read_text())
     assert "The images are not to be had" in text
     assert "cannot be read" in text
 
 
 @pytest.mark.usefixtures("_here")
 def test_what_is_neither_run_nor_study_is_one_line(sweeper_call: Callable[..., Completed], runs: list[Path]) -> None:
-    """A name that is nothing, a stranger's folder, a study among runs, a place that cannot be written: exit 1, one line."""
+    """A name that is nothing, a stranger's folder, a study among runs, a location that cannot be written: exit 1, one line."""
     _study("known")
     Path("stranger").mkdir()
     for arguments, said in (
@@ -304,7 +304,7 @@ def test_a_page_written_from_within_says_where_its_run_is(
     """`report .` names the folder and gives a command that runs from anywhere."""
     run = Path(shutil.copytree(runs[0], tmp_path / "run"))
     monkeypatch.chdir(run)
-    page = publish(["."], storage=None, out=None).path.read_text()
+    page = build_page(["."], storage=None, out=None).path.read_text()
     assert f"<title>{run}</title>" in page
     assert f"python -m sweeper reproduce {run}" in page
 
@@ -313,17 +313,17 @@ def test_a_page_written_from_within_says_where_its_run_is(
 def test_damaged_folders_are_one_line_and_nothing_is_written(runs: list[Path], tmp_path: Path) -> None:
     """A journal or a run that is damaged is named; the page of before stays."""
     _add(_study(), 0.9)
-    page = publish(["one"], storage=None, out=None).path
+    page = build_page(["one"], storage=None, out=None).path
     before = page.read_bytes()
     journal = Path("outputs/studies/one/journal.log")
     journal.write_text("no json\n" + journal.read_text())
     with pytest.raises(StudyError, match="line 1 is damaged"):
-        publish(["one"], storage=None, out=None)
+        build_page(["one"], storage=None, out=None)
     assert page.read_bytes() == before
     run = Path(shutil.copytree(runs[0], tmp_path / "run"))
     (run / "result.json").write_text("{")
     with pytest.raises(RunFolderError, match=r"result\.json must hold a run's result"):
-        publish([str(run)], storage=None, out=None)
+        build_page([str(run)], storage=None, out=None)
     assert not (run / "report.html").exists()
 
 
@@ -474,7 +474,7 @@ def test_the_pages_of_runs_are_drawn(searched: Path, visit: Visit, runs: list[Pa
     best = searched / "outputs/studies/real/best"
     for names in ([str(best)], [str(run) for run in runs]):
         out = searched / f"{len(names)}.html"
-        publish(names, storage=None, out=out)
+        build_page(names, storage=None, out=out)
         _open(visit, out, width=390)
         assert _undrawn(visit) == []
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 import sweeper
 from sweeper.config.composition import compose
 from sweeper.data.datasets import LabelledImages
-from sweeper.design import draw, draw_within_budget
+from sweeper.design import analyze, analyze_within_budget
 from sweeper.errors import RunFolderError, TrainingDivergedError
+from sweeper.records import DataRecord, EpochRecord, Mistakes, RunResult, VersionsRecord
 from sweeper.report.analysis import Observation, analyse, standard_error
-from sweeper.report.png_figures import draw_confusion, draw_curves
+from sweeper.report.png_figures import plot_confusion, plot_curves
 from sweeper.report.record import Baseline, RunRecord, baseline, differences, read_run
-from sweeper.report.run_report import as_markdown, write, write_begun, write_up
+from sweeper.report.run_report import as_markdown, make_report, write_partial_report, write_report
 from sweeper.run.experiment import run
-from sweeper.training.evaluate import WORST, Mistakes, Score, mistakes
-from sweeper.training.loop import EpochMetrics
+from sweeper.training.evaluate import WORST, Score, mistakes
 
 from .conftest import Completed
 
@@ -46,7 +46,7 @@ def _record(
     conf = compose([f"training.epochs={len(val)}", *overrides])
     rates = lr or [0.1] * len(val)
     epochs = tuple(
-        EpochMetrics(
+        EpochRecord(
             epoch=at + 1,
             train_loss=0.5,
             train_accuracy=(train or val)[at],
@@ -58,17 +58,32 @@ def _record(
         )
         for at, accuracy in enumerate(val)
     )
-    design = draw(conf)
-    result = {
-        "train_accuracy_eval": val[-1] if train_eval is None else train_eval,
-        "train_loss_eval": 0.3,
-        "seconds": 3.0,
-        "data": {"train_images": 55_000, "validation_images": images, "validation_is_test": False},
-        "device": "cpu",
-        "precision": "fp32",
-        "threads": 1,
-        "versions": {"torch": "2", "sweeper": "0"},
-    }
+    design = analyze(conf)
+    result = RunResult(
+        value=val[-1],
+        target=conf.target,
+        target_met=val[-1] >= conf.target,
+        val_accuracy=val[-1],
+        val_loss=0.4,
+        best_val_accuracy=max(val),
+        best_epoch=val.index(max(val)) + 1,
+        train_accuracy=(train or val)[-1],
+        train_accuracy_eval=val[-1] if train_eval is None else train_eval,
+        train_loss_eval=0.3,
+        parameters=design.summary.parameters,
+        macs=design.summary.macs,
+        epochs=len(val),
+        seed=conf.seed,
+        weights_sha256="",
+        versions=VersionsRecord(python="3", torch="2", sweeper="0", git_commit=None, git_dirty=None),
+        device="cpu",
+        precision="fp32",
+        threads=1,
+        data=DataRecord(
+            name="mnist", sha256="", train_images=55_000, validation_images=images, validation_is_test=False
+        ),
+        seconds=3.0,
+    )
     return RunRecord(
         folder=Path("outputs/runs/2026-01-01/00-00-00"),
         conf=conf,
@@ -158,7 +173,7 @@ def test_each_observation_ends_in_a_command_that_composes_within_the_budget(reco
         overrides = [word for word in words[3:] if word != "-m"]
         fixed = [word for word in overrides if not word.startswith("seed=1,")]
         conf = compose(fixed)
-        draw_within_budget(conf)
+        analyze_within_budget(conf)
         assert conf != record.conf or fixed != overrides or "search=" in observation.command
 
 
@@ -182,7 +197,7 @@ def test_a_gain_over_the_first_trial_is_held_against_both_trials_noise() -> None
     """Half a point over the first trial is no gain on 500 images, and one on 50,000."""
     first, later = _record(val=[0.98, 0.98], images=500), _record(val=[0.98, 0.985], images=500)
     assert "trial 0's 98.00%" in _seen(later, first)["within_noise"].text
-    many = [replace(r, result={**(r.result or {}), "data": {"validation_images": 50_000}}) for r in (first, later)]
+    many = [_record(val=list(val), images=50_000) for val in ((0.98, 0.98), (0.98, 0.985))]
     assert "within_noise" not in _seen(many[1], many[0])
 
 
@@ -190,7 +205,7 @@ def test_a_run_that_was_cut_short_is_not_judged_by_what_it_has_not_measured() ->
     """Without a result there is no talk of fitting, and the report says how far it came."""
     record = _record(val=[0.5, 0.6], finished=False)
     assert {"under_fitting", "over_fitting"}.isdisjoint(_seen(record))
-    assert "after 2 of 2 epochs" in as_markdown(write_up(record))
+    assert "after 2 of 2 epochs" in as_markdown(make_report(record))
 
 
 @given(accuracy=st.floats(0, 1), images=st.integers(1, 100_000))
@@ -243,7 +258,7 @@ def test_hostile_words_stay_words_in_markdown() -> None:
         folder=Path("outputs/runs") / HOSTILE,
         typed=(f"data.root={HOSTILE} ```",),
     )
-    text = as_markdown(write_up(record))
+    text = as_markdown(make_report(record))
     outside, fence = [], ""
     for line in text.splitlines():
         mark = re.match(r"`{3,}", line)
@@ -259,14 +274,14 @@ def test_hostile_words_stay_words_in_markdown() -> None:
 
 
 def test_a_drawing_shows_its_run_alone(tmp_path: Path) -> None:
-    """Drawn again after another run, with more epochs and other classes, a figure is the same to the byte."""
+    """PageFigure again after another run, with more epochs and other classes, a figure is the same to the byte."""
     short = _record(val=[0.5, 0.9])
     long = _record(val=[0.1 + 0.01 * epoch for epoch in range(30)], lr=[0.5] * 30, finished=False)
     few, many = Mistakes(confusion=[[3, 1], [0, 4]], worst=[]), Mistakes(confusion=[[9] * 10] * 10, worst=[])
     seen = []
     for record, judged in ((short, few), (long, many), (short, few)):
-        draw_curves(record, tmp_path / "curves.png")
-        draw_confusion(judged, tmp_path / "confusion.png", of="8 test")
+        plot_curves(record, tmp_path / "curves.png")
+        plot_confusion(judged, tmp_path / "confusion.png", of="8 test")
         seen.append((tmp_path / "curves.png").read_bytes() + (tmp_path / "confusion.png").read_bytes())
     assert seen[0] == seen[2]
     assert seen[0] != seen[1]
@@ -298,7 +313,7 @@ def test_every_run_is_written_up(sweeper_call: Callable[..., Completed], tmp_pat
     assert f"{result['val_accuracy']:.2%}" in text
     assert f"{result['train_accuracy_eval']:.2%}" in text
     assert r"| model.groups.block2.channels | \[16, 16, 18, 18\] | \[16, 16, 16\] |" in text
-    for layer in draw(compose(["model=compact"])).anatomy.layers:
+    for layer in analyze(compose(["model=compact"])).summary.layers:
         assert f"| {layer.name} |" in text
     confusion = json.loads((run_folder / "mistakes.json").read_text())["confusion"]
     right = sum(confusion[label][label] for label in range(10))
@@ -315,11 +330,11 @@ def test_a_diverged_run_is_written_up_as_far_as_it_came(tmp_path: Path) -> None:
         run(conf, folder=tmp_path / "run")
     config = tmp_path / "run" / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace("gamma: 1.0e+30", "gamma: 0.1"))
-    write_begun(tmp_path / "run")
+    write_partial_report(tmp_path / "run")
     assert "after 1 of 2 epochs" in (tmp_path / "run" / "report.md").read_text()
     (tmp_path / "run" / "report.md").unlink()
     (tmp_path / "run" / "metrics.jsonl").write_text("")
-    write_begun(tmp_path / "run")
+    write_partial_report(tmp_path / "run")
     assert not (tmp_path / "run" / "report.md").exists()
 
 
@@ -333,7 +348,7 @@ def test_a_trial_is_held_against_the_studys_first(run_folder: Path, tmp_path: Pa
         shutil.copytree(run_folder, study / str(number))
     assert baseline(read_run(study / "1")).name == DEFAULT
     assert baseline(read_run(study / "2")).name == "trial 1"
-    assert "Nothing is changed against trial 1" in as_markdown(write_up(read_run(study / "2")))
+    assert "Nothing is changed against trial 1" in as_markdown(make_report(read_run(study / "2")))
 
 
 def test_a_run_from_python_is_run_again_from_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +358,7 @@ def test_a_run_from_python_is_run_again_from_its_config(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     conf = compose(["data=mnist5k", "model=compact", "training.epochs=1"])
     result = sweeper.run(conf, folder=tmp_path / "run", show=False)
-    words = shlex.split(write_up(read_run(result.folder)).record.command("training.epochs=7"))
+    words = shlex.split(make_report(read_run(result.folder)).record.command("training.epochs=7"))
     assert words[3:] == [
         "--config-path",
         str(tmp_path / "run" / ".hydra"),
@@ -375,7 +390,7 @@ def test_a_damaged_folder_is_one_line(run_folder: Path, file: str, content: str,
     (run_folder / file).write_text(content)
     (run_folder / "report.md").unlink()
     with pytest.raises(RunFolderError, match=re.escape(said)) as caught:
-        write(run_folder)
+        write_report(run_folder)
     assert "\n" not in str(caught.value)
     assert not (run_folder / "report.md").exists()
 

@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.dashboard.notes import study_note
 from sweeper.errors import StudyError
-from sweeper.reading.locations import find
-from sweeper.reading.read_only_storage import Shelf
+from sweeper.reading.locations import find_locations
+from sweeper.reading.read_only_storage import ReadOnlyStorage
 from sweeper.study.storage import journal_url, open_storage
 
 from .postgresql import PASSWORD
@@ -21,7 +21,7 @@ from .studies import (
     close,
     make_database,
     make_journal,
-    shelf_of,
+    storage_of,
 )
 
 
@@ -31,7 +31,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def _trials(shelf: Shelf, name: str) -> list[FrozenTrial]:
+def _trials(shelf: ReadOnlyStorage, name: str) -> list[FrozenTrial]:
     return shelf.get_all_trials(shelf.get_study_id_from_name(name), deepcopy=False)
 
 
@@ -39,7 +39,7 @@ def test_studies_of_all_folders_are_one_storage_with_ids_of_their_own() -> None:
     """Two journals whose studies share a name and ids are told apart, by name and by every id."""
     make_journal("one", study="same")
     make_journal("two", values=(0.1,), study="same")
-    shelf = shelf_of([])
+    shelf = storage_of([])
     assert [study.study_name for study in shelf.get_all_studies()] == ["same", "same (in two)"]
     one, two = _trials(shelf, "same"), _trials(shelf, "same (in two)")
     assert [trial.value for trial in one] == [0.5, 0.9]
@@ -54,7 +54,7 @@ def test_studies_of_all_folders_are_one_storage_with_ids_of_their_own() -> None:
 def test_a_new_study_and_a_new_trial_appear() -> None:
     """What is written after the dashboard began is there at the next look, and a study begun anew is read anew."""
     folder = make_journal("one")
-    shelf = shelf_of([])
+    shelf = storage_of([])
     assert len(shelf.get_all_studies()) == 1
     make_journal("two", values=())
     assert [study.study_name for study in shelf.get_all_studies()] == ["one", "two"]
@@ -76,7 +76,7 @@ def test_reading_writes_nothing_and_waits_for_no_lock() -> None:
     line = json.dumps({"op_code": 2, "worker_id": "w", "study_id": 0, "user_attr": {"key": "value"}}).encode() + b"\n"
     journal.write_bytes(whole + line[:20])
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
-    shelf = shelf_of([])
+    shelf = storage_of([])
     with (folder / "journal.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (study,) = shelf.get_all_studies()
@@ -92,7 +92,7 @@ def test_reading_writes_nothing_and_waits_for_no_lock() -> None:
 def test_every_write_is_refused() -> None:
     """Optuna's own calls cannot change a study through the dashboard's storage."""
     make_journal("one")
-    shelf = shelf_of([])
+    shelf = storage_of([])
     (study,) = shelf.get_all_studies()
     loaded = optuna.load_study(study_name="one", storage=shelf)
     for write in (
@@ -116,7 +116,7 @@ def test_a_damaged_journal_hides_no_other_study(damage: bytes) -> None:
     lines = whole.splitlines(keepends=True)
     journal.write_bytes(b"".join([*lines[:2], damage, *lines[2:]]))
     warned: list[str] = []
-    shelf = shelf_of(warned)
+    shelf = storage_of(warned)
     assert [study.study_name for study in shelf.get_all_studies()] == ["good"]
     (text,) = warned
     assert text.startswith(f"{journal.absolute()} must hold one JSON record a line, but line 3 is damaged")
@@ -133,14 +133,14 @@ def test_a_database_is_found_by_its_study_and_read_beside_a_writer(monkeypatch: 
     writer = sqlite3.connect("my.db", isolation_level=None, timeout=0)
     writer.execute("BEGIN IMMEDIATE")
     writer.execute("UPDATE studies SET study_name = 'renamed' WHERE study_name = 'another'")
-    shelf = shelf_of([])
+    shelf = storage_of([])
     assert [study.study_name for study in shelf.get_all_studies()] == ["lite"]
     assert [trial.value for trial in _trials(shelf, "lite")] == [0.7]
     writer.execute("COMMIT")
     writer.close()
-    everything = shelf_of([], storage="${oc.env:STUDY_URL}")
+    everything = storage_of([], storage="${oc.env:STUDY_URL}")
     assert [study.study_name for study in everything.get_all_studies()] == ["lite", "renamed"]
-    assert everything.shelved(0).folder == Path("outputs/studies/lite").absolute()
+    assert everything.entry(0).folder == Path("outputs/studies/lite").absolute()
     with pytest.raises(Exception, match="readonly"):
         everything._readers["sqlite:///my.db"].read(lambda storage: storage.delete_study(1))
     for opened in (shelf, everything):
@@ -155,12 +155,12 @@ def test_a_storage_that_cannot_be_looked_up_is_said_with_what_to_do(monkeypatch:
     _folder, study = make_database()
     close(study)
     with pytest.raises(StudyError, match=r"STUDY_URL.*or give --storage URL"):
-        find("lite", None, lambda _: None)
+        find_locations("lite", None, lambda _: None)
     make_journal("other")
     warned: list[str] = []
-    assert [study.study_name for study in shelf_of(warned).get_all_studies()] == ["other"]
+    assert [study.study_name for study in storage_of(warned).get_all_studies()] == ["other"]
     assert len(warned) == 1
-    named = shelf_of([], study="lite", storage="sqlite:///my.db")
+    named = storage_of([], study="lite", storage="sqlite:///my.db")
     assert [study.study_name for study in named.get_all_studies()] == ["lite"]
     named.close()
 
@@ -173,14 +173,14 @@ def test_a_study_without_a_given_name_is_named_by_its_trials() -> None:
         "hydra: {sweeper: {storage: 'sqlite:///my.db', study_name: null}, runtime: {cwd: /there}}"
     )
     (folder / "0" / ".hydra" / "hydra.yaml").write_text("hydra: {sweeper: {study_name: card-1234}}")
-    (place,) = find("anywhere", None, lambda _: None)
-    assert (place.url, place.study, place.folder) == ("sqlite:////there/my.db", "card-1234", folder)
+    (location,) = find_locations("anywhere", None, lambda _: None)
+    assert (location.url, location.study, location.folder) == ("sqlite:////there/my.db", "card-1234", folder)
 
 
 def test_a_missing_database_is_not_made() -> None:
     """A database that is not there is said so, and not created by looking."""
     warned: list[str] = []
-    assert shelf_of(warned, storage="sqlite:///none.db").get_all_studies() == []
+    assert storage_of(warned, storage="sqlite:///none.db").get_all_studies() == []
     assert "none.db must be a database that is there" in warned[0]
     assert not Path("none.db").exists()
 
@@ -188,7 +188,7 @@ def test_a_missing_database_is_not_made() -> None:
 def test_a_password_is_in_no_message_and_no_note() -> None:
     """Neither a storage that cannot be reached nor a storage written out in the command shows its password."""
     warned: list[str] = []
-    shelf_of(warned, storage=f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:1/db").get_all_studies()
+    storage_of(warned, storage=f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:1/db").get_all_studies()
     assert len(warned) == 1
     assert PASSWORD not in warned[0]
     folder = make_journal("one")

@@ -12,9 +12,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from sweeper.config.composition import compose
 from sweeper.config.schema import BudgetConf, ExperimentConf
-from sweeper.design import draw, draw_within_budget
+from sweeper.design import analyze, analyze_within_budget
 from sweeper.errors import ConfigError
-from sweeper.search.feasibility import Judge, fingerprint, value_at
+from sweeper.search.feasibility import FeasibilityCheck, fingerprint, value_at
 from sweeper.search.initial_points import advised, mended
 from sweeper.search.space import Params, Space, parse, width_distributions
 
@@ -67,7 +67,7 @@ def test_what_is_typed_wins_over_the_preset() -> None:
 @pytest.mark.parametrize("model", ["compact", "deep", "gap", "notebook", "quick"])
 def test_widths_are_found_from_the_plan(model: str) -> None:
     """Every convolution of the chosen model has one width to search, and its own width is among the values."""
-    plan = draw(compose([f"model={model}"])).plan
+    plan = analyze(compose([f"model={model}"])).plan
     widths = width_distributions(plan)
     convs = [layer for layer in plan.layers if hasattr(layer, "out_channels")]
     assert len(widths) == len(convs)
@@ -90,10 +90,10 @@ def test_an_interval_of_a_whole_number_is_searched_in_whole_numbers(sweeper_call
 # -- judging -------------------------------------------------------------------------------------------------------
 
 
-def _judge(*keys: str) -> Judge:
-    """A judge of the compact model with these keys searched."""
+def _judge(*keys: str) -> FeasibilityCheck:
+    """A feasibility_check of the compact model with these keys searched."""
     searched = {key: FloatDistribution(0, 1) for key in keys}
-    return Judge(Space(distributions=dict(searched), template=("model=compact", *keys), grid=None), compose)
+    return FeasibilityCheck(Space(distributions=dict(searched), template=("model=compact", *keys), grid=None), compose)
 
 
 @settings(max_examples=15)
@@ -128,39 +128,39 @@ def test_the_short_way_to_a_config_is_hydras(dropout: float, width: int, lr: flo
         assert short == long
 
 
-def _advised(model: str, budget: str = "10k") -> tuple[ExperimentConf, Params | None, Judge]:
+def _advised(model: str, budget: str = "10k") -> tuple[ExperimentConf, Params | None, FeasibilityCheck]:
     """What is advised where dropout and every width of a model are searched."""
     fixed = (f"model={model}", f"budget={budget}")
     base = compose(fixed)
-    distributions = {"model.dropout": FloatDistribution(0, 0.3), **width_distributions(draw(base).plan)}
+    distributions = {"model.dropout": FloatDistribution(0, 0.3), **width_distributions(analyze(base).plan)}
     space = Space(distributions=distributions, template=(*fixed, *distributions), grid=None)
-    judge = Judge(space, compose)
+    feasibility_check = FeasibilityCheck(space, compose)
     start = {key: value_at(base, key) for key in space.keys}
-    return base, mended(base, start, space, judge), judge
+    return base, mended(base, start, space, feasibility_check), feasibility_check
 
 
 def test_what_the_diagnosis_names_is_mended_within_the_budget() -> None:
     """Of the reference: its bottlenecks wide, no dropout, the other widths narrowed alike, and nothing left to blame."""
-    base, point, judge = _advised("notebook")
+    base, point, feasibility_check = _advised("notebook")
     assert point is not None
-    conf = judge.configure(point)
+    conf = feasibility_check.configure(point)
     assert [conf.model.groups[name].channels for name in ("transition1", "transition2")] == [[12], [12]]
     assert conf.model.dropout == 0
-    assert draw_within_budget(conf).anatomy.parameters > 0.9 * 9_999
-    assert {finding.rule for finding in draw(base).findings} == {"erased_signal", "bottleneck"}
-    assert not draw(conf).findings
+    assert analyze_within_budget(conf).summary.parameters > 0.9 * 9_999
+    assert {finding.rule for finding in analyze(base).findings} == {"erased_signal", "bottleneck"}
+    assert not analyze(conf).findings
     pairs = zip(conf.model.groups["block1"].channels, base.model.groups["block1"].channels, strict=True)
     assert all(now < before for now, before in pairs)
 
 
 def test_what_is_advised_is_tried_at_two_learning_rates() -> None:
     """Where the learning rate is searched, the mended network comes twice, the second time at half the rate."""
-    base, point, judge = _advised("notebook")
+    base, point, feasibility_check = _advised("notebook")
     rates = {"optimizer.lr": FloatDistribution(0.003, 0.5, log=True)}
-    space = replace(judge._space, distributions={**judge._space.distributions, **rates})
+    space = replace(feasibility_check._space, distributions={**feasibility_check._space.distributions, **rates})
     space = replace(space, template=tuple(space.keys))
     start = {key: value_at(base, key) for key in space.keys}
-    first, second = advised(base, start, space, Judge(space, lambda _: base))
+    first, second = advised(base, start, space, FeasibilityCheck(space, lambda _: base))
     assert point is not None
     assert first == {**point, "optimizer.lr": 0.2}
     assert second == {**point, "optimizer.lr": 0.1}
@@ -169,38 +169,42 @@ def test_what_is_advised_is_tried_at_two_learning_rates() -> None:
 def test_a_start_over_budget_is_advised_narrower() -> None:
     """A budget that the composed network breaks: the advice fits it, its widened layers narrowed too where they must be."""
     for model in ("quick", "notebook"):
-        base, _, judge = _advised(model)
+        base, _, feasibility_check = _advised(model)
         small = replace(base, budget=BudgetConf(parameters=4000, macs=None))
-        tight = Judge(judge._space, lambda overrides: replace(compose(overrides), budget=small.budget))  # noqa: B023
-        start = {key: value_at(base, key) for key in judge._space.keys}
-        point = mended(small, start, judge._space, tight)
+        tight = FeasibilityCheck(
+            feasibility_check._space, lambda overrides: replace(compose(overrides), budget=small.budget)
+        )
+        start = {key: value_at(base, key) for key in feasibility_check._space.keys}
+        point = mended(small, start, feasibility_check._space, tight)
         assert point is not None
-        assert draw_within_budget(tight.configure(point)).anatomy.parameters > 0.8 * 4000
+        assert analyze_within_budget(tight.configure(point)).summary.parameters > 0.8 * 4000
 
 
 def test_nothing_to_mend_is_no_advice() -> None:
     """The default network has neither bottleneck nor dropout; and a budget may leave the advice no room."""
     assert _advised("quick")[1] is None
-    base, _, judge = _advised("notebook")
+    base, _, feasibility_check = _advised("notebook")
     tight = replace(base, budget=BudgetConf(parameters=600, macs=None))
-    cramped = Judge(judge._space, lambda overrides: replace(compose(overrides), budget=tight.budget))
-    start = {key: value_at(base, key) for key in judge._space.keys}
-    assert advised(tight, start, judge._space, cramped) == ()
+    cramped = FeasibilityCheck(
+        feasibility_check._space, lambda overrides: replace(compose(overrides), budget=tight.budget)
+    )
+    start = {key: value_at(base, key) for key in feasibility_check._space.keys}
+    assert advised(tight, start, feasibility_check._space, cramped) == ()
 
 
 def test_a_proposal_over_budget_is_judged_by_its_margin() -> None:
     """The margin is the share by which the count passes the budget: positive over it, negative within."""
-    judge = _judge("model.groups.block2.channels.1")
-    over = judge.judge({"model.groups.block2.channels.1": 200})
-    within = judge.judge({"model.groups.block2.channels.1": 8})
+    feasibility_check = _judge("model.groups.block2.channels.1")
+    over = feasibility_check.check({"model.groups.block2.channels.1": 200})
+    within = feasibility_check.check({"model.groups.block2.channels.1": 8})
     assert over.rule == "over budget"
     assert over.design is not None
-    assert over.margins["parameters"] == pytest.approx(over.design.anatomy.parameters / 9999 - 1)
-    assert over.margins["parameters"] > 0 > within.margins["parameters"]
+    assert over.constraints["parameters"] == pytest.approx(over.design.summary.parameters / 9999 - 1)
+    assert over.constraints["parameters"] > 0 > within.constraints["parameters"]
     assert within.reason is None
-    unbuildable = _judge("model.groups.block2.kernel_size").judge({"model.groups.block2.kernel_size": 13})
+    unbuildable = _judge("model.groups.block2.kernel_size").check({"model.groups.block2.kernel_size": 13})
     assert unbuildable.rule == "cannot be built"
-    assert unbuildable.margins == {"buildable": 1.0}
+    assert unbuildable.constraints == {"buildable": 1.0}
 
 
 def test_a_fingerprint_is_of_what_is_trained() -> None:

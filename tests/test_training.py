@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,13 +18,14 @@ from hypothesis import strategies as st
 from sweeper.config.composition import compose
 from sweeper.config.schema import AdamwConf, ExperimentConf, OneCycleConf, SgdConf, StepConf
 from sweeper.data.splits import Splits, split
-from sweeper.design import draw
+from sweeper.design import analyze
 from sweeper.errors import DeviceError, TrainingDivergedError
 from sweeper.network.build import build
 from sweeper.network.cpu.fused import Fused
+from sweeper.records import BatchProgress, EpochRecord
 from sweeper.training import device, loop
 from sweeper.training.evaluate import evaluate
-from sweeper.training.loop import BatchProgress, EpochMetrics, fit, make_autocast
+from sweeper.training.loop import fit, make_autocast
 from sweeper.training.optim import Optimizer, pace
 
 from .conftest import environment
@@ -49,10 +49,10 @@ def _tiny() -> Splits:
     return _splits(compose(SMALL), 128)
 
 
-def _fit(conf: ExperimentConf, splits: Splits) -> tuple[list[EpochMetrics], torch.nn.Sequential]:
+def _fit(conf: ExperimentConf, splits: Splits) -> tuple[list[EpochRecord], torch.nn.Sequential]:
     conf = device.resolve(conf)
     with device.reproducible(conf):
-        network = build(draw(conf).plan)
+        network = build(analyze(conf).plan)
         return list(fit(network, splits, conf)), network
 
 
@@ -69,7 +69,7 @@ def test_the_engine_computes_what_a_plain_loop_computes() -> None:
     conf = device.resolve(compose([*SMALL, *overrides]))
     splits = _splits(conf)
     with device.reproducible(conf):
-        ours = build(draw(conf).plan)
+        ours = build(analyze(conf).plan)
         plain = copy.deepcopy(ours)
         for module in plain.modules():
             if isinstance(module, Fused):
@@ -103,7 +103,7 @@ def test_evaluation_is_the_plain_mean() -> None:
     """Loss and accuracy over any number of images are those of one whole pass with dropout off."""
     conf = device.resolve(compose(["data=mnist5k", "model=notebook", "precision=fp32"]))
     images = split(conf.data).train.take(torch.arange(1234))
-    network = build(draw(conf).plan)
+    network = build(analyze(conf).plan)
     score = evaluate(network, images, autocast=make_autocast(conf))
     network.eval()
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_evaluation_is_the_plain_mean() -> None:
 def test_epochs_are_a_stream() -> None:
     """Each epoch is given as it ends, numbered from 1, and a consumer that stops ends the training."""
     conf = device.resolve(compose([*SMALL, "training.epochs=50"]))
-    stream = fit(build(draw(conf).plan), _splits(conf), conf)
+    stream = fit(build(analyze(conf).plan), _splits(conf), conf)
     first = next(stream)
     assert first.epoch == 1
     assert next(stream).epoch == 2
@@ -127,7 +127,7 @@ def test_progress_reports_whole_epochs() -> None:
     """on_batch counts up to every image of every epoch."""
     conf = device.resolve(compose(SMALL))
     seen: list[BatchProgress] = []
-    list(fit(build(draw(conf).plan), _splits(conf), conf, on_batch=seen.append))
+    list(fit(build(analyze(conf).plan), _splits(conf), conf, on_batch=seen.append))
     assert [p.images for p in seen if p.images == p.images_total] == [640, 640]
     assert {p.epoch for p in seen} == {1, 2}
 
@@ -171,7 +171,7 @@ def test_a_last_batch_of_one_image_is_left_out() -> None:
     """Batch normalisation on a 1×1 map cannot use one image: 65 images in batches of 64 train on 64."""
     conf = device.resolve(compose([*SMALL, "model=notebook", "training.epochs=1"]))
     seen: list[BatchProgress] = []
-    list(fit(build(draw(conf).plan), _splits(conf, 65), conf, on_batch=seen.append))
+    list(fit(build(analyze(conf).plan), _splits(conf, 65), conf, on_batch=seen.append))
     assert seen[-1].images == 64
 
 
@@ -179,7 +179,7 @@ def test_divergence_ends_the_run_and_keeps_the_epochs() -> None:
     """A learning rate far too high is an error that names epoch and rate; epochs before it were given."""
     conf = device.resolve(compose([*SMALL, "optimizer.lr=1e30", "scheduler=constant", "augment=none"]))
     with pytest.raises(TrainingDivergedError, match=r"in epoch 1 it is .* with optimizer.lr=1e\+30: lower it"):
-        list(fit(build(draw(conf).plan), _splits(conf), conf))
+        list(fit(build(analyze(conf).plan), _splits(conf), conf))
 
 
 def test_finite_divergence_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_finite_divergence_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "DIVERGED_FACTOR", 1e-6)
     conf = device.resolve(compose(SMALL))
     with pytest.raises(TrainingDivergedError, match="must stay finite and near that of guessing, but in epoch 1"):
-        list(fit(build(draw(conf).plan), _splits(conf), conf))
+        list(fit(build(analyze(conf).plan), _splits(conf), conf))
 
 
 EPOCHS, STEPS = 6, 10
@@ -326,5 +326,5 @@ def test_a_run_on_a_gpu_learns(tmp_path: Path) -> None:
     from sweeper.run.experiment import run  # noqa: PLC0415
 
     conf = compose([*SMALL, "device=cuda"])
-    results: list[Any] = [run(conf, folder=tmp_path / name).summary for name in "ab"]
-    assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
+    first, second = (run(conf, folder=tmp_path / name).result for name in "ab")
+    assert first.weights_sha256 == second.weights_sha256

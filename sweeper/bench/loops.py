@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 from sweeper.config.schema import ExperimentConf, SgdConf
 from sweeper.data.datasets import LabelledImages
 from sweeper.data.splits import split
-from sweeper.design import draw
+from sweeper.design import analyze
 from sweeper.network.build import build
 from sweeper.network.cpu.fused import Fused
+from sweeper.records import BatchProgress
 from sweeper.training.device import keep_freed_memory, reproducible
-from sweeper.training.loop import WATCH_EVERY, BatchProgress, fit
+from sweeper.training.loop import WATCH_EVERY, fit
 
 OnBlock = Callable[[float], None]
 """Takes the images per second of a block of `WATCH_EVERY` steps. The time it takes itself is counted to none."""
@@ -32,7 +33,7 @@ def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
     torch.set_num_threads(conf.threads)
     torch.manual_seed(conf.seed)
     batches = DataLoader(_PilImages(split(conf.data).train), batch_size=conf.training.batch_size, shuffle=True)
-    network = nn.Sequential(build(draw(conf).plan), nn.LogSoftmax(dim=1))
+    network = nn.Sequential(build(analyze(conf).plan), nn.LogSoftmax(dim=1))
     for module in network.modules():
         if isinstance(module, Fused):
             module.fused = False
@@ -65,7 +66,7 @@ def engine_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
         seen, started = progress.images, time.perf_counter()
 
     with reproducible(conf):
-        network = build(draw(conf).plan).to(memory_format=torch.channels_last)
+        network = build(analyze(conf).plan).to(memory_format=torch.channels_last)
         for _epoch in fit(network, split(conf.data), conf, on_batch=on_batch):
             pass
 

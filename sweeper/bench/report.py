@@ -21,7 +21,7 @@ from sweeper.bench.whole import plans_per_second, seconds_to_target, trial_overh
 from sweeper.config.composition import compose
 from sweeper.config.schema import ExperimentConf
 from sweeper.data.splits import split
-from sweeper.design import draw
+from sweeper.design import analyze
 from sweeper.errors import ConfigError
 from sweeper.training.device import has_bf16, resolve
 
@@ -152,7 +152,7 @@ def measure(overrides: Sequence[str], *, quick: bool, console: Console | None) -
     return Bench(
         rates=dict(zip(contenders, rates, strict=True)),
         peak_gflops=peaks,
-        network_gflop=draw(reference).anatomy.macs * FLOP_PER_MAC * PASSES / 1e9,
+        network_gflop=analyze(reference).summary.macs * FLOP_PER_MAC * PASSES / 1e9,
         trial_overhead_ms=overhead,
         plans_per_second=plans_per_second(reference),
         target=default.target,

@@ -14,7 +14,7 @@ import torch
 from sweeper.bench.loops import OnBlock
 from sweeper.config.schema import ExperimentConf
 from sweeper.errors import BenchError
-from sweeper.study.executors.workers import start_deaf
+from sweeper.study.executors.workers import start_ignoring_sigint
 
 PEAK_CHANNELS: Final = 512
 PEAK_SIDE: Final = 14
@@ -110,7 +110,7 @@ class _Racer:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_train, args=(contender.loop, contender.conf, theirs), daemon=True)
-        start_deaf(self._process)
+        start_ignoring_sigint(self._process)
         theirs.close()
 
     def turn(self) -> float:

@@ -15,7 +15,7 @@ from typing import Final
 import optuna
 
 from sweeper.config.schema import ExperimentConf
-from sweeper.design import draw_within_budget
+from sweeper.design import analyze_within_budget
 from sweeper.errors import BenchError
 from sweeper.run.folder import RunFolder
 from sweeper.study.storage import journal_url, open_storage
@@ -75,7 +75,7 @@ def plans_per_second(conf: ExperimentConf) -> float:
     """Return how often a second a network is planned, dissected, diagnosed and held against its budget."""
     count, started = 0, time.perf_counter()
     while (seconds := time.perf_counter() - started) < PLAN_SECONDS:
-        draw_within_budget(conf)
+        analyze_within_budget(conf)
         count += 1
     return count / seconds
 

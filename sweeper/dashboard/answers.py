@@ -10,7 +10,7 @@ import bottle
 from optuna.trial import FrozenTrial
 
 from sweeper.dashboard.notes import folder_number, study_note, trial_note
-from sweeper.reading.read_only_storage import Shelf, is_feasible
+from sweeper.reading.read_only_storage import ReadOnlyStorage, is_feasible
 from sweeper.run.folder import RunFolder
 
 STUDY_ROUTE: Final = "/api/studies/<study_id:int>"
@@ -26,12 +26,12 @@ class Annotations:
     name = "annotations"
     api = 2
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: ReadOnlyStorage) -> None:
         """Annotate the answers about that shelf's studies."""
         self._shelf = shelf
 
     def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
-        """Return the function that answers in place of a route's own."""
+        """Return the function that answers in location of a route's own."""
         if route.method != "GET":
             return callback
         if route.rule == STUDY_ROUTE:
@@ -46,16 +46,16 @@ class Annotations:
         """Add notes, files and constraints to the answer about a study, unless it is an error's."""
         if not isinstance(answer, dict) or "trials" not in answer:
             return answer
-        shelved = self._shelf.shelved(study_id)
+        entry = self._shelf.entry(study_id)
         trials = self._shelf.get_all_trials(study_id, deepcopy=False)
-        answer["note"] = _note(study_note(shelved.name, shelved.folder))
+        answer["note"] = _note(study_note(entry.name, entry.folder))
         # The dashboard remembers trials for some seconds, in which a study may have been begun anew.
         for key in ("trials", "best_trials"):
             answer[key] = [shown for shown in answer[key] if shown["number"] < len(trials)]
         answer["best_trials"] = [shown for shown in answer["best_trials"] if is_feasible(trials[shown["number"]])]
         for shown in (*answer["trials"], *answer["best_trials"]):
             trial = trials[shown["number"]]
-            shown["note"] = _note(trial_note(trial, shelved.folder))
+            shown["note"] = _note(trial_note(trial, entry.folder))
             # The dashboard reads constraints as Optuna had them before its fifth version: a list.
             shown["constraints"] = list(trial.constraints.values())
             shown["artifacts"] = [
@@ -65,7 +65,7 @@ class Annotations:
                     "mimetype": _mimetype(path),
                     "encoding": None,
                 }
-                for index, path in enumerate(_files(trial, shelved.folder))
+                for index, path in enumerate(_files(trial, entry.folder))
                 if _is_there(path)
             ]
         return answer
@@ -74,7 +74,7 @@ class Annotations:
         """Answer with a file of a trial's folder: the number in the id is the folder's, never a path."""
         numbers = re.fullmatch("([0-9a-f]+)-([0-9a-f])", artifact_id)
         try:
-            folder = self._shelf.shelved(study_id).folder
+            folder = self._shelf.entry(study_id).folder
         except KeyError:
             folder = None
         files = _of_folder(RunFolder(folder / str(int(numbers[1], 16)))) if folder and numbers else []

@@ -10,7 +10,7 @@ from sweeper.reading.locations import at, read_yaml
 from sweeper.report.markdown import code, fenced
 from sweeper.report.record import reproduce_command
 from sweeper.run.folder import RunFolder
-from sweeper.search.space import in_words, read_space
+from sweeper.search.space import describe, read_space
 from sweeper.study.folder import StudyFolder
 from sweeper.study.trials import (
     DUPLICATE,
@@ -22,7 +22,7 @@ from sweeper.study.trials import (
     REQUEUED,
     RETRY,
 )
-from sweeper.terminal.console import as_typed
+from sweeper.terminal.console import display_path
 
 
 def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
@@ -54,7 +54,7 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
     if costs:
         lines.append(" · ".join(costs))
     if run is not None and run.path.is_dir():
-        lines.append(f"Folder: {code(as_typed(run.path))}")
+        lines.append(f"Folder: {code(display_path(run.path))}")
         if run.config.exists():
             lines.append(f"Run it again: {_reproduce(run.path)}")
     params = trial.params or trial.system_attrs.get("fixed_params", {})
@@ -75,9 +75,9 @@ def study_note(name: str, folder: Path | None) -> str:
         lines.append(f"Target: {target:.2%}")
     searched = read_space(search)
     if searched:
-        words = "\n".join(f"{key}: {in_words(distribution)}" for key, distribution in searched.items())
+        words = "\n".join(f"{key}: {describe(distribution)}" for key, distribution in searched.items())
         lines.append("Searched:\n\n" + fenced(words))
-    lines.append(f"Folder: {code(as_typed(folder))}")
+    lines.append(f"Folder: {code(display_path(folder))}")
     if files.best.is_dir():
         lines.append(f"The best trial again: {_reproduce(files.best)}")
     typed = [*_strings(at(sweep, "hydra", "overrides", "task")), *_strings(at(sweep, "hydra", "overrides", "hydra"))]
@@ -106,7 +106,7 @@ def _strings(values: Any) -> list[str]:
 
 
 def _without_password(override: str) -> str:
-    """Leave out a storage's URL that is written out, since it may hold a password, in more than one place."""
+    """Leave out a storage's URL that is written out, since it may hold a password, in more than one location."""
     key, _, value = override.partition("=")
     is_hidden = key == "hydra.sweeper.storage" and "${" not in value and "sqlite" not in value
     return f"{key}=URL" if is_hidden else override

@@ -21,8 +21,8 @@ import optuna_dashboard
 
 from sweeper.dashboard.answers import Annotations, NoStore
 from sweeper.errors import DashboardError
-from sweeper.reading.locations import STUDIES, find
-from sweeper.reading.read_only_storage import Shelf, none_of_that_name
+from sweeper.reading.locations import STUDIES, find_locations
+from sweeper.reading.read_only_storage import ReadOnlyStorage, none_of_that_name
 
 HOST: Final = "127.0.0.1"
 LOCAL_NAMES: Final = {"127.0.0.1", "localhost"}
@@ -49,12 +49,12 @@ def dashboard(study: str | None, *, storage: str | None, port: int) -> None:
     Raises `DashboardError` where there is no study or the port is taken, `StudyError` for a storage that cannot be read.
     """
     problems = _Problems()
-    shelf = Shelf(lambda: find(study, storage, problems), problems)
+    shelf = ReadOnlyStorage(lambda: find_locations(study, storage, problems), problems)
     try:
         count = len(shelf.get_all_studies())
         if not count:
             if study is not None and problems.first is None:
-                raise none_of_that_name(*find(study, storage, problems))
+                raise none_of_that_name(*find_locations(study, storage, problems))
             raise DashboardError(problems.first or _nothing(storage))
         with suppress(KeyboardInterrupt), warnings.catch_warnings(), _listen(port) as server:
             # Of two trials no importance can be told, and the page says so itself.
@@ -70,7 +70,7 @@ def dashboard(study: str | None, *, storage: str | None, port: int) -> None:
         shelf.close()
 
 
-def application(shelf: Shelf) -> Application:
+def application(shelf: ReadOnlyStorage) -> Application:
     """Return the dashboard of that shelf as a WSGI application that refuses strangers and changes."""
     app: Any = optuna_dashboard.wsgi(shelf, artifact_store=NoStore())
     app.install(Annotations(shelf))

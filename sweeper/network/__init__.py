@@ -1,1 +1,1 @@
-"""The network before it has weights: config → plan → anatomy → budget and diagnosis; `build` makes the module."""
+"""The network before it has weights: config → plan → summary → budget and diagnosis; `build` makes the module."""

@@ -6,7 +6,7 @@ from typing import Final, Literal
 from sweeper.config.schema import BudgetConf, ModelConf
 from sweeper.errors import BudgetError
 from sweeper.network.plan import Conv, Plan, make_plan
-from sweeper.network.summary import Anatomy, dissect
+from sweeper.network.summary import Summary, summarize
 
 Cost = Literal["parameters", "macs"]
 COSTS: Final[tuple[tuple[Cost, str], ...]] = (("parameters", "parameters"), ("macs", "MACs"))
@@ -16,18 +16,18 @@ SCALE_STEPS: Final = 1000
 """Uniform scalings are tried in thousandths."""
 
 
-def within_budget(anatomy: Anatomy, budget: BudgetConf) -> bool:
+def within_budget(summary: Summary, budget: BudgetConf) -> bool:
     """Whether every cost is at most its limit."""
-    return not any(_over(anatomy, budget, cost) for cost, _ in COSTS)
+    return not any(_over(summary, budget, cost) for cost, _ in COSTS)
 
 
-def check_budget(model: ModelConf, plan: Plan, anatomy: Anatomy, budget: BudgetConf) -> None:
+def check_budget(model: ModelConf, plan: Plan, summary: Summary, budget: BudgetConf) -> None:
     """Raise `BudgetError` with the count, the budget, the largest layers and the widest scaling that fits."""
     for cost, unit in COSTS:
-        if _over(anatomy, budget, cost):
+        if _over(summary, budget, cost):
             raise BudgetError(
-                f"model has {getattr(anatomy, cost):,} {unit}, the budget is {getattr(budget, cost):,}: "
-                f"narrow {_largest(plan, anatomy, cost)}, or {_fitting_scale(model, plan, budget, cost, unit)}"
+                f"model has {getattr(summary, cost):,} {unit}, the budget is {getattr(budget, cost):,}: "
+                f"narrow {_largest(plan, summary, cost)}, or {_fitting_scale(model, plan, budget, cost, unit)}"
             )
 
 
@@ -40,14 +40,14 @@ def scaled(model: ModelConf, factor: float) -> ModelConf:
     return replace(model, groups=groups)
 
 
-def _over(anatomy: Anatomy, budget: BudgetConf, cost: Cost) -> bool:
+def _over(summary: Summary, budget: BudgetConf, cost: Cost) -> bool:
     limit: int | None = getattr(budget, cost)
-    return limit is not None and getattr(anatomy, cost) > limit
+    return limit is not None and getattr(summary, cost) > limit
 
 
-def _largest(plan: Plan, anatomy: Anatomy, cost: Cost) -> str:
+def _largest(plan: Plan, summary: Summary, cost: Cost) -> str:
     """Return the costliest convolutions as ``model.groups.block2.channels.1 (9,248), …``."""
-    pairs = zip(plan.layers, anatomy.layers, strict=True)
+    pairs = zip(plan.layers, summary.layers, strict=True)
     convs = [(getattr(facts, cost), layer) for layer, facts in pairs if isinstance(layer, Conv)]
     convs.sort(key=lambda pair: pair[0], reverse=True)
     return " and ".join(
@@ -59,9 +59,9 @@ def _largest(plan: Plan, anatomy: Anatomy, cost: Cost) -> str:
 def _fitting_scale(model: ModelConf, plan: Plan, budget: BudgetConf, cost: Cost, unit: str) -> str:
     """Find the widest uniform scaling within the whole budget by bisection: costs only grow with channels."""
 
-    def at(step: int) -> Anatomy:
+    def at(step: int) -> Summary:
         narrowed = scaled(model, step / SCALE_STEPS)
-        return dissect(make_plan(narrowed, input_shape=plan.input_shape, classes=plan.classes))
+        return summarize(make_plan(narrowed, input_shape=plan.input_shape, classes=plan.classes))
 
     if not within_budget(at(0), budget):
         return f"raise budget.{cost}: even one channel per convolution has {getattr(at(0), cost):,} {unit}"

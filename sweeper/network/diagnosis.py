@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from sweeper.network.plan import Conv, Plan
-from sweeper.network.summary import Anatomy, LayerAnatomy
+from sweeper.network.summary import LayerSummary, Summary
 
 ERASED_NOTICEABLE: Final = 0.01
 """Share of training passes without any signal from which it is worth a word: it costs that much accuracy."""
@@ -29,19 +29,19 @@ class Finding:
     """One or two sentences: what, why it matters, what to do."""
 
 
-def diagnose(plan: Plan, anatomy: Anatomy, *, majority_share: float) -> tuple[Finding, ...]:
+def diagnose(plan: Plan, summary: Summary, *, majority_share: float) -> tuple[Finding, ...]:
     """Apply every rule; `majority_share` is the accuracy that guessing the most frequent class reaches."""
     convs = [
-        (layer, facts) for layer, facts in zip(plan.layers, anatomy.layers, strict=True) if isinstance(layer, Conv)
+        (layer, facts) for layer, facts in zip(plan.layers, summary.layers, strict=True) if isinstance(layer, Conv)
     ]
     return (
         *_erased_signal(convs, majority_share),
         *_bottlenecks(convs, plan.classes),
-        *_receptive_field(plan, anatomy),
+        *_receptive_field(plan, summary),
     )
 
 
-def _erased_signal(convs: list[tuple[Conv, LayerAnatomy]], majority_share: float) -> Iterator[Finding]:
+def _erased_signal(convs: list[tuple[Conv, LayerSummary]], majority_share: float) -> Iterator[Finding]:
     """Dropout with probability p erases a map of k independent units whole with probability p^k.
 
     An image whose map is erased can only be guessed, so training accuracy, measured with dropout on, stays below
@@ -66,12 +66,12 @@ def _erased_signal(convs: list[tuple[Conv, LayerAnatomy]], majority_share: float
     )
 
 
-def _dropped_units(layer: Conv, facts: LayerAnatomy) -> int:
+def _dropped_units(layer: Conv, facts: LayerSummary) -> int:
     """How many independent coins are thrown for one image."""
     return layer.out_channels if layer.dropout_kind == "channel" else math.prod(facts.output_shape)
 
 
-def _bottlenecks(convs: list[tuple[Conv, LayerAnatomy]], classes: int) -> Iterator[Finding]:
+def _bottlenecks(convs: list[tuple[Conv, LayerSummary]], classes: int) -> Iterator[Finding]:
     for layer, facts in convs:
         values = math.prod(facts.output_shape)
         if values < classes:
@@ -100,8 +100,8 @@ def _bottlenecks(convs: list[tuple[Conv, LayerAnatomy]], classes: int) -> Iterat
             )
 
 
-def _receptive_field(plan: Plan, anatomy: Anatomy) -> Iterator[Finding]:
-    last = anatomy.layers[-2]  # the head, last of all, joins what the layer before it sees
+def _receptive_field(plan: Plan, summary: Summary) -> Iterator[Finding]:
+    last = summary.layers[-2]  # the head, last of all, joins what the layer before it sees
     side = max(plan.input_shape[1:])
     if last.receptive_field < side:
         yield Finding(

@@ -1,4 +1,4 @@
-"""Which layers a model config means, in order: the single source that `anatomy` reads and `build` makes."""
+"""Which layers a model config means, in order: the single source that `summary` reads and `build` makes."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -72,7 +72,7 @@ class Plan:
 def make_plan(model: ModelConf, *, input_shape: tuple[int, int, int], classes: int) -> Plan:
     """Lay the groups out as layers, each unset value taken from the model.
 
-    Says nothing about sizes of maps: `anatomy.dissect` computes them and refuses what does not fit.
+    Says nothing about sizes of maps: `summary.summarize` computes them and refuses what does not fit.
     """
     layers: list[Layer] = []
     channels = input_shape[0]

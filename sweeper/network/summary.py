@@ -11,7 +11,7 @@ BATCH_NORM_PARAMETERS: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LayerAnatomy:
+class LayerSummary:
     """One layer's facts.
 
     Receptive field and jump follow Dumoulin and Visin, *A guide to convolution arithmetic* (2016): a window of k
@@ -36,21 +36,21 @@ class LayerAnatomy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Anatomy:
+class Summary:
     """All layers' facts and their sums."""
 
-    layers: tuple[LayerAnatomy, ...]
+    layers: tuple[LayerSummary, ...]
     """One for each layer of the plan, in its order."""
     parameters: int
     macs: int
 
 
-def dissect(plan: Plan) -> Anatomy:
+def summarize(plan: Plan) -> Summary:
     """Compute every layer's facts in one pass.
 
     Raises `ConfigError` where a map is smaller than the kernel or window, or not what the head needs.
     """
-    layers: list[LayerAnatomy] = []
+    layers: list[LayerSummary] = []
     shape = plan.input_shape
     receptive_field = jump = 1
     for layer in plan.layers:
@@ -66,14 +66,14 @@ def dissect(plan: Plan) -> Anatomy:
         if len(facts.output_shape) == len(shape):
             channels, height, width = facts.output_shape
             shape = (channels, height, width)
-    return Anatomy(
+    return Summary(
         layers=tuple(layers),
         parameters=sum(facts.parameters for facts in layers),
         macs=sum(facts.macs for facts in layers),
     )
 
 
-def _conv(layer: Conv, shape: tuple[int, int, int], receptive_field: int, jump: int) -> LayerAnatomy:
+def _conv(layer: Conv, shape: tuple[int, int, int], receptive_field: int, jump: int) -> LayerSummary:
     _, height, width = shape
     if layer.padding >= layer.kernel_size:
         raise ConfigError(
@@ -91,7 +91,7 @@ def _conv(layer: Conv, shape: tuple[int, int, int], receptive_field: int, jump: 
     weights = layer.out_channels * layer.in_channels * layer.kernel_size**2
     bias = layer.out_channels if layer.bias else 0
     norm = BATCH_NORM_PARAMETERS * layer.out_channels if layer.norm == "batch" else 0
-    return LayerAnatomy(
+    return LayerSummary(
         name=layer.name,
         kind="conv",
         input_shape=shape,
@@ -103,14 +103,14 @@ def _conv(layer: Conv, shape: tuple[int, int, int], receptive_field: int, jump: 
     )
 
 
-def _pool(layer: Pool, shape: tuple[int, int, int], receptive_field: int, jump: int) -> LayerAnatomy:
+def _pool(layer: Pool, shape: tuple[int, int, int], receptive_field: int, jump: int) -> LayerSummary:
     channels, height, width = shape
     if min(height, width) < layer.size:
         raise ConfigError(
             f"{layer.name} needs a map of at least {layer.size} pixels, but its input is {height}×{width}: "
             f"lower model.groups.{layer.group}.pool, or pool and convolve less before it"
         )
-    return LayerAnatomy(
+    return LayerSummary(
         name=layer.name,
         kind="pool",
         input_shape=shape,
@@ -122,7 +122,7 @@ def _pool(layer: Pool, shape: tuple[int, int, int], receptive_field: int, jump: 
     )
 
 
-def _head(layer: Head, shape: tuple[int, int, int], receptive_field: int, jump: int) -> LayerAnatomy:
+def _head(layer: Head, shape: tuple[int, int, int], receptive_field: int, jump: int) -> LayerSummary:
     _, height, width = shape
     if layer.kind == "conv" and (height, width) != (1, 1):
         raise ConfigError(
@@ -130,7 +130,7 @@ def _head(layer: Head, shape: tuple[int, int, int], receptive_field: int, jump: 
             "take head@model.head=gap, or pool and convolve more before it"
         )
     weights = layer.in_channels * layer.classes
-    return LayerAnatomy(
+    return LayerSummary(
         name=layer.name,
         kind="head",
         input_shape=shape,

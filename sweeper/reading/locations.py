@@ -14,14 +14,14 @@ from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS
 from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url
-from sweeper.terminal.console import as_typed
+from sweeper.terminal.console import display_path
 
 STUDIES: Final = OUTPUTS / "studies"
 """Where studies lie, below the working directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class StudyLocation:
     """A storage, and what of it is meant."""
 
     url: str
@@ -38,21 +38,21 @@ class Place:
         return (STUDIES / study).absolute() if is_name and (STUDIES / study).is_dir() else None
 
 
-def find(study: str | None, storage: str | None, warn: Callable[[str], None]) -> list[Place]:
+def find_locations(study: str | None, storage: str | None, warn: Callable[[str], None]) -> list[StudyLocation]:
     """Find what was asked for: a study by name or folder, a storage by URL, or all studies below `STUDIES`.
 
     Raises `StudyError` for a `study` that is none or whose storage is not known; without `study`, `warn` is told.
     """
     url = resolve_url(storage, {}) if storage else None
     if study is None:
-        return [Place(url=url, study=None, folder=None)] if url else list(_all(warn))
-    folder = STUDIES / study if Path(study).name == study and (STUDIES / study).is_dir() else as_typed(Path(study))
+        return [StudyLocation(url=url, study=None, folder=None)] if url else list(_all(warn))
+    folder = STUDIES / study if Path(study).name == study and (STUDIES / study).is_dir() else display_path(Path(study))
     if url:
-        return [Place(url=url, study=Path(study).name, folder=folder if folder.is_dir() else None)]
+        return [StudyLocation(url=url, study=Path(study).name, folder=folder if folder.is_dir() else None)]
     if not folder.is_dir():
         there = ", ".join(sorted(path.name for path in _folders())) or "none"
         raise StudyError(f"STUDY must be a study's name or its folder, but {study} is neither: studies here: {there}")
-    return [_place(folder)]
+    return [_location(folder)]
 
 
 def resolve_url(text: str, config: Mapping[str, Any]) -> str:
@@ -107,21 +107,21 @@ def _begun(folder: Path) -> float:
         return float("inf")
 
 
-def _all(warn: Callable[[str], None]) -> Iterator[Place]:
+def _all(warn: Callable[[str], None]) -> Iterator[StudyLocation]:
     for folder in _folders():
         if not any((folder / name).exists() for name in ("journal.log", "multirun.yaml")):
             continue  # no study, or one that is being begun at this moment
         try:
-            yield _place(folder)
+            yield _location(folder)
         except StudyError as error:
             warn(str(error))
 
 
-def _place(folder: Path) -> Place:
+def _location(folder: Path) -> StudyLocation:
     """Say where a study's folder keeps its trials. Raises `StudyError`."""
     files = StudyFolder(folder)
     if files.journal.exists():
-        return Place(url=journal_url(files.journal), study=None, folder=folder)
+        return StudyLocation(url=journal_url(files.journal), study=None, folder=folder)
     sweep = read_yaml(files.multirun)
     text = at(sweep, "hydra", "sweeper", "storage")
     if not isinstance(text, str):
@@ -134,7 +134,7 @@ def _place(folder: Path) -> Place:
     prefix = "sqlite:///"
     if url.startswith(prefix) and not url.startswith((f"{prefix}/", f"{prefix}:")):
         url = f"{prefix}{Path(at(sweep, 'hydra', 'runtime', 'cwd') or '.').absolute() / url.removeprefix(prefix)}"
-    return Place(url=url, study=str(name), folder=folder)
+    return StudyLocation(url=url, study=str(name), folder=folder)
 
 
 def _name_in_trial(files: StudyFolder) -> str | None:

@@ -13,7 +13,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.errors import StudyError
-from sweeper.reading.locations import Place
+from sweeper.reading.locations import StudyLocation
 from sweeper.reading.storage_reader import Reader
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ ids as JavaScript's numbers, exact up to 2**53."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shelved:
+class StudyEntry:
     """One study among the others."""
 
     reader: Reader
@@ -35,25 +35,25 @@ class Shelved:
     """Where its trials' folders are, if that is known."""
 
 
-class Shelf(BaseStorage):
-    """The studies of all places, under ids and names that no two share. Every call that would write is refused."""
+class ReadOnlyStorage(BaseStorage):
+    """The studies of all locations, under ids and names that no two share. Every call that would write is refused."""
 
-    def __init__(self, find: Callable[[], Sequence[Place]], warn: Callable[[str], None]) -> None:
+    def __init__(self, find: Callable[[], Sequence[StudyLocation]], warn: Callable[[str], None]) -> None:
         """Show what `find` finds, asked again for each list of studies; `warn` is told of each that cannot be read."""
         self._find = find
         self._warn = warn
         self._lock = threading.RLock()  # every request has its own thread
         self._readers: dict[str, Reader] = {}
-        self._shelved: dict[int, Shelved] = {}
+        self._entries: dict[int, StudyEntry] = {}
         self._study_ids: dict[tuple[int, int], int] = {}
         self._trials: dict[int, tuple[FrozenTrial, FrozenTrial]] = {}
 
-    def shelved(self, study_id: int) -> Shelved:
-        """Return a study's place. Raises `KeyError` for one that is not there."""
+    def entry(self, study_id: int) -> StudyEntry:
+        """Return a study's location. Raises `KeyError` for one that is not there."""
         with self._lock:
-            if study_id not in self._shelved:
+            if study_id not in self._entries:
                 self.get_all_studies()
-            return self._shelved[study_id]
+            return self._entries[study_id]
 
     def close(self) -> None:
         """Let go of all files and connections."""
@@ -64,12 +64,12 @@ class Shelf(BaseStorage):
     def get_all_studies(self) -> list[FrozenStudy]:
         """Return the studies of all storages that can be read now."""
         with self._lock:
-            self._shelved = {}
+            self._entries = {}
             shown: list[FrozenStudy] = []
-            places: dict[str, list[Place]] = {}
-            for place in self._find():
-                places.setdefault(place.url, []).append(place)
-            for url, there in places.items():
+            locations: dict[str, list[StudyLocation]] = {}
+            for location in self._find():
+                locations.setdefault(location.url, []).append(location)
+            for url, there in locations.items():
                 reader = self._readers.setdefault(url, Reader(url, len(self._readers)))
                 assert reader.index < STORAGES
                 try:
@@ -77,20 +77,20 @@ class Shelf(BaseStorage):
                 except StudyError as error:
                     self._warn(str(error))
                     continue
-                shown.extend(self._shelve(reader, study, there) for study in studies if _place_of(study, there))
+                shown.extend(self._shelve(reader, study, there) for study in studies if _location_of(study, there))
             return shown
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """Return the id of the study shown under that name. Raises `KeyError`."""
         with self._lock:
-            for study_id, shelved in self._shelved.items():
-                if shelved.name == study_name:
+            for study_id, entry in self._entries.items():
+                if entry.name == study_name:
                     return study_id
         raise KeyError(study_name)
 
     def get_study_name_from_id(self, study_id: int) -> str:
         """Return the name a study is shown under. Raises `KeyError`."""
-        return self.shelved(study_id).name
+        return self.entry(study_id).name
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
         """Return its directions. Raises `KeyError`."""
@@ -121,7 +121,7 @@ class Shelf(BaseStorage):
     ) -> list[FrozenTrial]:
         """Return a study's trials in order of their numbers. Raises `KeyError`."""
         with self._lock:
-            reader = self.shelved(study_id).reader
+            reader = self.entry(study_id).reader
             own = self._of_study(
                 study_id, lambda storage, own: storage.get_all_trials(own, deepcopy=False, states=states)
             )
@@ -149,21 +149,21 @@ class Shelf(BaseStorage):
 
     def _of_study(self, study_id: int, ask: Callable[[BaseStorage, int], T]) -> T:
         with self._lock:
-            shelved = self.shelved(study_id)
-            return shelved.reader.read(lambda storage: ask(storage, shelved.own_id))
+            entry = self.entry(study_id)
+            return entry.reader.read(lambda storage: ask(storage, entry.own_id))
 
-    def _shelve(self, reader: Reader, study: FrozenStudy, places: Sequence[Place]) -> FrozenStudy:
+    def _shelve(self, reader: Reader, study: FrozenStudy, locations: Sequence[StudyLocation]) -> FrozenStudy:
         own_id = study._study_id  # noqa: SLF001 - Optuna has no other way to a study's id
         study_id = self._study_ids.setdefault((reader.index, own_id), len(self._study_ids))
-        taken = {shelved.name for shelved in self._shelved.values()}
+        taken = {entry.name for entry in self._entries.values()}
         name = study.study_name
-        place = _place_of(study, places)
-        folder = place.folder_of(study.study_name) if place else None
+        location = _location_of(study, locations)
+        folder = location.folder_of(study.study_name) if location else None
         if name in taken:
             name += f" (in {folder.name})" if folder is not None and folder.name != name else " (another)"
         while name in taken:
             name += " (another)"
-        self._shelved[study_id] = Shelved(reader=reader, own_id=own_id, name=name, folder=folder)
+        self._entries[study_id] = StudyEntry(reader=reader, own_id=own_id, name=name, folder=folder)
         return FrozenStudy(
             study_name=name,
             direction=None,
@@ -189,16 +189,16 @@ def is_feasible(trial: FrozenTrial) -> bool:
     return all(margin <= 0 for margin in trial.constraints.values())
 
 
-def _place_of(study: FrozenStudy, places: Sequence[Place]) -> Place | None:
-    return next((place for place in places if place.study in {None, study.study_name}), None)
+def _location_of(study: FrozenStudy, locations: Sequence[StudyLocation]) -> StudyLocation | None:
+    return next((location for location in locations if location.study in {None, study.study_name}), None)
 
 
-def none_of_that_name(place: Place) -> StudyError:
+def none_of_that_name(location: StudyLocation) -> StudyError:
     """Return the error for a storage that can be read but lacks the study that is meant; it says which there are."""
-    reader = Reader(place.url, 0)
+    reader = Reader(location.url, 0)
     try:
         names = sorted(study.study_name for study in reader.read(lambda storage: storage.get_all_studies()))
     finally:
         reader.close()
     there = f"there are {', '.join(names)}: give one of these" if names else "there is none: has its search begun?"
-    return StudyError(f"a study must be in its storage, but {place.study or place.folder} is not; {there}")
+    return StudyError(f"a study must be in its storage, but {location.study or location.folder} is not; {there}")

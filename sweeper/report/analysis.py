@@ -80,7 +80,7 @@ def standard_error(accuracy: float, images: int) -> float:
 def images(record: RunRecord) -> int:
     """Return how many images judged; a run that was cut short has not written it down, but its config says it."""
     if record.result is not None:
-        return int(record.result["data"]["validation_images"])
+        return int(record.result.data.validation_images)
     return record.conf.data.validation_size
 
 
@@ -114,10 +114,10 @@ def _erased_signal(record: RunRecord) -> Iterator[Observation]:
             continue
         fits = ""
         if record.result is not None:
-            evidence["train_accuracy_eval"] = record.result["train_accuracy_eval"]
+            evidence["train_accuracy_eval"] = record.result.train_accuracy_eval
             fits = (
                 " With dropout off the same weights have "
-                f"{record.result['train_accuracy_eval']:.2%} of the training images right."
+                f"{record.result.train_accuracy_eval:.2%} of the training images right."
             )
         yield Observation(
             rule="erased_signal_ceiling",
@@ -133,7 +133,7 @@ def _under_fitting(record: RunRecord) -> Iterator[Observation]:
     """Judged with dropout off: training images are missed as well, about as many as validation images."""
     if record.result is None or _met(record):
         return
-    train, target = record.result["train_accuracy_eval"], record.conf.target
+    train, target = record.result.train_accuracy_eval, record.conf.target
     if 1 - train < UNDERFIT_ERRORS * (1 - target) or train - record.value > _overfit_margin(record):
         return
     wider = [] if len(record.epochs) == 1 or any(_still_improving(record)) else widest(record.conf)
@@ -151,7 +151,7 @@ def _over_fitting(record: RunRecord) -> Iterator[Observation]:
     """Judged with dropout off: training images are right that validation images are not."""
     if record.result is None:
         return
-    train = record.result["train_accuracy_eval"]
+    train = record.result.train_accuracy_eval
     gap, margin = train - record.value, _overfit_margin(record)
     if gap <= margin:
         return
@@ -236,7 +236,7 @@ def _still_improving(record: RunRecord) -> Iterator[Observation]:
 
 def _unused_budget(record: RunRecord) -> Iterator[Observation]:
     """The target was missed with parameters left."""
-    limit, count = record.conf.budget.parameters, record.design.anatomy.parameters
+    limit, count = record.conf.budget.parameters, record.design.summary.parameters
     if limit is None or _met(record) or count >= BUDGET_USED * limit:
         return
     yield Observation(

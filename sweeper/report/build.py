@@ -7,18 +7,18 @@ from pathlib import Path
 import optuna
 
 from sweeper.errors import RunFolderError, StudyError
-from sweeper.reading.locations import STUDIES, find
-from sweeper.reading.read_only_storage import Shelf, none_of_that_name
+from sweeper.reading.locations import STUDIES, find_locations
+from sweeper.reading.read_only_storage import ReadOnlyStorage, none_of_that_name
 from sweeper.report.record import read_run
 from sweeper.report.run_page import comparison_page, run_page
 from sweeper.report.study_page import study_page
-from sweeper.run.folder import OUTPUTS, RunFolder, write_whole
+from sweeper.run.folder import OUTPUTS, RunFolder, write_atomically
 from sweeper.study.folder import StudyFolder
-from sweeper.terminal.console import as_typed
+from sweeper.terminal.console import display_path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class BuiltPage:
     """A page that was written."""
 
     path: Path
@@ -26,13 +26,13 @@ class Published:
     """What it is about, a few words."""
 
 
-def publish(names: Sequence[str], *, storage: str | None, out: Path | None) -> Published:
+def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -> BuiltPage:
     """Write the page of a study (by name or folder), of a run, or of several runs; by default beside what it is about.
 
     Raises `StudyError` or `RunFolderError` for a name that is neither, for what is damaged, and for a page that cannot be
     written.
     """
-    runs = [as_typed(Path(name)) for name in names if storage is None and is_run(Path(name))]
+    runs = [display_path(Path(name)) for name in names if storage is None and is_run(Path(name))]
     if len(names) > 1 and len(runs) < len(names):
         other = next(name for name in names if not is_run(Path(name)))
         raise RunFolderError(
@@ -55,23 +55,23 @@ def is_run(folder: Path) -> bool:
     return files.metrics.exists() or files.config.exists()
 
 
-def _publish_study(name: str, storage: str | None, out: Path | None) -> Published:
+def _publish_study(name: str, storage: str | None, out: Path | None) -> BuiltPage:
     problems: list[str] = []
-    (place,) = find(_known(name) if storage is None else name, storage, problems.append)
-    shelf = Shelf(lambda: [place], problems.append)
+    (location,) = find_locations(_known(name) if storage is None else name, storage, problems.append)
+    shelf = ReadOnlyStorage(lambda: [location], problems.append)
     try:
         studies = shelf.get_all_studies()
         if problems:
             raise StudyError(problems[0])
         if not studies:
-            raise none_of_that_name(place)
+            raise none_of_that_name(location)
         study = optuna.load_study(study_name=studies[0].study_name, storage=shelf)
-        folder = place.folder_of(studies[0].study_name)
+        folder = location.folder_of(studies[0].study_name)
         if out is None and folder is None:
             raise StudyError(f"{name} has no folder here to write its page into: say where with --out FILE")
         path = out or StudyFolder(folder or Path()).report
         trials = len(study.get_trials(deepcopy=False))
-        content = study_page(study, folder=folder, url=place.url, page=path.absolute())
+        content = study_page(study, folder=folder, url=location.url, page=path.absolute())
     finally:
         shelf.close()
     return _written(path, content, f"{trials} trial{'' if trials == 1 else 's'}")
@@ -92,10 +92,10 @@ def _known(name: str) -> str:
     )
 
 
-def _written(path: Path, content: str, about: str) -> Published:
+def _written(path: Path, content: str, about: str) -> BuiltPage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content.encode())
+        write_atomically(path, content.encode())
     except OSError as error:
         raise RunFolderError(f"{path} cannot be written ({error.strerror}): name another with --out FILE") from error
-    return Published(path=as_typed(path), about=about)
+    return BuiltPage(path=display_path(path), about=about)

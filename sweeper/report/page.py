@@ -8,13 +8,13 @@ from typing import Any, Final
 import jinja2
 from plotly.offline import get_plotlyjs
 
-import sweeper
-from sweeper.report.page_figure import Drawn
+from sweeper.report.page_figure import PageFigure
+from sweeper.version import __version__
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-def render(template: str, *, drawn: Sequence[Drawn], **context: Any) -> str:
+def render(template: str, *, drawn: Sequence[PageFigure], **context: Any) -> str:
     """Return the page. What a template is given is escaped; only figures, style and script go in as they are."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -31,6 +31,6 @@ def render(template: str, *, drawn: Sequence[Drawn], **context: Any) -> str:
         style=(TEMPLATES / "page.css").read_text(),
         script=(TEMPLATES / "page.js").read_text(),
         plotly=get_plotlyjs(),
-        version=sweeper.__version__,
+        version=__version__,
         written=datetime.now().astimezone().strftime("%Y-%m-%d at %H:%M"),
     )

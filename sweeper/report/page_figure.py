@@ -15,7 +15,7 @@ EARLY_TO_LATE: Final = [[0.0, "#7fb2e5"], [1.0, "#c4501b"]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class PageFigure:
     """A figure on a page."""
 
     name: str

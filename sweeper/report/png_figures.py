@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from sweeper.records import Mistakes
 from sweeper.report.record import RunRecord
-from sweeper.training.evaluate import Mistakes
 
 # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can tell apart too.
 TRAINING: Final = "#0072B2"
@@ -25,7 +25,7 @@ TITLE_HEIGHT: Final = 1.0
 FILE: Final = {"compress_level": 1}
 
 
-def draw_curves(record: RunRecord, path: Path) -> None:
+def plot_curves(record: RunRecord, path: Path) -> None:
     """Draw loss, accuracy (training with dropout on and, at the end, off; validation; target) and learning rate."""
     figure, (loss, accuracy, rate) = _empty_curves()
     epochs = [epoch.epoch for epoch in record.epochs]
@@ -42,7 +42,7 @@ def draw_curves(record: RunRecord, path: Path) -> None:
             values = [getattr(epoch, f"{part}_{kind}") for epoch in record.epochs]
             axes.plot(epochs, values, color=colour, label=name, **style)
         if record.result is not None:
-            measured = record.result[f"train_{kind}_eval"]
+            measured = getattr(record.result, f"train_{kind}_eval")
             axes.plot(epochs[-1:], [measured], "*", color=TRAINING, markersize=11, label="training, dropout off")
     accuracy.axhline(record.conf.target, color=QUIET, linestyle="--", linewidth=1, label="target")
     accuracy.legend(fontsize="small", loc="best")
@@ -51,7 +51,7 @@ def draw_curves(record: RunRecord, path: Path) -> None:
     figure.savefig(path, pil_kwargs=FILE)
 
 
-def draw_confusion(mistakes: Mistakes, path: Path, *, of: str) -> None:
+def plot_confusion(mistakes: Mistakes, path: Path, *, of: str) -> None:
     """Draw the confusion matrix; what is right stands on the diagonal and is left uncoloured."""
     figure, axes = _empty_confusion(len(mistakes.confusion))
     _wipe(axes)

@@ -9,12 +9,11 @@ from typing import Any, Final
 
 from sweeper.config.composition import compose
 from sweeper.config.schema import ExperimentConf, dotted
-from sweeper.design import Design, draw
+from sweeper.design import Design, analyze
 from sweeper.errors import RunFolderError, SweeperError
+from sweeper.records import EpochRecord, Mistakes, RunResult
 from sweeper.run.folder import RunFolder
-from sweeper.terminal.console import as_typed
-from sweeper.training.evaluate import Mistakes
-from sweeper.training.loop import EpochMetrics
+from sweeper.terminal.console import display_path
 
 CIRCUMSTANCES: Final = ("data.root", "device", "precision", "threads", "logging.name")
 """Keys of the machine and of who watched: they say nothing of the experiment."""
@@ -31,9 +30,9 @@ class RunRecord:
     """Its overrides."""
     from_command_line: bool
     """Whether these overrides make its config; those of a run from Python do not."""
-    epochs: tuple[EpochMetrics, ...]
+    epochs: tuple[EpochRecord, ...]
     """At least one."""
-    result: dict[str, Any] | None
+    result: RunResult | None
     """None for a run that was pruned or stopped."""
     mistakes: Mistakes | None
 
@@ -43,7 +42,7 @@ class RunRecord:
         return self.epochs[-1].val_accuracy
 
     @property
-    def best(self) -> EpochMetrics:
+    def best(self) -> EpochRecord:
         """The epoch with the highest validation accuracy, the first of equals."""
         return max(self.epochs, key=lambda epoch: epoch.val_accuracy)
 
@@ -82,7 +81,7 @@ def read_run(folder: Path) -> RunRecord:
     return RunRecord(
         folder=folder,
         conf=conf,
-        design=draw(conf),
+        design=analyze(conf),
         typed=tuple(files.read_overrides()),
         from_command_line=files.hydra.exists(),
         epochs=epochs,
@@ -93,7 +92,7 @@ def read_run(folder: Path) -> RunRecord:
 
 def reproduce_command(folder: Path) -> str:
     """Return the command that runs a folder's config again."""
-    return shlex.join(["python", "-m", "sweeper", "reproduce", str(as_typed(folder))])
+    return shlex.join(["python", "-m", "sweeper", "reproduce", str(display_path(folder))])
 
 
 def baseline(record: RunRecord) -> Baseline:

@@ -4,10 +4,10 @@ from dataclasses import asdict, replace
 from typing import Final
 
 from sweeper.config.schema import ExperimentConf, ModelConf
-from sweeper.design import draw
+from sweeper.design import analyze
 from sweeper.network.budget import scaled, within_budget
 from sweeper.search import initial_points as advice
-from sweeper.search.feasibility import Judge, value_at
+from sweeper.search.feasibility import FeasibilityCheck, value_at
 from sweeper.search.space import Space, width_distributions
 
 WIDEST: Final = 2.0
@@ -22,19 +22,19 @@ def widest(conf: ExperimentConf) -> list[str]:
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         wider = replace(conf, model=scaled(conf.model, middle))
-        low, high = (middle, high) if within_budget(draw(wider).anatomy, conf.budget) else (low, middle)
+        low, high = (middle, high) if within_budget(analyze(wider).summary, conf.budget) else (low, middle)
     return _channels(conf.model, scaled(conf.model, low))
 
 
 def mended(conf: ExperimentConf) -> list[str]:
     """Return the overrides of the network that a search would try second: bottlenecks wide, the rest narrowed."""
-    plan = draw(conf).plan
+    plan = analyze(conf).plan
     space = Space(distributions=width_distributions(plan), template=(), grid=None)
     space = replace(space, template=tuple(space.keys))
-    judge = Judge(space, lambda _: conf)
+    check = FeasibilityCheck(space, lambda _: conf)
     start = {key: value_at(conf, key) for key in space.keys}
-    point = advice.mended(conf, start, space, judge)
-    return [] if point is None else _channels(conf.model, judge.configure(point).model)
+    point = advice.mended(conf, start, space, check)
+    return [] if point is None else _channels(conf.model, check.configure(point).model)
 
 
 def _channels(before: ModelConf, after: ModelConf) -> list[str]:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from sweeper.report.page_figure import BLUE, GREEN, GREY, ORANGE, Drawn, arrange
+from sweeper.records import Mistakes
+from sweeper.report.page_figure import BLUE, GREEN, GREY, ORANGE, PageFigure, arrange
 from sweeper.report.record import RunRecord
-from sweeper.training.evaluate import Mistakes
 
 
-def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[Drawn]:
+def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[PageFigure]:
     """Draw the epochs of one run, or of several over each other."""
     colours = [BLUE, ORANGE, GREEN, "#a371f7", "#d4a72c", "#cf5b9e", "#1b9e9e", GREY]
     drawn = []
@@ -26,7 +26,7 @@ def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[Draw
                 line = {"color": of_one if len(records) == 1 else colour, "dash": dash}
                 figure.add_scatter(x=epochs, y=values, name=label, mode="lines+markers", line=line)
             if len(records) == 1 and record.result is not None:
-                measured = [record.result[f"train_{kind}_eval"]]
+                measured = [getattr(record.result, f"train_{kind}_eval")]
                 marker = {"symbol": "star", "size": 12, "color": BLUE}
                 figure.add_scatter(
                     x=epochs[-1:], y=measured, name="training, dropout off", mode="markers", marker=marker
@@ -46,7 +46,7 @@ def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[Draw
             f"{record.judges if len(records) == 1 else name} {getattr(record.epochs[-1], f'val_{kind}'):{'.2%' if kind == 'accuracy' else '.4f'}}"
             for record, name in zip(records, names, strict=True)
         )
-        drawn.append(Drawn(name=kind, title=title, caption=f"After the last epoch: {last}.", figure=figure))
+        drawn.append(PageFigure(name=kind, title=title, caption=f"After the last epoch: {last}.", figure=figure))
     figure = go.Figure()
     for at, (record, name) in enumerate(zip(records, names, strict=True)):
         rates = [epoch.lr for epoch in record.epochs]
@@ -59,10 +59,10 @@ def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[Draw
     figure.update_yaxes(rangemode="tozero")
     _count_epochs(figure, records)
     caption = "The learning rate of each epoch's last step."
-    return [*drawn, Drawn(name="lr", title="Learning rate", caption=caption, figure=figure)]
+    return [*drawn, PageFigure(name="lr", title="Learning rate", caption=caption, figure=figure)]
 
 
-def confusion_figure(mistakes: Mistakes, *, judges: str) -> Drawn:
+def confusion_figure(mistakes: Mistakes, *, judges: str) -> PageFigure:
     """Draw the confusion matrix; what is right is left uncoloured."""
     size = range(len(mistakes.confusion))
     wrong = [
@@ -89,7 +89,7 @@ def confusion_figure(mistakes: Mistakes, *, judges: str) -> Drawn:
     most, row, column = max((n, row, column) for row, counts in enumerate(wrong) for column, n in enumerate(counts))
     worst = f"; most often, {most} times, a {row} was taken for a {column}" if count else ""
     caption = f"{count:,} of {total:,} {judges} images were taken for another class{worst}."
-    return Drawn(name="confusion", title="What was taken for what", caption=caption, figure=figure)
+    return PageFigure(name="confusion", title="What was taken for what", caption=caption, figure=figure)
 
 
 def _count_epochs(figure: go.Figure, records: Sequence[RunRecord]) -> None:

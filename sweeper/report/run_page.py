@@ -15,13 +15,13 @@ from sweeper.report.analysis import CONFIDENCE_95, images, standard_error
 from sweeper.report.page import render
 from sweeper.report.record import RunRecord, differences, reproduce_command
 from sweeper.report.run_figures import confusion_figure, run_figures
-from sweeper.report.run_report import shown, write_up
+from sweeper.report.run_report import make_report, shown
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
 
 def run_page(record: RunRecord) -> str:
     """Return a run's page: its write-up, and its worst mistakes as pictures. Raises nothing for data that are gone."""
-    written = write_up(record)
+    written = make_report(record)
     drawn = run_figures([record], [record.folder.name])
     if record.mistakes is not None:
         drawn.append(confusion_figure(record.mistakes, judges=record.judges))
@@ -93,11 +93,16 @@ def _measured(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
         ("best accuracy", ".2%", True, [record.best.val_accuracy for record in records]),
         ("last loss", ".4f", False, [record.epochs[-1].val_loss for record in records]),
         ("training accuracy, dropout on", ".2%", None, [record.epochs[-1].train_accuracy for record in records]),
-        ("training accuracy, dropout off", ".2%", None, [_of(record, "train_accuracy_eval") for record in records]),
-        ("parameters", ",", False, [record.design.anatomy.parameters for record in records]),
-        ("MACs", ",", False, [record.design.anatomy.macs for record in records]),
+        (
+            "training accuracy, dropout off",
+            ".2%",
+            None,
+            [record.result and record.result.train_accuracy_eval for record in records],
+        ),
+        ("parameters", ",", False, [record.design.summary.parameters for record in records]),
+        ("MACs", ",", False, [record.design.summary.macs for record in records]),
         ("epochs", "", None, [len(record.epochs) for record in records]),
-        ("seconds", ".1f", None, [_of(record, "seconds") for record in records]),
+        ("seconds", ".1f", None, [record.result and record.result.seconds for record in records]),
     ]
     table = []
     for name, form, more_is_better, values in rows:
@@ -108,10 +113,6 @@ def _measured(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
         cells = [{"text": "" if value is None else f"{value:{form}}", "best": value == best} for value in values]
         table.append({"name": name, "cells": cells})
     return table
-
-
-def _of(record: RunRecord, key: str) -> float | None:
-    return None if record.result is None else record.result[key]
 
 
 def _distinct(folders: Sequence[Path]) -> list[str]:

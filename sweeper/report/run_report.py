@@ -8,14 +8,14 @@ from typing import Any
 from sweeper.data.catalogue import DATASETS
 from sweeper.report.analysis import Observation, analyse, next_command
 from sweeper.report.markdown import fenced, plain
-from sweeper.report.png_figures import draw_confusion, draw_curves
+from sweeper.report.png_figures import plot_confusion, plot_curves
 from sweeper.report.record import RunRecord, baseline, differences, read_run
 from sweeper.run.folder import RunFolder
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class WriteUp:
+class RunReport:
     """What is said of a run, before it is Markdown or a page."""
 
     record: RunRecord
@@ -34,25 +34,25 @@ class WriteUp:
     """The command to try next."""
 
 
-def write(folder: Path) -> WriteUp:
+def write_report(folder: Path) -> RunReport:
     """Write a run's report and drawings into its folder. Raises what `read_run` raises, and OSError."""
-    written = write_up(read_run(folder))
+    written = make_report(read_run(folder))
     record, files = written.record, RunFolder(folder)
-    draw_curves(record, files.curves)
+    plot_curves(record, files.curves)
     if record.mistakes is not None:
-        draw_confusion(record.mistakes, files.confusion, of=record.judges)
+        plot_confusion(record.mistakes, files.confusion, of=record.judges)
     files.write_report(as_markdown(written))
     return written
 
 
-def write_begun(folder: Path) -> None:
+def write_partial_report(folder: Path) -> None:
     """Write up a run that was cut short, unless that was before its first epoch's end."""
     files = RunFolder(folder)
     if files.metrics.exists() and files.read_epochs():
-        write(folder)
+        write_report(folder)
 
 
-def write_up(record: RunRecord) -> WriteUp:
+def make_report(record: RunRecord) -> RunReport:
     """Compare, measure, analyse."""
     held_against = baseline(record)
     changed = differences([held_against.conf, record.conf])
@@ -65,7 +65,7 @@ def write_up(record: RunRecord) -> WriteUp:
         if limit is not None
     ]
     within = f" with at most {' and '.join(limits)}" if limits else ""
-    return WriteUp(
+    return RunReport(
         record=record,
         target=f"{conf.target:.2%} {record.judges} accuracy on {facts.title}{within}, "
         f"in {conf.training.epochs} epoch{'s' if conf.training.epochs != 1 else ''}.",
@@ -78,7 +78,7 @@ def write_up(record: RunRecord) -> WriteUp:
     )
 
 
-def as_markdown(written: WriteUp) -> str:
+def as_markdown(written: RunReport) -> str:
     """Return the report. Whatever came from a config or the command line is escaped."""
     record = written.record
     lines = [f"# {plain(record.folder.name)}", "", "## Target", "", plain(written.target), ""]
@@ -122,23 +122,23 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
         ("training accuracy, dropout on", f"{last.train_accuracy:.2%}"),
     ]
     if result is not None:
-        rows += [("training accuracy, dropout off", f"{result['train_accuracy_eval']:.2%}")]
+        rows += [("training accuracy, dropout off", f"{result.train_accuracy_eval:.2%}")]
     limit = record.conf.budget.parameters
     allowed = "" if limit is None else f" of {limit:,} allowed"
     rows += [
-        ("parameters", f"{record.design.anatomy.parameters:,}{allowed}"),
-        ("MACs", f"{record.design.anatomy.macs:,}"),
+        ("parameters", f"{record.design.summary.parameters:,}{allowed}"),
+        ("MACs", f"{record.design.summary.macs:,}"),
     ]
-    rows += [("receptive field", f"{record.design.anatomy.layers[-2].receptive_field} pixels before the head")]
-    seconds = sum(epoch.seconds for epoch in record.epochs) if result is None else result["seconds"]
+    rows += [("receptive field", f"{record.design.summary.layers[-2].receptive_field} pixels before the head")]
+    seconds = sum(epoch.seconds for epoch in record.epochs) if result is None else result.seconds
     rows += [("time", f"{seconds:.1f} s for {len(record.epochs)} epoch{'s' if len(record.epochs) != 1 else ''}")]
     if result is not None:
-        data = result["data"]
-        sealed = "the test set judged" if data["validation_is_test"] else "the test set was not opened"
-        machine = f"{result['device']} {result['precision']}, {result['threads']} thread{'s' if result['threads'] != 1 else ''}"
-        versions = f"torch {result['versions']['torch']}, sweeper {result['versions']['sweeper']}"
+        data = result.data
+        sealed = "the test set judged" if data.validation_is_test else "the test set was not opened"
+        machine = f"{result.device} {result.precision}, {result.threads} thread{'s' if result.threads != 1 else ''}"
+        versions = f"torch {result.versions.torch}, sweeper {result.versions.sweeper}"
         rows += [
-            ("images", f"{data['train_images']:,} to train, {data['validation_images']:,} to judge; {sealed}"),
+            ("images", f"{data.train_images:,} to train, {data.validation_images:,} to judge; {sealed}"),
             ("machine", f"{machine}, {versions}"),
         ]
     return [*rows, ("seed", str(record.conf.seed))]

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import optuna
-import optuna.visualization as draw
 import plotly.graph_objects as go
+from optuna import visualization
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from plotly.colors import sample_colorscale
 
-from sweeper.report.page_figure import BLUE, EARLY_TO_LATE, GREY, ORANGE, Drawn, arrange
+from sweeper.report.page_figure import BLUE, EARLY_TO_LATE, GREY, ORANGE, PageFigure, arrange
 from sweeper.study.trials import PARAMETERS, REJECTED
 
 VALUE_WIDTH: Final = 120
@@ -26,7 +26,7 @@ FEWEST: Final = 2
 """Whole trials that Optuna's comparisons of trials need."""
 
 
-def study_figures(study: optuna.Study, *, target: float | None, budget: int | None) -> list[Drawn]:
+def study_figures(study: optuna.Study, *, target: float | None, budget: int | None) -> list[PageFigure]:
     """Draw a study: its course, accuracy against parameters, what matters, where it is best."""
     shown = _for_people(study)
     whole = [trial for trial in shown.trials if trial.state is TrialState.COMPLETE]
@@ -37,7 +37,7 @@ def study_figures(study: optuna.Study, *, target: float | None, budget: int | No
             "importances",
             "What matters most",
             whole,
-            lambda: draw.plot_param_importances(shown, target_name="accuracy"),
+            lambda: visualization.plot_param_importances(shown, target_name="accuracy"),
             f"The share of the differences between {len(whole)} whole trials that each value explains (fANOVA).",
         ),
         _curves(shown),
@@ -54,7 +54,7 @@ def study_figures(study: optuna.Study, *, target: float | None, budget: int | No
             "slices",
             "Each value by itself",
             whole,
-            lambda: draw.plot_slice(shown, target_name="validation accuracy"),
+            lambda: visualization.plot_slice(shown, target_name="validation accuracy"),
             "Validation accuracy over each value; the later the trial, the more orange.",
             wide=True,
         ),
@@ -120,11 +120,11 @@ def _escaped(value: Any) -> Any:
     return html.escape(value) if isinstance(value, str) else value
 
 
-def _history(study: optuna.Study, whole: list[FrozenTrial], target: float | None) -> Drawn:
+def _history(study: optuna.Study, whole: list[FrozenTrial], target: float | None) -> PageFigure:
     title = "The course of the search"
     if not whole:
-        return Drawn(name="history", title=title, caption="No trial has finished yet.", figure=None, wide=True)
-    figure = draw.plot_optimization_history(study, target_name="validation accuracy")
+        return PageFigure(name="history", title=title, caption="No trial has finished yet.", figure=None, wide=True)
+    figure = visualization.plot_optimization_history(study, target_name="validation accuracy")
     # Optuna counts the trials it was given; people know them by their own numbers.
     numbers = [trial.user_attrs["number"] for trial in study.trials]
     for trace in figure.data:
@@ -141,17 +141,21 @@ def _history(study: optuna.Study, whole: list[FrozenTrial], target: float | None
     arrange(figure, x="trial", y="validation accuracy")
     best = study.best_trial
     caption = f"{len(whole)} whole trials; the best is trial {best.user_attrs['number']} with {best.value:.2%}."
-    return Drawn(name="history", title=title, caption=caption, figure=figure, wide=True)
+    return PageFigure(name="history", title=title, caption=caption, figure=figure, wide=True)
 
 
-def _pareto(whole: list[FrozenTrial], direction: StudyDirection, *, target: float | None, budget: int | None) -> Drawn:
+def _pareto(
+    whole: list[FrozenTrial], direction: StudyDirection, *, target: float | None, budget: int | None
+) -> PageFigure:
     """Accuracy against parameters; on the front no other trial has more accuracy with fewer parameters."""
     title = "Accuracy against parameters"
     points = [
         (t.user_attrs[PARAMETERS], t.values[0], t.user_attrs["number"]) for t in whole if PARAMETERS in t.user_attrs
     ]
     if not points:
-        return Drawn(name="pareto", title=title, caption="No whole trial says how many parameters it has.", figure=None)
+        return PageFigure(
+            name="pareto", title=title, caption="No whole trial says how many parameters it has.", figure=None
+        )
     front = pareto_front(points, maximize=direction is StudyDirection.MAXIMIZE)
     rest = [point for point in points if point not in front]
     hover = "trial %{text}: %{y:.2%}, %{x:,} parameters<extra></extra>"
@@ -186,7 +190,7 @@ def _pareto(whole: list[FrozenTrial], direction: StudyDirection, *, target: floa
     arrange(figure, x="parameters", y="validation accuracy")
     smallest = f"the smallest on the front has {front[0][0]:,} parameters and {front[0][1]:.2%}"
     caption = f"{len(front)} of {len(points)} whole trials are on the front: none is better with fewer parameters; {smallest}."
-    return Drawn(name="pareto", title=title, caption=caption, figure=figure)
+    return PageFigure(name="pareto", title=title, caption=caption, figure=figure)
 
 
 def _compared(
@@ -197,11 +201,11 @@ def _compared(
     caption: str,
     *,
     wide: bool = False,
-) -> Drawn:
+) -> PageFigure:
     """Draw what compares whole trials, if there is something to compare."""
     if len(whole) < FEWEST or len({trial.values[0] for trial in whole}) < FEWEST or not whole[0].params:
         why = f"It takes {FEWEST} whole trials that differ; there {'is 1' if len(whole) == 1 else f'are {len(whole)}'}."
-        return Drawn(name=name, title=title, caption=why, figure=None, wide=wide)
+        return PageFigure(name=name, title=title, caption=why, figure=None, wide=wide)
     with warnings.catch_warnings():
         # Of few trials no importance can be told well; the caption says how many there are.
         warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
@@ -215,7 +219,7 @@ def _compared(
     figure.update_yaxes(title=None, selector={"title.text": "Hyperparameter"})
     figure.update_xaxes(title="share", selector={"title.text": "Hyperparameter Importance"})
     values = max(len(trial.params) for trial in whole)
-    return Drawn(
+    return PageFigure(
         name=name,
         title=title,
         caption=caption,
@@ -229,7 +233,7 @@ def _parallel(study: optuna.Study, whole: list[FrozenTrial]) -> go.Figure:
     best = sorted(whole, key=lambda trial: trial.values[0], reverse=study.direction is StudyDirection.MAXIMIZE)
     few = optuna.create_study(direction=study.direction)
     few.add_trials(best[:LINES])
-    figure = draw.plot_parallel_coordinate(few, target_name="accuracy")
+    figure = visualization.plot_parallel_coordinate(few, target_name="accuracy")
     # Optuna's own blues end in one that a dark page swallows. A line begins at its trial's value, from 0 to 1.
     for trace in figure.data:
         if trace.mode == "lines":
@@ -239,7 +243,7 @@ def _parallel(study: optuna.Study, whole: list[FrozenTrial]) -> go.Figure:
     return figure
 
 
-def _curves(study: optuna.Study) -> Drawn:
+def _curves(study: optuna.Study) -> PageFigure:
     """Learning curves of all trials, in two traces however many they are: whole ones, and pruned ones in grey."""
     title = "Learning curves"
     figure, counts = go.Figure(), []
@@ -266,10 +270,12 @@ def _curves(study: optuna.Study) -> Drawn:
             hovertemplate="%{text}, epoch %{x}: %{y:.2%}<extra></extra>",
         )
     if not any(trace.x for trace in figure.data):
-        return Drawn(name="curves", title=title, caption="No trial has finished an epoch yet.", figure=None, wide=True)
+        return PageFigure(
+            name="curves", title=title, caption="No trial has finished an epoch yet.", figure=None, wide=True
+        )
     arrange(figure, x="epoch", y="validation accuracy")
     figure.update_yaxes(tickformat=".1%")
     if max(max(trial.intermediate_values, default=0) for trial in study.trials) < 16:
         figure.update_xaxes(dtick=1)
     caption = f"Validation accuracy by epoch: {' and '.join(counts)} trials."
-    return Drawn(name="curves", title=title, caption=caption, figure=figure, wide=True)
+    return PageFigure(name="curves", title=title, caption=caption, figure=figure, wide=True)

@@ -18,12 +18,12 @@ from sweeper.report.page import render
 from sweeper.report.record import reproduce_command
 from sweeper.report.study_figures import short_names, study_figures
 from sweeper.run.folder import RunFolder
-from sweeper.search.space import in_words, read_space
+from sweeper.search.space import describe, read_space
 from sweeper.study.folder import StudyFolder
-from sweeper.study.progress import listed
+from sweeper.study.progress import format_params
 from sweeper.study.storage import redacted
 from sweeper.study.trials import DUPLICATE, FAILED, MACS, PARAMETERS, REJECTED, RULE, owner_lives, state_of
-from sweeper.terminal.console import as_typed
+from sweeper.terminal.console import display_path
 
 STATES: Final = {
     "complete": "done",
@@ -94,10 +94,10 @@ def study_page(study: optuna.Study, *, folder: Path | None, url: str, page: Path
         trials=[_row(trial, names, folder, page) for trial in trials],
         states=sorted({STATES.get(state, state) for state in states}),
         rejected=[{"rule": rule, "count": count, "example": examples[rule]} for rule, count in rules.most_common()],
-        space=[(key, in_words(distribution)) for key, distribution in _searched(described, trials).items()],
+        space=[(key, describe(distribution)) for key, distribution in _searched(described, trials).items()],
         fixed=described.get("fixed", []),
         storage=redacted(url),
-        folder=None if folder is None else str(as_typed(folder)),
+        folder=None if folder is None else str(display_path(folder)),
     )
 
 
@@ -126,7 +126,7 @@ def _best(study: optuna.Study, folder: Path | None, target: float | None) -> dic
         "accuracy": f"{best.values[0]:.2%}",
         "met": target is not None and best.values[0] >= target,
         "parameters": f"{best.user_attrs.get(PARAMETERS, 0):,}",
-        "params": listed(best.params),
+        "params": format_params(best.params),
         "command": reproduce_command(run.path) if run is not None and run.config.exists() else None,
     }
 

@@ -9,21 +9,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
-import sweeper
 from sweeper.config.schema import DataConf, ExperimentConf
 from sweeper.data.splits import Splits, split
-from sweeper.design import Design, draw_within_budget
+from sweeper.design import Design, analyze_within_budget
 from sweeper.errors import TrainingDivergedError
 from sweeper.network.build import build
-from sweeper.run.folder import RunFolder, new_run_path
+from sweeper.records import BatchProgress, DataRecord, EpochRecord, RunResult, VersionsRecord
+from sweeper.run.folder import RunFolder, atomic_write, new_run_path
 from sweeper.run.listener import Listener
 from sweeper.training.device import keep_freed_memory, reproducible, resolve
 from sweeper.training.evaluate import Score, evaluate, mistakes
-from sweeper.training.loop import BatchProgress, EpochMetrics, check_batch_size, fit, make_autocast
+from sweeper.training.loop import check_batch_size, fit, make_autocast
+from sweeper.version import __version__
 
 TRAIN_EVAL_IMAGES: Final = 10_000
 """Training images, the first of them, on which accuracy with dropout off is measured at the end."""
@@ -32,16 +33,16 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a finished run measured."""
+class CompletedRun:
+    """A run that reached its last epoch."""
 
     folder: Path
     """Where its files lie."""
     conf: ExperimentConf
     """The resolved config."""
-    epochs: tuple[EpochMetrics, ...]
+    epochs: tuple[EpochRecord, ...]
     """All of them, in order."""
-    summary: dict[str, Any]
+    result: RunResult
     """What `result.json` holds; there, `epochs` is their number."""
 
     @property
@@ -63,7 +64,7 @@ def run(
     overrides: str = "[]\n",
     hydra: str | None = None,
     read_splits: Callable[[DataConf], Splits] = split,
-) -> Result:
+) -> CompletedRun:
     """Run one experiment into a new folder.
 
     `overrides` and `hydra` are YAML texts kept beside the config; `read_splits` may keep what it read. What is wrong with the config, the budget, the
@@ -72,7 +73,7 @@ def run(
     no `result.json`.
     """
     started = time.perf_counter()
-    design = draw_within_budget(conf)
+    design = analyze_within_budget(conf)
     listeners = (*listeners, *_loggers(conf))
     conf = resolve(conf)
     conf = replace(conf, data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
@@ -86,7 +87,7 @@ def run(
         run_folder.claim()
         with run_folder.logging():
             run_folder.write_config(conf, overrides=overrides, hydra=hydra)
-            _log.info("%s parameters, %s MACs", f"{design.anatomy.parameters:,}", f"{design.anatomy.macs:,}")
+            _log.info("%s parameters, %s MACs", f"{design.summary.parameters:,}", f"{design.summary.macs:,}")
             for finding in design.findings:
                 _log.warning("%s: %s", finding.rule, finding.message)
             for listener in listeners:
@@ -96,20 +97,21 @@ def run(
             fixed = splits.train.take(torch.arange(min(TRAIN_EVAL_IMAGES, len(splits.train))))
             train_score = evaluate(network, fixed, autocast=make_autocast(conf))
             state = network.state_dict()
-            run_folder.write_weights(state)
+            with atomic_write(run_folder.weights) as temporary:
+                torch.save(dict(state), temporary)
             run_folder.write_mistakes(mistakes(score, splits.validation, classes=design.plan.classes))
-            summary = _summary(
+            result = _result(
                 conf=conf,
                 design=design,
                 splits=splits,
                 epochs=epochs,
                 train_score=train_score,
                 weights=weights_sha256(state),
+                started=started,
             )
-            summary["seconds"] = round(time.perf_counter() - started, 3)
-            run_folder.write_result(summary)
-            _log.info("value %.4f, target %.4f", summary["value"], conf.target)
-    return Result(folder=run_folder.path, conf=conf, epochs=epochs, summary=summary)
+            run_folder.write_result(result)
+            _log.info("value %.4f, target %.4f", result.value, conf.target)
+    return CompletedRun(folder=run_folder.path, conf=conf, epochs=epochs, result=result)
 
 
 def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
@@ -127,7 +129,7 @@ def _train(
     conf: ExperimentConf,
     run_folder: RunFolder,
     listeners: tuple[Listener, ...],
-) -> tuple[tuple[EpochMetrics, ...], Score]:
+) -> tuple[tuple[EpochRecord, ...], Score]:
     """Train to the last epoch; return all of them, and the last one's score of the validation images."""
     last: deque[Score] = deque(maxlen=1)
 
@@ -135,7 +137,7 @@ def _train(
         for listener in listeners:
             listener.on_batch(progress)
 
-    epochs: list[EpochMetrics] = []
+    epochs: list[EpochRecord] = []
     try:
         stream = fit(network, splits, conf, on_batch=on_batch if listeners else None, on_score=last.append)
         for metrics in stream:
@@ -165,59 +167,61 @@ def _loggers(conf: ExperimentConf) -> list[Listener]:
     return []
 
 
-def _summary(
+def _result(
     *,
     conf: ExperimentConf,
     design: Design,
     splits: Splits,
-    epochs: tuple[EpochMetrics, ...],
+    epochs: tuple[EpochRecord, ...],
     train_score: Score,
     weights: str,
-) -> dict[str, Any]:
-    """What `result.json` holds; accuracies are fractions."""
+    started: float,
+) -> RunResult:
+    """Gather what `result.json` holds; `started` is the run's start on `time.perf_counter`."""
+    assert isinstance(conf.threads, int)
     last = epochs[-1]
-    best = max(epochs, key=lambda metrics: metrics.val_accuracy)
-    return {
-        "value": last.val_accuracy,
-        "target": conf.target,
-        "target_met": last.val_accuracy >= conf.target,
-        "val_accuracy": last.val_accuracy,
-        "val_loss": last.val_loss,
-        "best_val_accuracy": best.val_accuracy,
-        "best_epoch": best.epoch,
-        "train_accuracy": last.train_accuracy,
-        "train_accuracy_eval": train_score.accuracy,
-        "train_loss_eval": train_score.loss,
-        "parameters": design.anatomy.parameters,
-        "macs": design.anatomy.macs,
-        "epochs": len(epochs),
-        "seed": conf.seed,
-        "weights_sha256": weights,
-        "versions": _versions(),
-        "device": conf.device,
-        "precision": conf.precision,
-        "threads": conf.threads,
-        "data": {
-            "name": conf.data.name,
-            "sha256": splits.sha256,
-            "train_images": len(splits.train),
-            "validation_images": len(splits.validation),
-            "validation_is_test": splits.validation_is_test,
-        },
-    }
+    best = max(epochs, key=lambda epoch: epoch.val_accuracy)
+    return RunResult(
+        value=last.val_accuracy,
+        target=conf.target,
+        target_met=last.val_accuracy >= conf.target,
+        val_accuracy=last.val_accuracy,
+        val_loss=last.val_loss,
+        best_val_accuracy=best.val_accuracy,
+        best_epoch=best.epoch,
+        train_accuracy=last.train_accuracy,
+        train_accuracy_eval=train_score.accuracy,
+        train_loss_eval=train_score.loss,
+        parameters=design.summary.parameters,
+        macs=design.summary.macs,
+        epochs=len(epochs),
+        seed=conf.seed,
+        weights_sha256=weights,
+        versions=_versions(),
+        device=conf.device,
+        precision=conf.precision,
+        threads=conf.threads,
+        data=DataRecord(
+            name=conf.data.name,
+            sha256=splits.sha256,
+            train_images=len(splits.train),
+            validation_images=len(splits.validation),
+            validation_is_test=splits.validation_is_test,
+        ),
+        seconds=round(time.perf_counter() - started, 3),
+    )
 
 
-def _versions() -> dict[str, Any]:
+def _versions() -> VersionsRecord:
     checkout = Path(__file__).resolve().parent.parent.parent
-    commit = _git(checkout, "rev-parse", "HEAD")
     status = _git(checkout, "status", "--porcelain")
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "sweeper": sweeper.__version__,
-        "git_commit": commit or None,
-        "git_dirty": None if status is None else bool(status),
-    }
+    return VersionsRecord(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        sweeper=__version__,
+        git_commit=_git(checkout, "rev-parse", "HEAD") or None,
+        git_dirty=None if status is None else bool(status),
+    )
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:

@@ -3,50 +3,21 @@
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
 from uuid import uuid4
 
-import torch
 import yaml
 
 from sweeper.config.schema import ExperimentConf, dump, load
 from sweeper.errors import RunFolderError
-from sweeper.training.evaluate import Mistake, Mistakes
-from sweeper.training.loop import EpochMetrics
+from sweeper.records import EpochRecord, Mistake, Mistakes, RunResult
 
 OUTPUTS = Path("outputs")
 """Where runs and studies lie, below the working directory."""
-RESULT_KEYS: Final = frozenset(
-    [
-        "value",
-        "target",
-        "target_met",
-        "val_accuracy",
-        "val_loss",
-        "best_val_accuracy",
-        "best_epoch",
-        "train_accuracy",
-        "train_accuracy_eval",
-        "train_loss_eval",
-        "parameters",
-        "macs",
-        "epochs",
-        "seed",
-        "weights_sha256",
-        "versions",
-        "device",
-        "precision",
-        "threads",
-        "data",
-        "seconds",
-    ]
-)
-"""What a result holds."""
 
 
 def new_run_path() -> Path:
@@ -148,34 +119,29 @@ class RunFolder:
     def write_config(self, conf: ExperimentConf, *, overrides: str, hydra: str | None) -> None:
         """Write what the run was asked for, `overrides` and `hydra` being YAML."""
         self.config.parent.mkdir(exist_ok=True)
-        write_whole(self.config, dump(conf).encode())
-        write_whole(self.overrides, overrides.encode())
+        write_atomically(self.config, dump(conf).encode())
+        write_atomically(self.overrides, overrides.encode())
         if hydra is not None:
-            write_whole(self.hydra, hydra.encode())
+            write_atomically(self.hydra, hydra.encode())
 
-    def append_epoch(self, metrics: EpochMetrics) -> None:
+    def append_epoch(self, metrics: EpochRecord) -> None:
         """Add one line to the metrics."""
         with self.metrics.open("a") as file:
             file.write(json.dumps(asdict(metrics)) + "\n")
-
-    def write_weights(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Write the state dict."""
-        with _whole(self.weights) as temporary:
-            torch.save(dict(state), temporary)
 
     def write_mistakes(self, mistakes: Mistakes) -> None:
         """Write what was taken for what, a row or an image a line."""
         rows = ",\n".join(json.dumps(row) for row in mistakes.confusion)
         worst = ",\n".join(json.dumps(asdict(mistake)) for mistake in mistakes.worst)
-        write_whole(self.mistakes, f'{{"confusion": [\n{rows}\n],\n"worst": [\n{worst}\n]}}\n'.encode())
+        write_atomically(self.mistakes, f'{{"confusion": [\n{rows}\n],\n"worst": [\n{worst}\n]}}\n'.encode())
 
-    def write_result(self, result: Mapping[str, Any]) -> None:
-        """Write the summary: the last file of a run."""
-        write_whole(self.result, (json.dumps(result, indent=2) + "\n").encode())
+    def write_result(self, result: RunResult) -> None:
+        """Write the result: the last file of a run."""
+        write_atomically(self.result, (json.dumps(asdict(result), indent=2) + "\n").encode())
 
     def write_report(self, markdown: str) -> None:
         """Write the write-up."""
-        write_whole(self.report, markdown.encode())
+        write_atomically(self.report, markdown.encode())
 
     def read_config(self) -> ExperimentConf:
         """Read the config, which may be a stranger's: plain values only, no code, nothing to look up.
@@ -208,7 +174,7 @@ class RunFolder:
             raise RunFolderError(f"{self.overrides} must hold a list of overrides, but it is damaged")
         return [str(override) for override in typed]
 
-    def read_epochs(self) -> tuple[EpochMetrics, ...]:
+    def read_epochs(self) -> tuple[EpochRecord, ...]:
         """Read the epochs, of which there may be none yet; a line that is just being written is left out.
 
         Raises `RunFolderError`.
@@ -221,24 +187,25 @@ class RunFolder:
         epochs = []
         for number, line in enumerate(lines, 1):
             try:
-                epochs.append(EpochMetrics(**json.loads(line)))
+                epochs.append(EpochRecord(**json.loads(line)))
                 if not all(isinstance(value, int | float) for value in asdict(epochs[-1]).values()):
                     raise ValueError(line)  # noqa: TRY301 - the same answer
             except (ValueError, TypeError) as error:
                 raise _damaged(self.metrics, what, f"line {number} is none") from error
         return tuple(epochs)
 
-    def read_result(self) -> dict[str, Any] | None:
-        """Read the summary; None for a run that did not reach its last epoch. Raises `RunFolderError`."""
+    def read_result(self) -> RunResult | None:
+        """Read the result; None for a run that did not reach its last epoch. Raises `RunFolderError`."""
         try:
-            result = json.loads(self.result.read_text())
+            saved = json.loads(self.result.read_text())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise _damaged(self.result, "a run's result", f"it is damaged ({_first_line(error)})") from error
-        if not isinstance(result, dict) or not result.keys() >= RESULT_KEYS:
-            raise _damaged(self.result, "a run's result", "it holds something else")
-        return result
+        try:
+            return RunResult.from_json(saved)
+        except ValueError as error:
+            raise _damaged(self.result, "a run's result", str(error)) from error
 
     def read_mistakes(self) -> Mistakes | None:
         """Read what was taken for what; None for a run that left no such file. Raises `RunFolderError`."""
@@ -269,14 +236,14 @@ class RunFolder:
             handler.close()
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; of several processes that write it at once, the last to end is read."""
-    with _whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a file to write beside `path`, which takes its place once it is written."""
     # A name of its own: another process may be writing the same file.
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")

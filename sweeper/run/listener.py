@@ -5,7 +5,7 @@ from pathlib import Path
 from sweeper.config.schema import ExperimentConf
 from sweeper.data.splits import Splits
 from sweeper.design import Design
-from sweeper.training.loop import BatchProgress, EpochMetrics
+from sweeper.records import BatchProgress, EpochRecord
 
 
 class Listener:
@@ -17,7 +17,7 @@ class Listener:
     def on_batch(self, progress: BatchProgress) -> None:
         """Every few steps."""
 
-    def on_epoch(self, metrics: EpochMetrics) -> None:
+    def on_epoch(self, metrics: EpochRecord) -> None:
         """After an epoch whose metrics are on disk."""
 
     def on_end(self) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from sweeper.errors import RunFolderError
+from sweeper.records import EpochRecord
 from sweeper.run.experiment import run
 from sweeper.run.folder import RunFolder, new_run_path
 from sweeper.run.listener import Listener
-from sweeper.training.loop import EpochMetrics
 
 MEASURED_IN_TIME: Final = {"seconds", "images_per_second"}
 """What no two runs share."""
@@ -53,8 +53,11 @@ def reproduce(folder: Path, listeners: Iterable[Listener] = ()) -> Comparison:
     circumstances: list[str] = []
     new = again.read_result()
     if old is not None and new is not None:
-        differences += _differences({key: old[key] for key in COMPARED}, {key: new[key] for key in COMPARED}, "")
-        circumstances += _differences({key: old[key] for key in EXPLAINING}, {key: new[key] for key in EXPLAINING}, "")
+        there, here = asdict(old), asdict(new)
+        differences += _differences({key: there[key] for key in COMPARED}, {key: here[key] for key in COMPARED}, "")
+        circumstances += _differences(
+            {key: there[key] for key in EXPLAINING}, {key: here[key] for key in EXPLAINING}, ""
+        )
     return Comparison(
         original=folder,
         again=again.path,
@@ -72,12 +75,12 @@ class _StopAfter(Listener):
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
 
-    def on_epoch(self, metrics: EpochMetrics) -> None:
+    def on_epoch(self, metrics: EpochRecord) -> None:
         if metrics.epoch >= self._epochs:
             raise _Enough
 
 
-def _epoch_differences(old: tuple[EpochMetrics, ...], new: tuple[EpochMetrics, ...]) -> Iterator[str]:
+def _epoch_differences(old: tuple[EpochRecord, ...], new: tuple[EpochRecord, ...]) -> Iterator[str]:
     if len(old) != len(new):
         yield f"epochs: {len(old)} there, {len(new)} here"
     for before, after in zip(old, new, strict=False):

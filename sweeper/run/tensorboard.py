@@ -7,9 +7,9 @@ from sweeper.config.schema import ExperimentConf, dotted, dump
 from sweeper.data.splits import Splits
 from sweeper.design import Design
 from sweeper.errors import ConfigError
+from sweeper.records import EpochRecord
 from sweeper.run.folder import RunFolder
 from sweeper.run.listener import Listener
-from sweeper.training.loop import EpochMetrics
 
 JUDGED_BY = "accuracy/validation"
 """The scalar by which TensorBoard compares the configs of a study."""
@@ -35,12 +35,12 @@ class TensorBoard(Listener):
         """Open the file; write what the run was asked for, and the size of its network."""
         self._writer = self._make_writer(log_dir=str(RunFolder(folder).tensorboard))
         self._writer.add_text("config", f"```yaml\n{dump(conf)}```")
-        values = {**dict(dotted(asdict(conf))), "parameters": design.anatomy.parameters, "macs": design.anatomy.macs}
+        values = {**dict(dotted(asdict(conf))), "parameters": design.summary.parameters, "macs": design.summary.macs}
         named = {key: value if isinstance(value, int | float) else str(value) for key, value in values.items()}
         for summary in self._summarise(named, {JUDGED_BY: 0}):  # type: ignore[no-untyped-call]  # torch leaves it untyped
             self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]  # noqa: SLF001 - add_hparams would begin a second run
 
-    def on_epoch(self, metrics: EpochMetrics) -> None:
+    def on_epoch(self, metrics: EpochRecord) -> None:
         """Write the epoch's numbers, so that a page that is open shows them at its next look."""
         assert self._writer is not None
         scalars = {

@@ -1,4 +1,4 @@
-"""From what was typed to a search: the space, the judge of its proposals, and the config it starts from."""
+"""From what was typed to a search: the space, the feasibility_check of its proposals, and the config it starts from."""
 
 import copy
 import math
@@ -16,13 +16,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.config.composition import explain
 from sweeper.config.schema import ExperimentConf, load
-from sweeper.design import draw
+from sweeper.design import analyze
 from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.search.dry_run import describe_grid, describe_search
-from sweeper.search.feasibility import Judge, takes_integers, value_at
+from sweeper.search.feasibility import FeasibilityCheck, takes_integers, value_at
 from sweeper.search.initial_points import advised
 from sweeper.search.options import StudyOptions
-from sweeper.search.space import Params, Space, as_integers, contains, describe, parse, width_distributions
+from sweeper.search.space import Params, Space, as_integers, contains, parse, search_record, width_distributions
 
 
 class JobComposer:
@@ -65,7 +65,7 @@ class Search:
     """What a study searches."""
 
     space: Space
-    judge: Judge | None
+    feasibility_check: FeasibilityCheck | None
     """None for an application that is not ours."""
     base: ExperimentConf | None
     """The composed config; of a grid, its first point within bounds. None for an application that is not ours."""
@@ -90,12 +90,12 @@ class Search:
         """
         if self.space.grid is not None:
             return self.space.grid
-        if self.base is None or self.judge is None:
+        if self.base is None or self.feasibility_check is None:
             return ()
         start: Params = {key: value_at(self.base, key) for key in self.space.keys}
         if not all(contains(self.space.distributions[key], value) for key, value in start.items()):
             return ()
-        return (start, *advised(self.base, start, self.space, self.judge))
+        return (start, *advised(self.base, start, self.space, self.feasibility_check))
 
     @property
     def prefix(self) -> str:
@@ -107,16 +107,16 @@ class Search:
         """Return what identifies it, for `search.yaml`."""
         base = asdict(self.base) if self.base else {}
         base.pop("logging", None)  # who watches is no part of what is searched
-        return describe(self.space, base)
+        return search_record(self.space, base)
 
     def dry_run(self, *, jobs: int) -> None:
         """Print what would be run."""
-        if self.judge is None or self.base is None:
+        if self.feasibility_check is None or self.base is None:
             raise StudyError("hydra.sweeper.dry_run describes networks, but this application has none: leave it out")
         if self.space.grid is not None:
-            describe_grid(self.space, self.judge)
+            describe_grid(self.space, self.feasibility_check)
         else:
-            describe_search(self.space, self.judge, self.base, trials=self.total, jobs=jobs)
+            describe_search(self.space, self.feasibility_check, self.base, trials=self.total, jobs=jobs)
 
 
 def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobComposer) -> Search:
@@ -130,15 +130,15 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
         raise explain(error) from error
     if not composer.ours:
         space = space if space.distributions else replace(space, grid=({},))
-        return Search(space=space, judge=None, base=None, options=options)
+        return Search(space=space, feasibility_check=None, base=None, options=options)
     space = _of_our_networks(space, options, composer)
-    judge = Judge(space, composer.experiment)
-    base = _base(space, judge)
+    feasibility_check = FeasibilityCheck(space, composer.experiment)
+    base = _base(space, feasibility_check)
     for key in space.keys if space.grid else ():
         for value in dict.fromkeys(point[key] for point in space.grid or ()):
             with suppress(ConfigError):  # a value out of bounds is one rejected trial
-                judge.configure({**(space.grid or ({},))[0], key: value})
-    return Search(space=space, judge=judge, base=base, options=options)
+                feasibility_check.configure({**(space.grid or ({},))[0], key: value})
+    return Search(space=space, feasibility_check=feasibility_check, base=base, options=options)
 
 
 def _of_our_networks(space: Space, options: StudyOptions, composer: JobComposer) -> Space:
@@ -151,7 +151,7 @@ def _of_our_networks(space: Space, options: StudyOptions, composer: JobComposer)
                 distributions[key] = as_integers(key, distribution)
         if options.widths:
             typed = set(distributions) | {override.partition("=")[0] for override in space.fixed}
-            widths = width_distributions(draw(base).plan)
+            widths = width_distributions(analyze(base).plan)
             distributions.update({key: widths[key] for key in widths if key not in typed})
     if not distributions:
         raise StudyError(
@@ -162,11 +162,11 @@ def _of_our_networks(space: Space, options: StudyOptions, composer: JobComposer)
     return replace(space, distributions=distributions, template=(*space.template, *added))
 
 
-def _base(space: Space, judge: Judge) -> ExperimentConf:
+def _base(space: Space, feasibility_check: FeasibilityCheck) -> ExperimentConf:
     error: ConfigError | None = None
     for params in space.grid or ({},):
         try:
-            return judge.configure(params)
+            return feasibility_check.configure(params)
         except CompositionError:
             raise
         except ConfigError as caught:

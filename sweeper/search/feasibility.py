@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args, get_type_hints
 
 from sweeper.config.schema import ExperimentConf, LoggingConf
-from sweeper.design import Design, draw
+from sweeper.design import Design, analyze
 from sweeper.errors import CompositionError, ConfigError
 from sweeper.network.budget import COSTS, check_budget
-from sweeper.search.space import Params, Space, Value, written
+from sweeper.search.space import Params, Space, Value, to_override
 
 Composer = Callable[[Sequence[str]], ExperimentConf]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Feasibility:
     """What the plan says of a proposal."""
 
-    margins: dict[str, float]
+    constraints: dict[str, float]
     """By constraint, how far past its limit it is, as a share of the limit: above 0 breaks it."""
     reason: str | None
     """Why it is rejected, one line; None for one that may be trained."""
@@ -32,39 +32,39 @@ class Verdict:
     """Equal for two proposals that resolve to one config."""
 
 
-ACCEPTED: Final = Verdict(margins={}, reason=None, rule=None, design=None, fingerprint=None)
+UNCHECKED: Final = Feasibility(constraints={}, reason=None, rule=None, design=None, fingerprint=None)
 """Of a proposal of which nothing is known."""
 
 
-class Judge:
+class FeasibilityCheck:
     """Judges proposals of one space; `compose` turns overrides into a checked config."""
 
     def __init__(self, space: Space, compose: Composer) -> None:
-        """Judge for that space, its fixed overrides composed by `compose`."""
+        """FeasibilityCheck for that space, its fixed overrides composed by `compose`."""
         self._space = space
         # A number within the config is set on the typed config, in microseconds. Whatever else varies (an option of a
         # group, a list, an added key) goes through Hydra, 50 ms, once for each combination.
         self._composed = functools.lru_cache(maxsize=1024)(compose)
 
-    def judge(self, params: Params) -> Verdict:
+    def check(self, params: Params) -> Feasibility:
         """Say whether a proposal may be trained. `CompositionError` is raised: no other proposal mends it."""
         design: Design | None = None
         try:
             conf = self.configure(params)
-            design = draw(conf)
-            check_budget(conf.model, design.plan, design.anatomy, conf.budget)
+            design = analyze(conf)
+            check_budget(conf.model, design.plan, design.summary, conf.budget)
         except ConfigError as error:
             if isinstance(error, CompositionError):
                 raise
-            return Verdict(
-                margins={"buildable": 1.0} if design is None else _margins(conf, design),
+            return Feasibility(
+                constraints={"buildable": 1.0} if design is None else _constraints(conf, design),
                 reason=str(error),
                 rule="cannot be built" if design is None else "over budget",
                 design=design,
                 fingerprint=None,
             )
-        return Verdict(
-            margins=_margins(conf, design), reason=None, rule=None, design=design, fingerprint=fingerprint(conf)
+        return Feasibility(
+            constraints=_constraints(conf, design), reason=None, rule=None, design=design, fingerprint=fingerprint(conf)
         )
 
     def configure(self, params: Mapping[str, Value]) -> ExperimentConf:
@@ -82,7 +82,7 @@ class Judge:
                 if _is_number_in(base, key, value) and not self._is_replaced(key)
             }
         overrides = tuple(
-            f"{item}={written(params[item])}" if item in params else item
+            f"{item}={to_override(params[item])}" if item in params else item
             for item in self._space.template
             if item not in numbers and (item in params or item not in self._space.distributions)
         )
@@ -119,9 +119,9 @@ def value_at(conf: ExperimentConf, key: str) -> Value:
     return value if isinstance(value, str | int | float | bool) else None
 
 
-def _margins(conf: ExperimentConf, design: Design) -> dict[str, float]:
+def _constraints(conf: ExperimentConf, design: Design) -> dict[str, float]:
     limits: dict[str, int | None] = {cost: getattr(conf.budget, cost) for cost, _ in COSTS}
-    over = {cost: getattr(design.anatomy, cost) / limit - 1 for cost, limit in limits.items() if limit is not None}
+    over = {cost: getattr(design.summary, cost) / limit - 1 for cost, limit in limits.items() if limit is not None}
     return {"buildable": -1.0, **over}
 
 

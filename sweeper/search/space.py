@@ -126,10 +126,10 @@ def as_integers(key: str, distribution: BaseDistribution) -> BaseDistribution:
 
 def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:
     """Return a trial's overrides, in the order they were typed."""
-    return [f"{item}={written(params[item])}" if item in space.distributions else item for item in space.template]
+    return [f"{item}={to_override(params[item])}" if item in space.distributions else item for item in space.template]
 
 
-def describe(space: Space, base: dict[str, Any]) -> dict[str, Any]:
+def search_record(space: Space, base: dict[str, Any]) -> dict[str, Any]:
     """Return what `search.yaml` holds: space, fixed overrides, base config and a hash of all three."""
     described: dict[str, Any] = {
         "space": {key: json.loads(distribution_to_json(d)) for key, d in space.distributions.items()},
@@ -148,10 +148,10 @@ def read_space(described: Any) -> dict[str, BaseDistribution]:
         return {}
 
 
-def in_words(distribution: BaseDistribution) -> str:
+def describe(distribution: BaseDistribution) -> str:
     """Return a range or choice as a person would say it.
 
-    >>> in_words(FloatDistribution(0.003, 0.5, log=True))
+    >>> describe(FloatDistribution(0.003, 0.5, log=True))
     '0.003 to 0.5, logarithmic'
     """
     if isinstance(distribution, CategoricalDistribution):
@@ -202,7 +202,7 @@ def _grid(swept: Sequence[Override]) -> Iterator[Params]:
         yield dict(zip(keys, values, strict=True))
 
 
-def written(value: Value) -> str:
+def to_override(value: Value) -> str:
     """Return a value as an override has it."""
     if value is None:
         return "null"

@@ -20,9 +20,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from sweeper.errors import StudyError
-from sweeper.run.folder import OUTPUTS, write_whole
+from sweeper.run.folder import OUTPUTS, write_atomically
 from sweeper.search.definition import JobComposer, read_search
-from sweeper.search.feasibility import ACCEPTED
+from sweeper.search.feasibility import UNCHECKED
 from sweeper.search.options import StudyOptions
 from sweeper.search.space import as_overrides
 from sweeper.study.executors.workers import Outcome, Worker, outcome, run_here
@@ -154,7 +154,7 @@ class StudyRun:
                 self._check_no_trials()
             self._recovered = self._ledger.recover(self._folder)
             self._ledger.enqueue_missing(self._search.starts)
-        write_whole(self._folder.multirun, OmegaConf.to_yaml(self._config).encode())
+        write_atomically(self._folder.multirun, OmegaConf.to_yaml(self._config).encode())
         self._job_settings(arguments, url)
         self.opened = OpenedStudy(study=study, folder=self._folder.path, url=url)
         if self._on_open is not None:
@@ -266,16 +266,18 @@ class StudyRun:
                 if enough:
                     return None
                 trial = self._ledger.ask()
-                verdict = self._search.judge.judge(trial.params) if self._search.judge else ACCEPTED
-                if verdict.reason is not None:
-                    self._ledger.reject(trial, verdict)
-                    self._board.say_rejected(trial.number, verdict.reason)
+                feasibility = (
+                    self._search.feasibility_check.check(trial.params) if self._search.feasibility_check else UNCHECKED
+                )
+                if feasibility.reason is not None:
+                    self._ledger.reject(trial, feasibility)
+                    self._board.say_rejected(trial.number, feasibility.reason)
                     self._rejected_in_a_row += 1
                     if self._rejected_in_a_row >= REJECTIONS_PER_TRIAL:
                         self._stop(f"{REJECTIONS_PER_TRIAL} proposals in a row were rejected", at_once=False)
                     continue
                 self._rejected_in_a_row = 0
-                repeated = self._ledger.accept(trial, verdict)
+                repeated = self._ledger.accept(trial, feasibility)
                 if repeated is not None:
                     self._board.say_repeated(trial.number, repeated)
                     continue

@@ -11,7 +11,7 @@ import yaml
 
 from sweeper.config.schema import dotted
 from sweeper.errors import StudyError
-from sweeper.run.folder import RunFolder, write_whole
+from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.study.storage import exclusive
 
 
@@ -75,7 +75,7 @@ class StudyFolder:
         """
         try:
             with exclusive(self.path / ".page"):
-                write_whole(self.report, page().encode())
+                write_atomically(self.report, page().encode())
         except OSError as error:
             raise StudyError(
                 f"{self.report} cannot be written ({error.strerror}): write it with report --out FILE"
@@ -84,7 +84,7 @@ class StudyFolder:
     def claim(self, name: str, described: Mapping[str, Any]) -> None:
         """Write what is searched, or refuse a folder that holds another search, saying what differs."""
         if not self.search.exists():
-            write_whole(self.search, yaml.safe_dump(dict(described), sort_keys=False).encode())
+            write_atomically(self.search, yaml.safe_dump(dict(described), sort_keys=False).encode())
             return
         try:
             saved = yaml.safe_load(self.search.read_text())
@@ -110,7 +110,7 @@ class StudyFolder:
         shutil.copytree(source.path, temporary)
         shutil.rmtree(self.best, ignore_errors=True)
         os.replace(temporary, self.best)
-        write_whole(self.best_config, RunFolder(self.best).config.read_bytes())
+        write_atomically(self.best_config, RunFolder(self.best).config.read_bytes())
 
 
 def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -11,11 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from sweeper.config.schema import DataConf, ExperimentConf
 from sweeper.data.splits import Splits, split
+from sweeper.records import EpochRecord
 from sweeper.run.experiment import run
 from sweeper.run.listener import Listener
 from sweeper.study.sampler_and_pruner import make_pruner
 from sweeper.study.storage import open_storage
-from sweeper.training.loop import EpochMetrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +35,9 @@ class TrialLink(Listener):
         """Link to that trial, of a run of so many epochs."""
         self._trial = trial
         self._epochs = epochs
-        self.last: EpochMetrics | None = None
+        self.last: EpochRecord | None = None
 
-    def on_epoch(self, metrics: EpochMetrics) -> None:
+    def on_epoch(self, metrics: EpochRecord) -> None:
         """Report the epoch; a run that is whole is not pruned any more."""
         self.last = metrics
         self._trial.report(metrics.val_accuracy, metrics.epoch)

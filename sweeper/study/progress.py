@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sweeper.study.executors.workers import Outcome
 from sweeper.study.trials import PARAMETERS, Ledger, Tally
-from sweeper.terminal.console import about, as_typed, make_console
+from sweeper.terminal.console import about, display_path, make_console
 
 REFRESH_SECONDS: Final = 1.0
 """The table reads the storage: seldom enough to cost a search nothing."""
@@ -44,7 +44,7 @@ class Board:
         tally = self._ledger.tally()
         resumed = f", {tally.counted} of them done before" if tally.counted else ""
         self._console.print(
-            f"study {self._name}: {self._total} trial{'s' if self._total != 1 else ''}{resumed}, in {as_typed(self._folder)}/"
+            f"study {self._name}: {self._total} trial{'s' if self._total != 1 else ''}{resumed}, in {display_path(self._folder)}/"
         )
         if self._console.is_terminal:
             self._live.start()
@@ -73,7 +73,7 @@ class Board:
         """A job ended; `again` if it failed and its point is tried once more."""
         self._ended += 1
         trial = self._ledger.trials()[number]
-        params = listed(trial.params)
+        params = format_params(trial.params)
         if result.error is not None:
             text = f"trial {number} failed{', its point is tried again' if again else ''}: {result.error}"
         else:
@@ -95,7 +95,7 @@ class Board:
         if tally.best is not None:
             self._console.print(_best(tally.best), soft_wrap=True)
             if (self._folder / "best.yaml").exists():
-                again = shlex.join(["python", "-m", "sweeper", "reproduce", str(as_typed(self._folder / "best"))])
+                again = shlex.join(["python", "-m", "sweeper", "reproduce", str(display_path(self._folder / "best"))])
                 self._console.print(f"run it again: {again}", soft_wrap=True)
         if command is not None:
             self._console.print(f"go on: {command}", soft_wrap=True)
@@ -118,7 +118,7 @@ class Board:
             if trial.state is TrialState.RUNNING:
                 values = trial.intermediate_values
                 accuracy = f"{values[max(values)]:.2%}" if values else ""
-                params = listed(trial.params)
+                params = format_params(trial.params)
                 parameters = f"{trial.user_attrs.get(PARAMETERS, 0):,}"
                 table.add_row(str(trial.number), str(max(values, default="")), accuracy, parameters, params)
         lines: list[RenderableType] = [table, Text(f"{_counts(tally)} · {self._left(tally)}")]
@@ -145,10 +145,10 @@ def _counts(tally: Tally) -> str:
 
 def _best(trial: FrozenTrial) -> str:
     counted = f"{trial.user_attrs.get(PARAMETERS, 0):,} parameters"
-    return f"best: trial {trial.number}, {trial.value:.2%}, {counted}, {listed(trial.params)}"
+    return f"best: trial {trial.number}, {trial.value:.2%}, {counted}, {format_params(trial.params)}"
 
 
-def listed(params: Mapping[str, object]) -> str:
+def format_params(params: Mapping[str, object]) -> str:
     """Return a trial's values as a person would say them: ``dropout=0.1 block1=8,12,16``."""
     said: dict[str, list[str]] = {}
     for key, value in params.items():

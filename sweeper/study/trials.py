@@ -13,7 +13,7 @@ from typing import Any, Final
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.search.feasibility import Verdict
+from sweeper.search.feasibility import Feasibility
 from sweeper.search.space import Params, Space
 from sweeper.study.executors.workers import Outcome
 from sweeper.study.folder import StudyFolder
@@ -119,22 +119,22 @@ class Ledger:
         trial.set_user_attr(OWNER, _me())
         return trial
 
-    def reject(self, trial: optuna.Trial, verdict: Verdict) -> None:
+    def reject(self, trial: optuna.Trial, feasibility: Feasibility) -> None:
         """Tell Optuna by how much a proposal breaks its limits. Pruned, not failed: a failed point is proposed again."""
-        self._note(trial, verdict)
-        trial.set_user_attr(REJECTED, verdict.reason)
-        trial.set_user_attr(RULE, verdict.rule)
+        self._note(trial, feasibility)
+        trial.set_user_attr(REJECTED, feasibility.reason)
+        trial.set_user_attr(RULE, feasibility.rule)
         self.study.tell(trial, state=TrialState.PRUNED)
 
-    def accept(self, trial: optuna.Trial, verdict: Verdict) -> FrozenTrial | None:
+    def accept(self, trial: optuna.Trial, feasibility: Feasibility) -> FrozenTrial | None:
         """Note a proposal that may be trained. Return the finished trial that it repeats, told already, if any."""
-        self._note(trial, verdict)
-        other = self._finished_with(verdict.fingerprint)
+        self._note(trial, feasibility)
+        other = self._finished_with(feasibility.fingerprint)
         if other is not None:
             trial.set_user_attr(DUPLICATE, other.number)
             self.study.tell(trial, other.value)
             return other
-        trial.set_user_attr(FINGERPRINT, verdict.fingerprint)
+        trial.set_user_attr(FINGERPRINT, feasibility.fingerprint)
         return None
 
     def settle(self, trial: optuna.Trial, outcome: Outcome) -> bool:
@@ -164,13 +164,13 @@ class Ledger:
         self.study.enqueue_trial(trial.params, user_attrs={RETRY: trial.user_attrs.get(RETRY)})
         return True
 
-    def _note(self, trial: optuna.Trial, verdict: Verdict) -> None:
-        for name, margin in verdict.margins.items():
+    def _note(self, trial: optuna.Trial, feasibility: Feasibility) -> None:
+        for name, margin in feasibility.constraints.items():
             trial.set_constraint(name, margin)
-        if verdict.design is not None:
-            trial.set_user_attr(PARAMETERS, verdict.design.anatomy.parameters)
-            trial.set_user_attr(MACS, verdict.design.anatomy.macs)
-            trial.set_user_attr(RECEPTIVE_FIELD, verdict.design.anatomy.layers[-2].receptive_field)
+        if feasibility.design is not None:
+            trial.set_user_attr(PARAMETERS, feasibility.design.summary.parameters)
+            trial.set_user_attr(MACS, feasibility.design.summary.macs)
+            trial.set_user_attr(RECEPTIVE_FIELD, feasibility.design.summary.layers[-2].receptive_field)
 
     def _fail(self, trial: optuna.Trial, reason: str, *, certain: bool) -> bool:
         frozen = self.trials()[trial.number]
@@ -259,5 +259,5 @@ def owner_lives(trial: FrozenTrial) -> bool:
     if owner is None:
         return False  # killed between asking and signing
     if owner["host"] != socket.gethostname():
-        return True  # not ours to judge
+        return True  # not ours to feasibility_check
     return owner["started"] is not None and _started(owner["pid"]) == owner["started"]

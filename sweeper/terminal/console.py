@@ -27,7 +27,7 @@ def make_console() -> Console:
     return console if console.is_terminal or console.is_jupyter else make(width=PLAIN_WIDTH)
 
 
-def as_typed(path: Path) -> Path:
+def display_path(path: Path) -> Path:
     """Return the path as a person would type it: relative where it is below the working directory, else absolute."""
     whole = Path(os.path.normpath(path.absolute()))
     return whole.relative_to(Path.cwd()) if Path.cwd() in whole.parents else whole
@@ -50,7 +50,7 @@ def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
     grid.add_column(width=BAR_WIDTH)
     grid.add_column(justify="right")
     for cost, unit in COSTS:
-        count, limit = getattr(design.anatomy, cost), getattr(budget, cost)
+        count, limit = getattr(design.summary, cost), getattr(budget, cost)
         if limit is None:
             grid.add_row(unit, f"{count:,}", Text("no limit", style="dim"), "")
         else:

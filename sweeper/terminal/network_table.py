@@ -22,11 +22,11 @@ def as_json(conf: ExperimentConf, design: Design) -> str:
     """Return all of it as one JSON object."""
     layers = ("name", "kind", "output_shape", "parameters", "macs", "receptive_field", "jump")
     report: dict[str, Any] = {
-        "parameters": design.anatomy.parameters,
-        "macs": design.anatomy.macs,
+        "parameters": design.summary.parameters,
+        "macs": design.summary.macs,
         "budget": asdict(conf.budget),
-        "within_budget": within_budget(design.anatomy, conf.budget),
-        "layers": [{key: getattr(facts, key) for key in layers} for facts in design.anatomy.layers],
+        "within_budget": within_budget(design.summary, conf.budget),
+        "layers": [{key: getattr(facts, key) for key in layers} for facts in design.summary.layers],
         "findings": [asdict(finding) for finding in design.findings],
     }
     return json.dumps(report, indent=2, ensure_ascii=False)
@@ -68,7 +68,7 @@ def layer_rows(design: Design) -> list[tuple[str, ...]]:
             f"{facts.receptive_field}×{facts.receptive_field}",
             str(facts.jump),
         )
-        for layer, facts in zip(design.plan.layers, design.anatomy.layers, strict=True)
+        for layer, facts in zip(design.plan.layers, design.summary.layers, strict=True)
     ]
 
 

@@ -13,12 +13,12 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.data.catalogue import DATASETS
 from sweeper.data.splits import Splits
 from sweeper.design import Design
-from sweeper.run.experiment import Result
+from sweeper.records import BatchProgress, EpochRecord
+from sweeper.run.experiment import CompletedRun
 from sweeper.run.folder import RunFolder
 from sweeper.run.listener import Listener
 from sweeper.run.reproduction import Comparison
 from sweeper.terminal.console import budget_lines, finding_lines, make_console
-from sweeper.training.loop import BatchProgress, EpochMetrics
 
 _HEADER: Final = " epoch  train loss  train acc  val loss   val acc        lr     time  images/s"
 
@@ -85,7 +85,7 @@ class Terminal(Listener):
             rate=progress.images_per_second,
         )
 
-    def on_epoch(self, metrics: EpochMetrics) -> None:
+    def on_epoch(self, metrics: EpochRecord) -> None:
         """Print the epoch's line."""
         self.epochs_done = metrics.epoch
         self.console.print(
@@ -95,35 +95,34 @@ class Terminal(Listener):
             soft_wrap=True,
         )
 
-    def show_result(self, result: Result, *, next_command: str) -> None:
+    def show_result(self, completed: CompletedRun, *, next_command: str) -> None:
         """Print the closing panel, with the command to try next."""
         assert self._design is not None
-        summary = result.summary
+        result = completed.result
         met = result.target_met
-        judged = "test accuracy" if summary["data"]["validation_is_test"] else "validation accuracy"
-        verdict = "target met" if met else f"{(result.conf.target - result.value) * 100:.2f} points short"
+        judged = "test accuracy" if result.data.validation_is_test else "validation accuracy"
+        verdict = "target met" if met else f"{(completed.conf.target - result.value) * 100:.2f} points short"
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim")
         grid.add_column(overflow="fold")
         grid.add_row(
             judged,
             Text(
-                f"{result.value:.2%} of {result.conf.target:.2%} wanted: {verdict}", style="green" if met else "yellow"
+                f"{result.value:.2%} of {completed.conf.target:.2%} wanted: {verdict}",
+                style="green" if met else "yellow",
             ),
         )
-        grid.add_row(
-            "best epoch", f"{summary['best_val_accuracy']:.2%} in epoch {summary['best_epoch']} of {summary['epochs']}"
-        )
+        grid.add_row("best epoch", f"{result.best_val_accuracy:.2%} in epoch {result.best_epoch} of {result.epochs}")
         grid.add_row(
             "training accuracy",
-            f"{summary['train_accuracy']:.2%} as trained, {summary['train_accuracy_eval']:.2%} with dropout off",
+            f"{result.train_accuracy:.2%} as trained, {result.train_accuracy_eval:.2%} with dropout off",
         )
-        limit = result.conf.budget.parameters
+        limit = completed.conf.budget.parameters
         budget = "" if limit is None else f" of {limit:,} allowed"
-        grid.add_row("parameters", f"{summary['parameters']:,}{budget}")
-        grid.add_row("time", f"{summary['seconds']:.1f} s")
-        grid.add_row("files", f"{result.folder}/")
-        grid.add_row("report", str(RunFolder(result.folder).report))
+        grid.add_row("parameters", f"{result.parameters:,}{budget}")
+        grid.add_row("time", f"{result.seconds:.1f} s")
+        grid.add_row("files", f"{completed.folder}/")
+        grid.add_row("report", str(RunFolder(completed.folder).report))
         grid.add_row("next", next_command)
         title = "target met" if met else "target missed"
         self.console.print(

@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import nn
 
 from sweeper.data.datasets import LabelledImages
+from sweeper.records import Mistake, Mistakes
 
 BATCH: Final = 500
 """Images at a time: activations of a small network stay in the processor's cache."""
@@ -28,28 +29,6 @@ class Score:
     """float32 ``[n]``: each image's own cross-entropy."""
     predicted_n: torch.Tensor
     """int64 ``[n]``: the class of each image's top score."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mistake:
-    """One image that was taken for another class."""
-
-    index: int
-    """Its place in the data set's file of training images, or of test images where those judge."""
-    label: int
-    predicted: int
-    probability: float
-    """What the network gave the true class."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mistakes:
-    """What was taken for what."""
-
-    confusion: list[list[int]]
-    """Images by true class (rows) and predicted class (columns)."""
-    worst: list[Mistake]
-    """At most `WORST`, the surest first."""
 
 
 def evaluate(network: nn.Module, images: LabelledImages, *, autocast: torch.autocast) -> Score:

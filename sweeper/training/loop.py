@@ -1,9 +1,8 @@
-"""The training loop: epochs as a stream of `EpochMetrics`. Who watches, stops or writes is not its business."""
+"""The training loop: epochs as a stream of `EpochRecord`. Who watches, stops or writes is not its business."""
 
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -14,6 +13,7 @@ from sweeper.config.schema import ExperimentConf, TrainingConf
 from sweeper.data.augment import augment, draw_variations
 from sweeper.data.splits import Splits
 from sweeper.errors import ConfigError, TrainingDivergedError
+from sweeper.records import BatchProgress, EpochRecord
 from sweeper.training.evaluate import Score, evaluate
 from sweeper.training.optim import Optimizer
 
@@ -23,46 +23,6 @@ DIVERGED_FACTOR: Final = 10
 """An epoch whose mean loss is this many times that of a uniform guess has diverged, though it be finite."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EpochMetrics:
-    """What one epoch measured; accuracies are fractions, losses nats."""
-
-    epoch: int
-    """From 1."""
-    train_loss: float
-    """Mean over the epoch as it was seen in training: dropout, augmentation and label smoothing on."""
-    train_accuracy: float
-    """Likewise."""
-    val_loss: float
-    """After the epoch, dropout off."""
-    val_accuracy: float
-    """Likewise."""
-    lr: float
-    """Learning rate of the epoch's last step."""
-    seconds: float
-    """Training and validation together."""
-    images_per_second: float
-    """Training images, training time alone."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchProgress:
-    """Where an epoch stands."""
-
-    epoch: int
-    """From 1."""
-    images: int
-    """Seen so far in this epoch."""
-    images_total: int
-    """In the whole epoch."""
-    loss: float
-    """Mean so far in this epoch."""
-    accuracy: float
-    """Likewise, a fraction."""
-    images_per_second: float
-    """Likewise."""
-
-
 def fit(
     network: nn.Module,
     splits: Splits,
@@ -70,8 +30,8 @@ def fit(
     *,
     on_batch: Callable[[BatchProgress], None] | None = None,
     on_score: Callable[[Score], None] | None = None,
-) -> Iterator[EpochMetrics]:
-    """Train the network in place, one `EpochMetrics` per epoch, as it ends.
+) -> Iterator[EpochRecord]:
+    """Train the network in place, one `EpochRecord` per epoch, as it ends.
 
     `on_batch` hears every few steps, `on_score` how each validation image was judged, an epoch at a time.
 
@@ -124,7 +84,7 @@ def fit(
             raise _diverged(epoch, conf, score.loss)
         if on_score is not None:
             on_score(score)
-        yield EpochMetrics(
+        yield EpochRecord(
             epoch=epoch,
             train_loss=seen.loss,
             train_accuracy=seen.accuracy,

@@ -109,7 +109,7 @@ class _ConvUnit(torch.autograd.Function):
         if facts.dropout == 0:
             kept_nc = np.ones(map_nchw.shape[:2], norm_4c.dtype)
         else:
-            # Drawn as Dropout2d draws, one for each image and channel.
+            # PageFigure as Dropout2d draws, one for each image and channel.
             kept_nc = torch.empty(map_nchw.shape[:2], dtype=gain_c.dtype).bernoulli_(1 - facts.dropout).numpy()
             kept_nc /= 1 - facts.dropout
         kernels.normalise(

@@ -75,7 +75,7 @@ def one_line(error: BaseException) -> str:
     return text if type(error).__module__.startswith("sweeper") and text else f"{type(error).__name__}: {text}"
 
 
-def start_deaf(process: BaseProcess) -> None:
+def start_ignoring_sigint(process: BaseProcess) -> None:
     """Start a process that Ctrl-C, which reaches the whole group, does not end: deaf from its first instruction on."""
     # Begun by the first process that is spawned, the tracker would take the block away again just before.
     resource_tracker.ensure_running()
@@ -100,7 +100,7 @@ class Worker:
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
         self._process = spawn.Process(target=work, args=(theirs, os.getpid()), daemon=True)
-        start_deaf(self._process)
+        start_ignoring_sigint(self._process)
         theirs.close()
         self._unsent: bytes | None = as_message((context, task, Singleton.get_state()))
 

@@ -1,0 +1,28 @@
+"""The verb `inspect`: the network layer by layer, without data, weights or torch."""
+
+from collections.abc import Sequence
+
+from sweeper.cli.arguments import Parser
+from sweeper.config.composition import compose
+from sweeper.design import analyze
+from sweeper.network.budget import check_budget
+from sweeper.terminal import network_table
+from sweeper.terminal.console import make_console
+
+
+def inspect(arguments: Sequence[str]) -> int:
+    """Show the network without data, weights or torch. Raises `BudgetError` after showing one over budget."""
+    parser = Parser(
+        prog="sweeper inspect", description="Show the network layer by layer: no data, no weights, no training."
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument("overrides", nargs="*", help="as for a run: model=gap model.dropout=0.05 ...")
+    typed = parser.parse_intermixed_args(arguments)
+    conf = compose(typed.overrides)
+    design = analyze(conf)
+    if typed.json:
+        print(network_table.as_json(conf, design))
+    else:
+        network_table.show(make_console(), conf, design)
+    check_budget(conf.model, design.plan, design.summary, conf.budget)
+    return 0

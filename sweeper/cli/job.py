@@ -1,0 +1,97 @@
+"""One job that Hydra started, alone or as a trial of a study: config → run → report → value."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from sweeper.config.schema import ExperimentConf, load
+from sweeper.design import analyze_within_budget
+from sweeper.errors import ConfigError, TrainingDivergedError
+from sweeper.startup import loading
+from sweeper.study.plugin import is_trial
+from sweeper.terminal.console import display_path
+
+
+def run_job(cfg: DictConfig) -> object:
+    """Run one job in the folder Hydra made for it; return the last epoch's validation accuracy."""
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    try:
+        _refuse_options_of_a_search(settings)
+        conf = load(cfg)
+        analyze_within_budget(conf)  # before torch is loaded, which takes longer than to say what is wrong
+        return (
+            _run_trial(folder, conf, settings)
+            if is_trial(settings)
+            else _run_alone(display_path(folder), conf, settings)
+        )
+    finally:
+        _remove_if_empty(folder)
+
+
+def _refuse_options_of_a_search(settings: HydraConf) -> None:
+    """A search, or an option of one, that is given without -m would train the composed network alone, unasked."""
+    if settings.mode is not RunMode.RUN:
+        return
+    preset = settings.runtime.choices.get("search")
+    options = [
+        line for line in settings.overrides.hydra if line.lstrip("+").startswith(("hydra.sweeper.", "hydra/sweeper"))
+    ]
+    given = [f"search={preset}"] if preset else options
+    if given:
+        raise ConfigError(f"{given[0]} is of a search, which -m begins: python -m sweeper -m {given[0]} ...")
+
+
+def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
+    from sweeper.report import run_report  # noqa: PLC0415 - matplotlib
+    from sweeper.study.job import run_trial  # noqa: PLC0415 - torch, optuna
+
+    try:
+        value = run_trial(conf, folder, settings)
+    except TrainingDivergedError:
+        run_report.write_partial_report(folder)
+        raise
+    run_report.write_report(folder)
+    return value
+
+
+def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
+    with loading():
+        from sweeper.run.experiment import run  # noqa: PLC0415 - torch: two seconds that --help and a typo need not wait
+        from sweeper.terminal.run_progress import Terminal  # noqa: PLC0415
+
+    with Terminal() as terminal:
+        try:
+            completed = run(
+                conf,
+                folder=folder,
+                listeners=[terminal],
+                overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
+                hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
+            )
+        except (TrainingDivergedError, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt):
+                terminal.show_interruption()
+            from sweeper.report.run_report import write_partial_report  # noqa: PLC0415 - as below
+
+            write_partial_report(folder)
+            raise
+    from sweeper.report.run_report import write_report  # noqa: PLC0415 - matplotlib: half a second that training need not wait
+
+    terminal.show_result(completed, next_command=write_report(folder).next)
+    return completed.value
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Hydra makes the folder before the config is checked: a refused run leaves neither it nor the day's above it."""
+    outputs = Path.cwd() / "outputs"
+    with suppress(OSError):
+        folder.rmdir()
+        for parent in folder.parents:
+            if outputs not in parent.parents:
+                break
+            parent.rmdir()
