@@ -5,6 +5,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -19,9 +20,11 @@ from sweeper.network.build import build
 from sweeper.network.cpu import kernels
 from sweeper.network.cpu.fused import ConvUnit, MaxPool
 from sweeper.network.heads import ConvHead, GapHead
-from sweeper.records import BatchProgress
 from sweeper.training import device
 from sweeper.training.loop import fit
+
+if TYPE_CHECKING:
+    from sweeper.records import BatchProgress
 
 CURVE = Path(__file__).with_name("loss_curve.json")
 CURVE_TOLERANCE = 5e-3
