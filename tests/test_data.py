@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sweeper.config.composition import compose
 from sweeper.config.schema import AugmentConf, DataConf
 from sweeper.data.augment import augment, draw_variations
-from sweeper.data.datasets import LabelledImages, read
+from sweeper.data.images import LabelledImages, read
 from sweeper.data.splits import split, stratified
 from sweeper.errors import DataError
 

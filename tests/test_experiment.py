@@ -16,8 +16,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 import sweeper
-from sweeper.config.schema import load
-from sweeper.data.datasets import read
+from sweeper.config.loading import load
+from sweeper.data.images import read
 from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.errors import RunFolderError, TrainingDivergedError

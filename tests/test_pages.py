@@ -23,8 +23,8 @@ from sweeper.errors import RunFolderError, StudyError
 from sweeper.report.build import build_page
 from sweeper.report.study_figures import pareto_front, short_names, study_figures
 from sweeper.study import trials as ledger
+from sweeper.study.attributes import FAILED, OWNER, PARAMETERS, REJECTED, RULE
 from sweeper.study.storage import journal_url, open_storage
-from sweeper.study.trials import FAILED, OWNER, PARAMETERS, REJECTED, RULE
 
 from .browser import Visit
 from .conftest import Completed, Sweeper, command, environment
@@ -273,8 +273,7 @@ def test_missing_images_are_said_and_cost_only_the_pictures(runs: list[Path], tm
     (tmp_path / "file").write_text("")
     config.write_text(re.sub(r"root: .*", f"root: {tmp_path / 'file'}", config.read_text()))
     text = _text(build_page([str(run)], storage=None, out=None).path.read_text())
-    assert "The images are not to be had" in text
-    assert "cannot be read" in text
+    assert f"The images cannot be shown: data=mnist is not in data.root={tmp_path / 'file'}, and nothing is" in text
 
 
 @pytest.mark.usefixtures("_here")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import sweeper
 from sweeper.config.composition import compose
-from sweeper.data.datasets import LabelledImages
+from sweeper.data.images import LabelledImages
 from sweeper.design import analyze, analyze_within_budget
 from sweeper.errors import RunFolderError, TrainingDivergedError
 from sweeper.records import DataRecord, EpochRecord, Mistakes, RunResult, VersionsRecord

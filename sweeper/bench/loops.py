@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from sweeper.config.schema import ExperimentConf, SgdConf
-from sweeper.data.datasets import LabelledImages
+from sweeper.data.images import LabelledImages
 from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.network.build import build

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sweeper.config.schema import nearest
+from sweeper.config.explaining import nearest
 from sweeper.errors import ConfigError
 
 

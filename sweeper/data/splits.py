@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sweeper.config.schema import DataConf
-from sweeper.data.datasets import LabelledImages, read
+from sweeper.data.images import LabelledImages, read
 from sweeper.errors import ConfigError
 
 

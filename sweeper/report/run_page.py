@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib.image
 
-from sweeper.data.datasets import read
+from sweeper.data.files import Part, read_files
 from sweeper.errors import DataError
 from sweeper.report.analysis import CONFIDENCE_95, images, standard_error
 from sweeper.report.page import render
@@ -73,14 +73,16 @@ def _pictures(record: RunRecord) -> tuple[list[dict[str, Any]], str]:
     if not record.mistakes.worst:
         return [], f"None: every {record.judges} image was right."
     try:
-        data = read(record.conf.data, "test" if record.judges == "test" else "train")
-        pixels_nhw = [data.source_nhw[mistake.index] for mistake in record.mistakes.worst]
+        # The run may be a stranger's: a page about it downloads nothing.
+        part: Part = "test" if record.judges == "test" else "train"
+        images_nhw = read_files(record.conf.data, part, download=False).images_nhw
+        pixels_nhw = [images_nhw[mistake.index] for mistake in record.mistakes.worst]
     except (DataError, IndexError) as error:
-        return [], f"The images are not to be had: {error}"
+        return [], f"The images cannot be shown: {error}."
     pictures = []
     for mistake, pixels_hw in zip(record.mistakes.worst, pixels_nhw, strict=True):
         png = io.BytesIO()
-        matplotlib.image.imsave(png, pixels_hw.numpy(), cmap="gray", vmin=0, vmax=255, format="png")
+        matplotlib.image.imsave(png, pixels_hw, cmap="gray", vmin=0, vmax=255, format="png")
         source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
         pictures.append({**asdict(mistake), "source": source, "probability": f"{mistake.probability:.2%}"})
     return pictures, ""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import nn
 
-from sweeper.data.datasets import LabelledImages
+from sweeper.data.images import LabelledImages
 from sweeper.records import Mistake, Mistakes
 
 BATCH: Final = 500
