@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import sweeper
 from sweeper.config.composition import compose, conf_dir
-from sweeper.config.schema import AdamwConf, ExperimentConf, SgdConf, StepConf, dump, load
+from sweeper.config.loading import dump, load
+from sweeper.config.schema import AdamwConf, ExperimentConf, SgdConf, StepConf
 from sweeper.errors import ConfigError
 
 
@@ -30,7 +31,7 @@ GOOD = {
     "a model-wide value": ["model.dropout=0.05"],
     "another option for a group": ["group@model.groups.block1=transition"],
     "a new group from an option": ["+group@model.groups.block3=conv", "model.groups.block3.channels=[4]"],
-    "a new group in location": ["+model.groups.block3={channels:[4],kernel_size:1}"],
+    "a new group written out": ["+model.groups.block3={channels:[4],kernel_size:1}"],
     "a group less": ["~model.groups.block2"],
     "another head": ["model=notebook", "head@model.head=gap"],
     "another optimizer": ["optimizer=adamw", "optimizer.beta2=0.99"],
@@ -48,7 +49,7 @@ def test_override_forms_compose_and_survive_saving(overrides: list[str]) -> None
 
 
 def test_overrides_do_what_they_say() -> None:
-    """Overrides change the value they name, in the location they name."""
+    """Overrides change the value they name, at the place they name."""
     conf = compose(
         [
             "model=notebook",
@@ -83,23 +84,23 @@ BAD = {
     "model.droput=0.1": "the config has no key 'model.droput' (did you mean model.dropout,",
     "data=cifar": "data has no option 'cifar': it has fashion_mnist, kmnist, mnist, mnist5k",
     "data.name=cifar": "data.name must be one of mnist, mnist5k, fashion_mnist, kmnist, but got 'cifar'",
-    "+nope=1": "nope is no key of the config",
-    "+model.groups.block1.chanels=[8]": "model.groups.block1.chanels is no key of model.groups.block1 (did you mean chan",
+    "+nope=1": "the config has no key 'nope': it has seed, ",
+    "+model.groups.block1.chanels=[8]": "model.groups.block1 has no key 'chanels' (did you mean channels",
     "model.groups.block1.channels=[]": "model.groups.block1.channels must name at least one convolution, but got []",
     "model.groups.block1.channels=[8,0]": "model.groups.block1.channels must be positive, but got [8, 0]",
     "model.groups.block1.channels=[8,-1]": "model.groups.block1.channels must be positive, but got [8, -1]",
     "model.groups.block1.channels=[1.5]": "model.groups.block1.channels must be a list of whole numbers such as [8,16], bu",
     "model.groups.block1.channels=8": "channels must be a list of whole numbers such as [8,16], but got 8",
     "model.groups.block1.channels=[null]": "but got [null]",
-    "model.groups.block1.channels.5=4": "model.groups.block1.channels has no location 5, they are counted from 0",
+    "model.groups.block1.channels.5=4": "model.groups.block1.channels: index 5 is out of range, indices start at 0",
     "model.dropout=null": "model.dropout must be a number, but got null",
     "budget.parameters=1e4": "budget.parameters must be a whole number or null, but got 10000.0",
-    "": "an override is written key=value, but one is empty",
-    "=": "an override is written key=value, but one has no key",
-    "+experiment=embedded": "experiment is in the config already, and is chosen without a +: experiment=...",
-    "model.dropout=0.1,0.2": "several values are a sweep, python -m sweeper -m ...",
-    "search=card": "search=card is of a search, which -m begins: python -m sweeper -m search=card ...",
-    "hydra.sweeper.n_trials=3": "hydra.sweeper.n_trials=3 is of a search, which -m begins",
+    "": "an override must be key=value, but one is empty",
+    "=": "an override must be key=value, but one has no key",
+    "+experiment=embedded": "experiment is already in the config: choose it without +, as in experiment=...",
+    "model.dropout=0.1,0.2": "for one run per value add -m, as in python -m sweeper -m ...",
+    "search=card": "search=card only applies to a search: add -m, as in python -m sweeper -m search=card ...",
+    "hydra.sweeper.n_trials=3": "hydra.sweeper.n_trials=3 only applies to a search: add -m, as in ",
     "model.groups.block1.kernel_size=40": "block1.0 needs a map of at least 40 pixels",
     "model.groups.block2.pool=30": "block2.pool needs a map of at least 30 pixels",
     "model.groups.block1.dropout=1": "model.groups.block1.dropout must be in [0, 1), but got 1.0",
@@ -110,7 +111,7 @@ BAD = {
     "hydra.run.dir=/dev/null": "/dev/null cannot be read or made (File exists): name another",
     "hydra.run.dir=/dev": "a run needs an empty folder, but /dev holds files: name another",
     "model.groups=[]": "Error merging override model.groups=[]; Cannot merge incompatible container types",
-    "inspect": "an override is written key=value, but got 'inspect'",
+    "inspect": "an override must be key=value, but got 'inspect'",
     "threads=1000000": "threads must be 'auto' or a whole number from 1 to 256, but got 1000000",
     "model=null": "Config group override must be a string or a list",
     "~group@model.groups.block1": "delete a group with ~model.groups.block1",
@@ -130,7 +131,7 @@ BAD = {
     "threads=none": "threads must be 'auto' or a whole number from 1 to 256, but got none",
     "target=99": "target must be a fraction in (0, 1], but got 99",
     "device=cuda": "device=cuda needs a CUDA GPU",
-    "training epochs=3": "an override is written key=value, but got 'training epochs=3'",
+    "training epochs=3": "an override must be key=value, but got 'training epochs=3'",
 }
 
 
@@ -163,12 +164,12 @@ def test_load_runs_no_code_a_config_names() -> None:
     """A config with a `_target_` is refused as an unknown key; nothing is called."""
     config = saved(compose())
     config.optimizer["_target_"] = "os.abort"
-    with pytest.raises(ConfigError, match="_target_ is no key of optimizer"):
+    with pytest.raises(ConfigError, match="optimizer has no key '_target_'"):
         load(config)
 
 
 def test_overrides_are_a_list() -> None:
-    """One override in location of a list of them is told, not taken letter by letter."""
+    """A single text instead of a list of overrides is refused, not split into characters."""
     with pytest.raises(ConfigError, match="as in \\[\"model=gap\"\\], but got 'model=gap'"):
         compose("model=gap")
 

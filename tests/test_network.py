@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweeper.config.composition import compose
-from sweeper.config.schema import BudgetConf, GroupConf, HeadConf, ModelConf
+from sweeper.config.model import GroupConf, HeadConf, ModelConf
+from sweeper.config.schema import BudgetConf
 from sweeper.design import analyze, analyze_within_budget
 from sweeper.errors import BudgetError, ConfigError
 from sweeper.network.budget import check_budget, scaled, within_budget

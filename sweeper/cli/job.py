@@ -8,7 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.config.schema import ExperimentConf, load
+from sweeper.config.loading import load
+from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze_within_budget
 from sweeper.errors import ConfigError, TrainingDivergedError
 from sweeper.startup import loading
@@ -43,7 +44,7 @@ def _refuse_options_of_a_search(settings: HydraConf) -> None:
     ]
     given = [f"search={preset}"] if preset else options
     if given:
-        raise ConfigError(f"{given[0]} is of a search, which -m begins: python -m sweeper -m {given[0]} ...")
+        raise ConfigError(f"{given[0]} only applies to a search: add -m, as in python -m sweeper -m {given[0]} ...")
 
 
 def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:

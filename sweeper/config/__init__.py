@@ -1,1 +1,1 @@
-"""What a valid config is, and how overrides become one. Without torch."""
+"""The typed config schema, and how overrides become a config that satisfies it. Imports no torch."""

@@ -1,38 +1,40 @@
-"""How overrides become a config: where conf/ is, composing it with Hydra, and Hydra's refusals in one line."""
+"""How overrides become a config: where conf/ is, how Hydra composes it, and what each of Hydra's refusals means."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config.schema import ExperimentConf, load, nearest
+from sweeper.config.explaining import nearest
+from sweeper.config.loading import load
+from sweeper.config.schema import ExperimentConf
 from sweeper.errors import CompositionError
 
 CONFIG_NAME = "config"
 JOB_NAME = "sweeper"
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
-"""What composing can raise (`model=null` is a bare ValueError); `explain` turns each into a `CompositionError`."""
+"""What Hydra raises when it cannot compose (`model=null` is a bare ValueError). `explain` translates all of them."""
 
 
 def conf_dir() -> Path:
-    """Return the absolute folder of the config files: inside the installed package, else beside it in a checkout."""
+    """Return the absolute path of conf/: inside the installed package or, in a checkout, next to the package."""
     package = Path(__file__).resolve().parent.parent
     packaged = package / "conf"
     return packaged if packaged.is_dir() else package.parent / "conf"
 
 
 def compose(overrides: Sequence[str] = ()) -> ExperimentConf:
-    """Compose conf/ with the overrides, as the command line would, and check it.
+    """Compose conf/ with the overrides, as the command line would, and check the result.
 
-    Leaves Hydra's global state as it found it. Raises `ConfigError`.
+    Restores Hydra's global state. Raises `ConfigError`.
 
     >>> compose(["model=gap", "training.epochs=2"]).training.epochs
     2
@@ -41,7 +43,7 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConf:
 
 
 def compose_dict(overrides: Sequence[str]) -> DictConfig:
-    """Compose without checking: the config as Hydra gives it, interpolations unresolved. Raises `CompositionError`."""
+    """Compose without checking: Hydra's own config, interpolations unresolved. Raises `CompositionError`."""
     if isinstance(overrides, str) or not all(isinstance(override, str) for override in overrides):
         raise CompositionError(f'overrides must be a list of texts, as in ["model=gap"], but got {overrides!r}')
     with _hydra():
@@ -52,64 +54,66 @@ def compose_dict(overrides: Sequence[str]) -> DictConfig:
 
 
 def explain(error: Exception) -> CompositionError:
-    """Turn one of Hydra's refusals into one line, with the nearest names where a name was wrong."""
+    """Translate one of `HYDRA_ERRORS` into one line, with the nearest valid names if a name was wrong."""
     text = str(error)
     if isinstance(error.__cause__, OmegaConfBaseException | ValueError | IndexError):
         text += "\n" + str(error.__cause__).partition("\n")[0]
-    for pattern, say in _REFUSALS:
-        found = re.search(pattern, text)
-        if found:
-            return CompositionError(say(found))
+    for pattern, message in _REFUSALS:
+        match = re.search(pattern, text)
+        if match:
+            return CompositionError(message(match))
     lines = (line.strip() for line in text.splitlines())
     return CompositionError("; ".join(line for line in lines if line))
 
 
-def _no_option(found: re.Match[str]) -> str:
-    group, name = found.groups()
+def _no_option(match: re.Match[str]) -> str:
+    group, name = match.groups()
     options = _options(group)
-    has = f": it has {', '.join(options)}" if options else ": there is no such group, see --help"
-    return f"{group} has no option {name!r}{nearest(name, options)}{has}"
+    choices = f"it has {', '.join(options)}" if options else "this group does not exist, see --help"
+    return f"{group} has no option {name!r}{nearest(name, options)}: {choices}"
 
 
-def _no_key(found: re.Match[str]) -> str:
-    others = [name for name in _keys() if name != found[1]]  # another option of a group may have had it
-    return f"the config has no key {found[1]!r}{nearest(found[1], others)}: see it whole with --cfg job"
+def _no_key(match: re.Match[str]) -> str:
+    # The default config may have this key, in an option of a group that was replaced: do not suggest it again.
+    others = [name for name in _keys() if name != match[1]]
+    return f"the config has no key {match[1]!r}{nearest(match[1], others)}: print the whole config with --cfg job"
 
 
-def _no_override(found: re.Match[str]) -> str:
+def _no_override(match: re.Match[str]) -> str:
     return (
-        f"an override is written key=value, but got {found[1]!r}: no spaces around =, and inner quotes around a value with "
-        "spaces or signs of its own, as in 'data.root=\"/my files\"'; a command such as inspect comes first"
+        f"an override must be key=value, but got {match[1]!r}: leave no spaces around =, put a value with spaces or special "
+        "characters in inner quotes, as in 'data.root=\"/my files\"', and put a command such as inspect first"
     )
+
+
+def _duplicate(match: re.Match[str]) -> str:
+    return f"{match[1]} is already in the config: choose it without +, as in {match[1]}=..."
+
+
+def _no_index(match: re.Match[str]) -> str:
+    return f"{match[1]}: index {match[2]} is out of range, indices start at 0: give the whole list, {match[1]}=[...]"
+
+
+def _several_values(match: re.Match[str]) -> str:
+    return f"{match[1]}: for one run per value add -m, as in python -m sweeper -m ...; for a list use brackets"
 
 
 _REFUSALS: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
     (r"Could not find '([^']+)/([^'/]+)'", _no_option),
-    (r"Could not override ''", lambda _: "an override is written key=value, but one has no key"),
+    (r"Could not override ''", lambda _: "an override must be key=value, but one has no key"),
     (r"Could not (?:override|append to config|delete from config|delete)[^']*'([^']+)'", _no_key),
-    (r"string:  out of", lambda _: "an override is written key=value, but one is empty"),
+    (r"string:  out of", lambda _: "an override must be key=value, but one is empty"),
     (r"Error when parsing index: \d+, string: (.+) out of \[", _no_override),
-    (
-        r"Multiple values for ([\w/@.]+)\.",
-        lambda found: f"{found[1]} is in the config already, and is chosen without a +: {found[1]}=...",
-    ),
-    (
-        r"Error merging override ([\w.]+)\.(\d+)=.*\n?.*list index out of range",
-        lambda found: (
-            f"{found[1]} has no place {found[2]}, they are counted from 0: give the whole list, {found[1]}=[...]"
-        ),
-    ),
-    (
-        r"(Ambiguous value for argument '.*')",
-        lambda found: f"{found[1]}: several values are a sweep, python -m sweeper -m ...; a list stands in brackets",
-    ),
+    (r"Multiple values for ([\w/@.]+)\.", _duplicate),
+    (r"Error merging override ([\w.]+)\.(\d+)=.*\n?.*list index out of range", _no_index),
+    (r"(Ambiguous value for argument '.*')", _several_values),
 ]
-"""Hydra's refusals that can be said better, by what they say."""
+"""Hydra's messages, as patterns, and the clearer message for each. Hydra 1.4.0rc3 words them this way."""
 
 
 @contextmanager
 def _hydra() -> Iterator[None]:
-    """Hydra ready to compose from conf/; afterwards its global state is what it was, in a Hydra job too."""
+    """Initialize Hydra to compose from conf/, and restore its global state afterwards, also inside a Hydra job."""
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -127,17 +131,19 @@ def _options(group: str) -> list[str]:
 
 
 def _keys() -> list[str]:
-    """Every dotted key of the default config, and every config group: what a person may have meant."""
+    """Return every dotted key of the default config and every config group: the names an override may start with."""
     with _hydra():
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         groups = [name for name in hydra.config_loader.list_groups("") if name != "hydra"]
-        return sorted({*groups, *_dotted(hydra_compose(CONFIG_NAME), "")})
+        # Unresolved: an interpolation may refer to an environment variable that is not set.
+        default = OmegaConf.to_container(hydra_compose(CONFIG_NAME), resolve=False)
+        return sorted({*groups, *_key_paths(default, "")})
 
 
-def _dotted(node: DictConfig, prefix: str) -> Iterator[str]:
-    for key in node:
-        yield f"{prefix}{key!s}"
-        child = node._get_node(key)  # noqa: SLF001 - a plain look-up would resolve interpolations
-        if isinstance(child, DictConfig):
-            yield from _dotted(child, f"{prefix}{key!s}.")
+def _key_paths(node: Any, prefix: str) -> Iterator[str]:
+    """Yield the dotted path of every key of nested dictionaries, those of inner dictionaries included."""
+    if isinstance(node, dict):
+        for key, child in node.items():
+            yield f"{prefix}{key}"
+            yield from _key_paths(child, f"{prefix}{key}.")

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Final, Literal
 
-from sweeper.config.schema import BudgetConf, ModelConf
+from sweeper.config.model import ModelConf
+from sweeper.config.schema import BudgetConf
 from sweeper.errors import BudgetError
 from sweeper.network.plan import Conv, Plan, make_plan
 from sweeper.network.summary import Summary, summarize

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sweeper.config.schema import Activation, DropoutKind, GroupConf, HeadConf, ModelConf, Norm, Order
+from sweeper.config.model import Activation, DropoutKind, GroupConf, HeadConf, ModelConf, Norm, Order
 
 T = TypeVar("T")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sweeper.config.composition import compose
-from sweeper.config.schema import ExperimentConf, dotted
+from sweeper.config.loading import dotted
+from sweeper.config.schema import ExperimentConf
 from sweeper.design import Design, analyze
 from sweeper.errors import RunFolderError, SweeperError
 from sweeper.records import EpochRecord, Mistakes, RunResult

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import yaml
 
-from sweeper.config.schema import ExperimentConf, dump, load
+from sweeper.config.loading import dump, load
+from sweeper.config.schema import ExperimentConf
 from sweeper.errors import RunFolderError
 from sweeper.records import EpochRecord, Mistake, Mistakes, RunResult
 

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from sweeper.config.schema import ExperimentConf, dotted, dump
+from sweeper.config.loading import dotted, dump
+from sweeper.config.schema import ExperimentConf
 from sweeper.data.splits import Splits
 from sweeper.design import Design
 from sweeper.errors import ConfigError

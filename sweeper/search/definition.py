@@ -15,7 +15,8 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.config.composition import explain
-from sweeper.config.schema import ExperimentConf, load
+from sweeper.config.loading import load
+from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze
 from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.search.dry_run import describe_grid, describe_search

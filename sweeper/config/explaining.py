@@ -1,0 +1,71 @@
+"""Which sentence answers a config that does not fit the schema: the key, the rule, the value and the nearest valid name."""
+
+import difflib
+import re
+from types import NoneType, UnionType
+from typing import Any, Final, get_args, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+from sweeper.config.model import GroupConf
+from sweeper.config.schema import ExperimentConf
+
+TYPE_NAMES: Final[dict[Any, str]] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list[int]: "a list of whole numbers such as [8,16]",
+    NoneType: "null",
+}
+"""How messages name a field's type."""
+
+
+def nearest(name: str, choices: list[str]) -> str:
+    """Return `` (did you mean a, b?)`` with up to three choices similar to the name, or an empty text if none is.
+
+    >>> nearest("gpa", ["gap", "deep"])
+    ' (did you mean gap?)'
+    """
+    close = difflib.get_close_matches(name, choices, n=3, cutoff=0.6)
+    return f" (did you mean {', '.join(close)}?)" if close else ""
+
+
+def missing_key(key: str) -> str:
+    """Explain that a required key is missing."""
+    group = re.fullmatch(r"model\.groups\.(\w+)\.kernel_size", key)
+    if group:
+        name = f"model.groups.{group[1]}"
+        return f"{key} must be given, but it is missing: delete a group with ~{name}, add one with +group@{name}=conv"
+    return f"{key} must be given, but it is missing: add {key}=..."
+
+
+def unknown_key(schema: DictConfig, key: str) -> str:
+    """Explain that the schema has no such key; name the keys it has at that level."""
+    parent, _, name = key.rpartition(".")
+    # Groups have free names, and all of them have the same keys.
+    if _is_group(parent):
+        allowed = list(GroupConf.__dataclass_fields__)
+    else:
+        allowed = [str(k) for k in (OmegaConf.select(schema, parent) if parent else schema)]
+    return f"{parent or 'the config'} has no key {name!r}{nearest(name, allowed)}: it has {', '.join(allowed)}"
+
+
+def wrong_type(schema: DictConfig, config: DictConfig, key: str, reason: str) -> str:
+    """Explain that a value has the wrong type; `reason` is OmegaConf's text, used for types without a name here."""
+    parent, _, name = re.sub(r"\[\d+\]$", "", key).rpartition(".")
+    owner: Any = ExperimentConf
+    if _is_group(parent):
+        owner = GroupConf
+    elif parent:
+        owner = OmegaConf.get_type(schema, parent) or get_type_hints(ExperimentConf).get(parent)
+    hint = get_type_hints(owner).get(name) if isinstance(owner, type) else None
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if not all(kind in TYPE_NAMES for kind in kinds):
+        return f"{key}: {reason.splitlines()[0]}"
+    path = f"{parent}.{name}" if parent else name
+    got = str(OmegaConf.select(config, path)).replace("None", "null")
+    return f"{path} must be {' or '.join(TYPE_NAMES[kind] for kind in kinds)}, but got {got}"
+
+
+def _is_group(key: str) -> bool:
+    return re.fullmatch(r"model\.groups\.\w+", key) is not None

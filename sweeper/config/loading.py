@@ -1,0 +1,84 @@
+"""How a composed or saved config becomes a typed one and back: `load` is the only way in, `dump` the only way out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from sweeper.config.explaining import missing_key, unknown_key, wrong_type
+from sweeper.config.schema import AdamwConf, ExperimentConf, OneCycleConf, SchedulerConf, SgdConf, StepConf
+from sweeper.errors import ConfigError
+
+VARIANTS: Final[dict[str, dict[str, type]]] = {
+    "optimizer": {"sgd": SgdConf, "adamw": AdamwConf},
+    "scheduler": {"constant": SchedulerConf, "step": StepConf, "onecycle": OneCycleConf},
+}
+"""Which dataclass checks a section, by the section's `name`."""
+
+
+def load(cfg: DictConfig | Mapping[str, Any]) -> ExperimentConf:
+    """Check a composed or saved config against the schema and return it as dataclasses.
+
+    Raises `ConfigError` with the key, the rule and the value.
+    """
+    config = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg))
+    schema = OmegaConf.structured(ExperimentConf)
+    try:
+        for section, variants in VARIANTS.items():
+            name = OmegaConf.select(config, f"{section}.name")
+            if name not in variants:
+                rule = f"{section}.name must be one of {', '.join(variants)}, but got {name}"
+                raise ConfigError(f"{rule}: choose with {section}=...")
+            schema[section] = OmegaConf.structured(variants[name])
+        merged = OmegaConf.merge(schema, config)
+        return _to_dataclasses(merged)
+    except MissingMandatoryValue as error:
+        raise ConfigError(missing_key(str(error.full_key))) from error
+    except ConfigKeyError as error:
+        raise ConfigError(unknown_key(schema, str(error.full_key))) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(wrong_type(schema, config, str(error.full_key), str(error))) from error
+
+
+def dump(conf: ExperimentConf) -> str:
+    """Return the config as YAML, from which `load` makes an equal config."""
+    return str(OmegaConf.to_yaml(OmegaConf.create(asdict(conf))))
+
+
+def dotted(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of nested mappings with its dotted key, in order; a list counts as one value.
+
+    >>> dict(dotted({"model": {"dropout": 0.1, "groups": {}}, "seed": 1}))
+    {'model.dropout': 0.1, 'seed': 1}
+    """
+    if not isinstance(node, Mapping):
+        yield prefix, node
+        return
+    for key, child in node.items():
+        yield from dotted(child, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _to_dataclasses(merged: Any) -> ExperimentConf:
+    """Build the dataclasses; a `ConfigError` raised by one of them gets the full key of its section."""
+    try:
+        conf = OmegaConf.to_object(merged)
+    except ConfigError:
+        for prefix, section in _sections(merged, ""):
+            try:
+                OmegaConf.to_object(section)
+            except ConfigError as error:
+                raise ConfigError(f"{prefix}{error}") from error
+        raise
+    assert isinstance(conf, ExperimentConf)
+    return conf
+
+
+def _sections(node: Any, prefix: str) -> Iterator[tuple[str, DictConfig]]:
+    """Yield every mapping, the root included, with its dotted prefix, deepest first."""
+    for key in node:
+        child = node[key]
+        if isinstance(child, DictConfig):
+            yield from _sections(child, f"{prefix}{key}.")
+    yield prefix, node

@@ -1,0 +1,102 @@
+"""What a valid network config is: layer groups, a head, and the model-wide values that groups inherit."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from omegaconf import MISSING
+
+from sweeper.config.bounds import require
+
+DropoutKind = Literal["channel", "element"]
+Norm = Literal["batch", "none"]
+Activation = Literal["relu", "leaky_relu", "silu", "gelu"]
+Order = Literal["conv_norm_act", "conv_act_norm"]
+
+
+@dataclass(kw_only=True)
+class GroupConf:
+    """One named group of convolutions, such as a block or a transition; ``None`` inherits the model-wide value."""
+
+    channels: list[int] = MISSING
+    """Output channels of each convolution, in order."""
+    kernel_size: int | None = MISSING
+    """Side of the square kernel, pixels. This key is required, like `channels`: without it, the values that
+    ``~group@model.groups.NAME`` leaves behind would pass for a group."""
+    padding: int | None = None
+    """Zeros added on each side, pixels."""
+    pool: int | None = None
+    """Side and stride of the max pooling before the first convolution; 1 means no pooling."""
+    dropout: float | None = None
+    """Probability of dropping a channel or element after each convolution."""
+    dropout_kind: DropoutKind | None = None
+    """Whether dropout drops whole channels (Dropout2d) or single elements."""
+    bias: bool | None = None
+    """Whether the convolutions have a bias."""
+    norm: Norm | None = None
+    """Normalization of each convolution's output."""
+    activation: Activation | None = None
+    """Nonlinearity after each convolution."""
+    order: Order | None = None
+    """Whether the normalization precedes or follows the activation."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.channels), "channels must name at least one convolution", self.channels)
+        require(all(c > 0 for c in self.channels), "channels must be positive", self.channels)
+        _check_layer(self)
+
+
+@dataclass(kw_only=True)
+class HeadConf:
+    """How the last feature map becomes class scores."""
+
+    name: Literal["conv", "gap"] = MISSING
+    """`conv`: a 1×1 convolution on a 1×1 map. `gap`: global average pooling and a linear layer."""
+    bias: bool = True
+    """Whether the head's layer has a bias."""
+
+
+@dataclass(kw_only=True)
+class ModelConf:
+    """Layer groups in the order they are applied, a head, and the values that groups inherit."""
+
+    kernel_size: int = MISSING
+    """Model-wide `GroupConf.kernel_size`."""
+    padding: int = MISSING
+    """Model-wide `GroupConf.padding`."""
+    pool: int = MISSING
+    """Model-wide `GroupConf.pool`."""
+    dropout: float = MISSING
+    """Model-wide `GroupConf.dropout`."""
+    dropout_kind: DropoutKind = MISSING
+    """Model-wide `GroupConf.dropout_kind`."""
+    bias: bool = MISSING
+    """Model-wide `GroupConf.bias`."""
+    norm: Norm = MISSING
+    """Model-wide `GroupConf.norm`."""
+    activation: Activation = MISSING
+    """Model-wide `GroupConf.activation`."""
+    order: Order = MISSING
+    """Model-wide `GroupConf.order`."""
+    groups: dict[str, GroupConf] = MISSING
+    """The groups by name; the order of the mapping is the order of the layers."""
+    head: HeadConf = MISSING
+    """The last layer."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.groups), "groups must hold at least one group", "{}")
+        for name in self.groups:
+            require(
+                re.fullmatch(r"[A-Za-z_]\w*", name) is not None and name != "head",
+                "groups must have names of letters, digits and _, none of them 'head'",
+                repr(name),
+            )
+        _check_layer(self)
+
+
+def _check_layer(layer: GroupConf | ModelConf) -> None:
+    """Check the bounds shared by a group's own values and the model-wide ones."""
+    for name, low in (("kernel_size", 1), ("padding", 0), ("pool", 1)):
+        value = getattr(layer, name)
+        require(value is None or value >= low, f"{name} must be at least {low}", value)
+    require(layer.dropout is None or 0 <= layer.dropout < 1, "dropout must be in [0, 1)", layer.dropout)
