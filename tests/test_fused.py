@@ -18,6 +18,7 @@ from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.network.build import build
 from sweeper.network.cpu import kernels
+from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS
 from sweeper.network.cpu.fused import ConvUnit, MaxPool
 from sweeper.network.heads import ConvHead, GapHead
 from sweeper.training import device
@@ -64,13 +65,17 @@ def _unit(
     parts.update([activation, norm] if activation_first else [norm, activation])
     if dropout:
         parts["dropout"] = nn.Dropout2d(dropout)
-    return ConvUnit(parts)
+    return ConvUnit(parts, ALL_FAST_PATHS)
 
 
-def _step(unit: ConvUnit, images: Tensor, direction: Tensor, *, one_operation: bool) -> dict[str, Tensor]:
+def _modules_of(unit: ConvUnit) -> nn.Sequential:
+    """The unit's own modules, which torch applies one after the other."""
+    return nn.Sequential(OrderedDict(unit.named_children()))
+
+
+def _step(unit: nn.Sequential, images: Tensor, direction: Tensor) -> dict[str, Tensor]:
     """Everything a training step of a copy of the unit computes."""
     unit, images = copy.deepcopy(unit), images.clone().requires_grad_()
-    unit.fused = one_operation
     torch.manual_seed(0)
     out = unit(images)
     (out * direction).sum().backward()
@@ -92,8 +97,8 @@ def test_a_unit_trains_as_its_modules_do(facts: dict[str, int]) -> None:
         images = torch.randn(n, facts["channels_in"], size, size, dtype=torch.float64)
         direction = torch.randn_like(unit.eval()(images))
         unit.train()
-        ours = _step(unit, images, direction, one_operation=True)
-        theirs = _step(unit, images, direction, one_operation=False)
+        ours = _step(unit, images, direction)
+        theirs = _step(_modules_of(unit), images, direction)
     assert ours.keys() == theirs.keys()
     for name in theirs:  # shown by pytest where one is not close
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-9, rtol=1e-6)
@@ -113,10 +118,10 @@ def test_a_unit_in_bf16_rounds_no_worse_than_its_modules(
         unit = _unit(channels, 16, 3, padding, bias=True, activation_first=activation_first, dropout=0.1)
         images = torch.randn(16, channels, 28, 28).contiguous(memory_format=torch.channels_last)
         direction = torch.randn(16, 16, 26 + 2 * padding, 26 + 2 * padding)
-        exact = _step(unit, images, direction, one_operation=False)
+        exact = _step(_modules_of(unit), images, direction)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            ours = _step(unit, images, direction, one_operation=True)
-            theirs = _step(unit, images, direction, one_operation=False)
+            ours = _step(unit, images, direction)
+            theirs = _step(_modules_of(unit), images, direction)
     for name in ("output", "input", "conv.weight", "norm.weight", "norm.bias", "norm.running_var"):
         distances = [(step[name].float() - exact[name]).norm().item() for step in (ours, theirs)]
         assert distances[0] <= 1.5 * distances[1], name
@@ -146,9 +151,8 @@ def test_pooling_is_torchs_to_the_bit(
     images = torch.randint(-3, 4, shape, generator=generator).to(dtype).contiguous(memory_format=torch.channels_last)
     direction = torch.randn(n, channels, height // size, width // size, generator=generator).to(dtype)
     steps = []
-    for one_operation in (True, False):
-        pool, ours = MaxPool(size), images.clone().requires_grad_()
-        pool.fused = one_operation
+    for pool in (MaxPool(size), nn.MaxPool2d(size)):
+        ours = images.clone().requires_grad_()
         out = pool(ours)
         steps.append((out, *torch.autograd.grad(out, ours, direction)))
     for mine, theirs in zip(*steps, strict=True):

@@ -1,6 +1,5 @@
 """The loop itself: the same numbers as a plain one, the same bits every time, nothing left changed behind it."""
 
-import copy
 import functools
 import math
 import subprocess
@@ -21,7 +20,7 @@ from sweeper.data.splits import Splits, split
 from sweeper.design import analyze
 from sweeper.errors import DeviceError, TrainingDivergedError
 from sweeper.network.build import build
-from sweeper.network.cpu.fused import Fused
+from sweeper.network.cpu.fast_paths import NO_FAST_PATHS
 from sweeper.records import BatchProgress, EpochRecord
 from sweeper.training import device, loop
 from sweeper.training.evaluate import evaluate
@@ -69,11 +68,8 @@ def test_the_engine_computes_what_a_plain_loop_computes() -> None:
     conf = device.resolve(compose([*SMALL, *overrides]))
     splits = _splits(conf)
     with device.reproducible(conf):
-        ours = build(analyze(conf).plan)
-        plain = copy.deepcopy(ours)
-        for module in plain.modules():
-            if isinstance(module, Fused):
-                module.fused = False
+        ours, plain = build(analyze(conf).plan), build(analyze(conf).plan, NO_FAST_PATHS)
+        plain.load_state_dict(ours.state_dict())
         metrics = list(fit(ours, splits, conf))
 
         optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)

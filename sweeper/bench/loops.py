@@ -13,7 +13,7 @@ from sweeper.data.images import LabelledImages
 from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.network.build import build
-from sweeper.network.cpu.fused import Fused
+from sweeper.network.cpu.fast_paths import NO_FAST_PATHS
 from sweeper.records import BatchProgress
 from sweeper.training.device import keep_freed_memory, reproducible
 from sweeper.training.loop import WATCH_EVERY, fit
@@ -33,10 +33,7 @@ def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
     torch.set_num_threads(conf.threads)
     torch.manual_seed(conf.seed)
     batches = DataLoader(_PilImages(split(conf.data).train), batch_size=conf.training.batch_size, shuffle=True)
-    network = nn.Sequential(build(analyze(conf).plan), nn.LogSoftmax(dim=1))
-    for module in network.modules():
-        if isinstance(module, Fused):
-            module.fused = False
+    network = nn.Sequential(build(analyze(conf).plan, NO_FAST_PATHS), nn.LogSoftmax(dim=1))
     optimizer = torch.optim.SGD(network.parameters(), lr=conf.optimizer.lr, momentum=conf.optimizer.momentum)
     network.train()
     step = seen = correct = 0

@@ -1,10 +1,11 @@
-"""How a plan becomes a trainable module: one submodule per group, one per convolution in it."""
+"""Builds a plan as a torch module: one submodule per group, and in it one per convolution."""
 
 from collections import OrderedDict
 from typing import Final
 
 from torch import nn
 
+from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, FastPaths
 from sweeper.network.cpu.fused import ConvUnit, MaxPool
 from sweeper.network.heads import ConvHead, GapHead
 from sweeper.network.plan import Conv, Head, Plan, Pool
@@ -18,25 +19,25 @@ ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
 DROPOUTS: Final[dict[str, type[nn.Module]]] = {"channel": nn.Dropout2d, "element": nn.Dropout}
 
 
-def build(plan: Plan) -> nn.Sequential:
+def build(plan: Plan, fast_paths: FastPaths = ALL_FAST_PATHS) -> nn.Sequential:
     """Make the network: images ``[b, c, h, w]`` to class scores (logits) ``[b, classes]``.
 
-    Weights are drawn from torch's global generator. Submodules carry the plan's names: ``block1.0.conv``.
+    Initial weights are drawn from torch's global generator. Submodules have the plan's names: ``block1.0.conv``.
+    `fast_paths` selects hand-made CPU paths; neither the names nor the initial weights depend on it.
     """
     groups: OrderedDict[str, nn.Module] = OrderedDict()
     for layer in plan.layers:
         match layer:
             case Conv() | Pool():
+                module = _conv(layer, fast_paths) if isinstance(layer, Conv) else _pool(layer, fast_paths)
                 group = groups.setdefault(layer.group, nn.Sequential())
-                group.add_module(
-                    layer.name.rpartition(".")[2], _conv(layer) if isinstance(layer, Conv) else _pool(layer)
-                )
+                group.add_module(layer.name.rpartition(".")[2], module)
             case Head():
                 groups[layer.name] = _head(layer)
     return nn.Sequential(groups)
 
 
-def _conv(layer: Conv) -> nn.Sequential:
+def _conv(layer: Conv, fast_paths: FastPaths) -> nn.Sequential:
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["conv"] = nn.Conv2d(
         layer.in_channels, layer.out_channels, layer.kernel_size, padding=layer.padding, bias=layer.bias
@@ -46,14 +47,14 @@ def _conv(layer: Conv) -> nn.Sequential:
     parts.update([*norm, activation] if layer.order == "conv_norm_act" else [activation, *norm])
     if layer.dropout > 0:
         parts["dropout"] = DROPOUTS[layer.dropout_kind](layer.dropout)
-    fusible = (
+    is_fusible = (
         layer.norm == "batch" and layer.activation == "relu" and (layer.dropout == 0 or layer.dropout_kind == "channel")
     )
-    return ConvUnit(parts) if fusible else nn.Sequential(parts)
+    return ConvUnit(parts, fast_paths) if is_fusible and fast_paths.conv_unit else nn.Sequential(parts)
 
 
-def _pool(layer: Pool) -> nn.MaxPool2d:
-    return MaxPool(layer.size)
+def _pool(layer: Pool, fast_paths: FastPaths) -> nn.MaxPool2d:
+    return MaxPool(layer.size) if fast_paths.max_pool else nn.MaxPool2d(layer.size)
 
 
 def _head(layer: Head) -> nn.Module:

@@ -1,1 +1,1 @@
-"""The hand-made kernels: what a small network trains with on a CPU. Nothing else imports numba."""
+"""The hand-made CPU kernels that small networks train with. No other room imports numba."""

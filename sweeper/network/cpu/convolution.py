@@ -1,6 +1,6 @@
-"""A training step's convolutions on a CPU: torch's own, but where a matrix product or a loop is quicker.
+"""A training step's convolutions on a CPU: torch's own, except where a matrix product or a compiled loop is faster.
 
-Times in comments are of the notebook's network, 64 images, on one thread of an AMD EPYC with AVX512-BF16.
+Times in comments are for the notebook's network, 64 images, on one thread of an AMD EPYC with AVX512-BF16.
 """
 
 from typing import Final
@@ -10,15 +10,18 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor
 
 from sweeper.network.cpu import kernels
+from sweeper.network.cpu.fast_paths import FastPaths
 from sweeper.network.cpu.layout import LAST, rows
 
 SMALL: Final = 2**20
-"""Multiply-accumulates below which a matrix product beats a convolution that comes to one, in float32 too."""
+"""Multiply-accumulates below which a matrix product beats the equivalent convolution, in float32 too."""
 
 
-def convolve(input_nchw: Tensor, kernel_oihw: Tensor, bias_o: Tensor | None, padding: int) -> Tensor:
-    """Return the convolution, of stride 1, with its channels last in memory."""
-    if _is_product(input_nchw, kernel_oihw, padding):
+def convolve(
+    input_nchw: Tensor, kernel_oihw: Tensor, bias_o: Tensor | None, padding: int, fast_paths: FastPaths
+) -> Tensor:
+    """Convolve with stride 1; the result is channels-last: ``[n, o, h', w']``."""
+    if fast_paths.matrix_product and _is_small_product(input_nchw, kernel_oihw, padding):
         out_po = F.linear(_windows(input_nchw, kernel_oihw), _windows(kernel_oihw, kernel_oihw), bias_o)
         n, _, *sides = input_nchw.shape
         return _as_map(out_po, n, *(side - kernel_oihw.shape[2] + 1 for side in sides))
@@ -26,14 +29,20 @@ def convolve(input_nchw: Tensor, kernel_oihw: Tensor, bias_o: Tensor | None, pad
 
 
 def convolve_backward(
-    grad_nohw: Tensor, input_nchw: Tensor, kernel_oihw: Tensor, padding: int, *, needs_input: bool
+    grad_nohw: Tensor,
+    input_nchw: Tensor,
+    kernel_oihw: Tensor,
+    padding: int,
+    fast_paths: FastPaths,
+    *,
+    needs_input: bool,
 ) -> tuple[Tensor | None, Tensor]:
-    """Return the gradients of the input, where it is needed, and of the kernel, given that of the convolution.
+    """Return the gradients of the input (None unless `needs_input`) and of the kernel, from the output's gradient.
 
-    The given maps have their channels last in memory, and so have the gradients.
+    All maps are channels-last, the given ones and the returned ones.
     """
-    if _is_product(input_nchw, kernel_oihw, padding):
-        # A 3×3 kernel on a 3×3 map takes 60 µs there and back instead of 190 in bf16, 20 instead of 180 in fp32.
+    if fast_paths.matrix_product and _is_small_product(input_nchw, kernel_oihw, padding):
+        # A 3×3 kernel on a 3×3 map takes 60 µs forward and backward instead of 190 in bf16, 20 instead of 180 in fp32.
         grad_po = grad_nohw.permute(0, 2, 3, 1).reshape(-1, len(kernel_oihw))
         o, _, *sides = kernel_oihw.shape
         grad_kernel = _as_map(grad_po.t() @ _windows(input_nchw, kernel_oihw), o, *sides)
@@ -42,33 +51,35 @@ def convolve_backward(
         n, _, *sides = input_nchw.shape
         return _as_map(grad_po @ _windows(kernel_oihw, kernel_oihw), n, *sides), grad_kernel
     border = kernel_oihw.shape[2] - 1 - padding
-    own = _grad_of_input(grad_nohw, input_nchw, kernel_oihw, border) if needs_input else None
-    grad_input, grad_kernel = _torchs_backward(
+    own = _fast_input_gradient(grad_nohw, input_nchw, kernel_oihw, border, fast_paths) if needs_input else None
+    grad_input, grad_kernel = _torch_backward(
         grad_nohw, input_nchw, kernel_oihw, padding, (needs_input and own is None, True)
     )
     return own if own is not None else grad_input, grad_kernel
 
 
-def _grad_of_input(grad_nohw: Tensor, input_nchw: Tensor, kernel_oihw: Tensor, border: int) -> Tensor | None:
-    """Return the gradient of the input where there is a quicker way to it than torch's own: else None.
+def _fast_input_gradient(
+    grad_nohw: Tensor, input_nchw: Tensor, kernel_oihw: Tensor, border: int, fast_paths: FastPaths
+) -> Tensor | None:
+    """Return the gradient of the input if there is a faster way than torch's, else None.
 
-    Each is the convolution of the gradient, framed by zeros, with the kernel turned round.
+    Both ways convolve the output's gradient, framed by `border` zeros, with the kernel rotated by 180 degrees.
     """
-    if kernel_oihw.shape[1] == 1 and border >= 0:
-        # 10 channels at 14×14 take 190 µs, torch 260 in bf16, 410 in fp32.
+    if fast_paths.one_channel_gradient and kernel_oihw.shape[1] == 1 and border >= 0:
+        # 10 channels at 14×14 take 190 µs; torch takes 260 in bf16, 410 in fp32.
         grad_input = torch.empty_like(input_nchw, memory_format=LAST)
         dtype = torch.float64 if grad_nohw.dtype == torch.float64 else torch.float32
         taps_to = kernel_oihw.flatten(1).t().to(dtype).contiguous()
         kernels.convolve_transposed(rows(grad_nohw), taps_to.numpy(), rows(grad_input), border)
         return grad_input
-    if border > 1 and grad_nohw.dtype == torch.bfloat16:
-        # Without padding, 10 channels at 12×12 of 128 images take 580 µs, torch 770; in fp32 the two are alike.
+    if fast_paths.framed_gradient and border > 1 and grad_nohw.dtype == torch.bfloat16:
+        # Without padding, 10 channels at 12×12 of 128 images take 580 µs, torch 770; in fp32 the two are equal.
         framed = F.pad(grad_nohw, (border,) * 4)
         return torch.conv2d(framed, kernel_oihw.flip(2, 3).transpose(0, 1)).contiguous(memory_format=LAST)
     return None
 
 
-def _torchs_backward(
+def _torch_backward(
     grad_nohw: Tensor, input_nchw: Tensor, kernel_oihw: Tensor, padding: int, wanted: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor]:
     grad_input, grad_kernel, _ = torch.ops.aten.convolution_backward(
@@ -87,17 +98,17 @@ def _torchs_backward(
     return grad_input, grad_kernel
 
 
-def _is_product(input_nchw: Tensor, kernel_oihw: Tensor, padding: int) -> bool:
-    """Whether no two windows share a pixel, so that all there is to do is one matrix product, and a small one."""
-    apart = padding == 0 and (kernel_oihw.shape[2] == 1 or input_nchw.shape[2:] == kernel_oihw.shape[2:])
-    return apart and input_nchw.numel() * len(kernel_oihw) < SMALL
+def _is_small_product(input_nchw: Tensor, kernel_oihw: Tensor, padding: int) -> bool:
+    """Whether no two windows share a pixel, which makes the convolution one matrix product, and a small one."""
+    no_overlap = padding == 0 and (kernel_oihw.shape[2] == 1 or input_nchw.shape[2:] == kernel_oihw.shape[2:])
+    return no_overlap and input_nchw.numel() * len(kernel_oihw) < SMALL
 
 
 def _windows(map_nchw: Tensor, kernel_oihw: Tensor) -> Tensor:
-    """Return what the kernel sees of a map at each of its places: ``[places, h * w * c]``."""
+    """Return the map's windows as the kernel covers them: ``[positions, h * w * c]``."""
     return map_nchw.permute(0, 2, 3, 1).reshape(-1, kernel_oihw[0].numel())
 
 
-def _as_map(numbers: Tensor, n: int, h: int, w: int) -> Tensor:
-    """Return numbers that lie as those of a map with its channels last as that map, ``[n, c, h, w]``."""
-    return numbers.view(n, h, w, -1).permute(0, 3, 1, 2)
+def _as_map(values: Tensor, n: int, h: int, w: int) -> Tensor:
+    """View values in channels-last order as a map ``[n, c, h, w]``."""
+    return values.view(n, h, w, -1).permute(0, 3, 1, 2)

@@ -1,10 +1,10 @@
-"""What lies between a small network's convolutions, compiled by numba: each map is gone over a row at a time.
+"""Normalisation, pooling and one input gradient on a CPU, compiled by numba, each a loop over whole rows of a map.
 
-A map is held ``[n, h, w * c]``: a row's pixels side by side, all channels of each, so that an inner loop has hundreds of
-numbers to fill vector registers with. torch's own kernels go over the channels of one pixel, of which there are ten.
-What is compiled is only vectorised while indices are plain counters, and what a condition chooses from is loaded before.
+A map has the shape ``[n, h, w * c]``: a row's pixels in order, each with all its channels, so an inner loop has hundreds
+of values to fill vector registers with. torch's own kernels loop over the channels of one pixel, about ten here.
+LLVM vectorises these loops only if indices are plain counters and both values of a conditional are loaded before it.
 
-numpy has no bfloat16: it comes as its bits, in uint16, and is computed with in float32. Sums are float32 within an image,
+numpy has no bfloat16: its bits are passed as uint16, and arithmetic is float32. Sums are float32 within an image,
 float64 over images.
 """
 
@@ -17,17 +17,17 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 LANES = 64
-"""Numbers to whose multiple a loop over columns is filled up where that is worth it: what is left over goes one by one."""
+"""`convolve_transposed` pads its rows to a multiple of this many values: a remainder would run one value at a time."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Array = NDArray[Any]
 
 
 def _compiled(function: Function) -> Function:
-    """Compile at the first call, for its types; the result is kept beside this file or in the user's cache."""
+    """Compile at the first call, for its argument types; numba caches the result next to this file or in the user's cache."""
     try:
-        return njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)  # type: ignore[return-value]  # it is called alike
-    except RuntimeError:  # neither can be written to
+        return njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)  # type: ignore[return-value]  # same signature
+    except RuntimeError:  # neither place is writable
         return njit(nogil=True, error_model="numpy", fastmath={"contract"})(function)  # type: ignore[return-value]  # likewise
 
 
@@ -36,75 +36,77 @@ def normalise(
     x: Array,
     out: Array,
     kept_nc: Array,
-    facts_4c: Array,
+    norm_4c: Array,
     running_mean_c: Array,
     running_variance_c: Array,
     momentum: float,
     eps: float,
     relu_first: bool,
 ) -> None:
-    """Fill `out` with x after ReLU and batch norm, or the other way round, times what dropout keeps of each channel.
+    """Write ReLU, batch norm (in either order) and dropout of `x` to `out`, and update the running statistics.
 
-    x and out are ``[n, h, w * c]``. The facts are the norm's gain and shift, and, filled in here, the batch's mean and one
-    over its deviation. The running statistics are moved as torch does: the variance unbiased.
+    `x` and `out` are ``[n, h, w * c]``. `kept_nc` holds each channel's dropout factor. The rows of `norm_4c` are the
+    norm's scale and shift, which are read, and the batch's mean and 1 / standard deviation, which are written. As in
+    torch, the running variance is unbiased.
     """
     n, h, columns = x.shape
     c = kept_nc.shape[1]
     count = n * h * columns // c
-    low, high = _floors(facts_4c, relu_first)
-    sums, squares = _sums(x, low, facts_4c.dtype)
+    low, high = _floors(norm_4c, relu_first)
+    sums, squares = _sums(x, low, norm_4c.dtype)
     for k in range(c):
         mean = sums[k::c].sum() / count
         variance = max(squares[k::c].sum() / count - mean * mean, 0.0)
-        facts_4c[2, k], facts_4c[3, k] = mean, 1 / np.sqrt(variance + eps)
+        norm_4c[2, k], norm_4c[3, k] = mean, 1 / np.sqrt(variance + eps)
         running_mean_c[k] += momentum * (mean - running_mean_c[k])
         running_variance_c[k] += momentum * (variance * count / (count - 1) - running_variance_c[k])
-    gains, shifts = _affine(facts_4c, columns)
-    kept = np.empty_like(gains)
+    scales, shifts = _affine(norm_4c, columns)
+    kept = np.empty_like(scales)
     for i in range(n):
         _repeat(kept_nc[i], kept)
         for y in range(h):
             for j in range(columns):
                 r = max(_number(x[i, y, j]), low)
-                out[i, y, j] = _stored(kept[j] * max(gains[j] * r + shifts[j], high), out[i, y, j])
+                out[i, y, j] = _stored(kept[j] * max(scales[j] * r + shifts[j], high), out[i, y, j])
 
 
 @_compiled
 def normalise_backward(
-    x: Array, grad: Array, kept_nc: Array, facts_4c: Array, grads_3c: Array, relu_first: bool
+    x: Array, grad: Array, kept_nc: Array, norm_4c: Array, grads_3c: Array, relu_first: bool
 ) -> None:
-    """Put the gradient of x in its place, given that of `out`; fill those of gain, shift and a bias added to x.
+    """Overwrite `x` with its gradient, given that of `out`, and write the gradients of scale, shift and bias.
 
-    With m numbers a channel and x̂ the normalised input (Ioffe and Szegedy, 2015, section 3):
-    dx = gain / σ · (dy - Σdy / m - x̂ · Σ(dy · x̂) / m), here as dy, x and a constant, each with its factor.
+    `grads_3c` receives them in this order; the bias is the convolution's, added to `x`. With m values per channel and
+    x̂ the normalised input (Ioffe and Szegedy, 2015, section 3): dx = scale / σ · (dy - Σdy / m - x̂ · Σ(dy · x̂) / m),
+    computed as a weighted sum of dy, x and a constant.
     """
     n, h, columns = x.shape
     c = kept_nc.shape[1]
     count = n * h * columns // c
-    low, high = _floors(facts_4c, relu_first)
-    sums, dots = _gradient_sums(x, grad, kept_nc, facts_4c, low, high)
-    gains, shifts = _affine(facts_4c, columns)
-    slopes, constants, factors, biases = np.empty_like(gains), np.empty_like(gains), np.empty_like(gains), sums
+    low, high = _floors(norm_4c, relu_first)
+    sums, dots = _gradient_sums(x, grad, kept_nc, norm_4c, low, high)
+    scales, shifts = _affine(norm_4c, columns)
+    slopes, constants, factors, biases = np.empty_like(scales), np.empty_like(scales), np.empty_like(scales), sums
     for k in range(c):
-        gain, mean, inverse = facts_4c[0, k], facts_4c[2, k], facts_4c[3, k]
+        scale, mean, inverse = norm_4c[0, k], norm_4c[2, k], norm_4c[3, k]
         total = sums[k::c].sum()
         dot = inverse * (dots[k::c].sum() - mean * total)
         grads_3c[0, k], grads_3c[1, k] = dot, total
-        slopes[k::c] = -gain * inverse * inverse * dot / count
-        constants[k::c] = gain * inverse * (inverse * dot * mean - total) / count
+        slopes[k::c] = -scale * inverse * inverse * dot / count
+        constants[k::c] = scale * inverse * (inverse * dot * mean - total) / count
     zero = max(low, high)
     biases[:] = 0
-    of_image = np.empty_like(gains)
+    of_image = np.empty_like(scales)
     for i in range(n):
         _repeat(kept_nc[i], factors)
         for j in range(columns):
-            factors[j] *= gains[j]
+            factors[j] *= scales[j]
             of_image[j] = 0
         for y in range(h):
             for j in range(columns):
                 v, g = _number(x[i, y, j]), _number(grad[i, y, j])
                 r = max(v, low)
-                g = g if gains[j] * r + shifts[j] > high else zero
+                g = g if scales[j] * r + shifts[j] > high else zero
                 g = factors[j] * g + slopes[j] * r + constants[j]
                 g = g if v > low else zero
                 of_image[j] += g
@@ -116,61 +118,61 @@ def normalise_backward(
 
 
 @_compiled
-def max_pool(x: Array, out: Array, chosen: Array, size: int) -> None:
-    """Fill `out` with the largest number of each window, the first of equals, and `chosen` with its place in it.
+def max_pool(x: Array, out: Array, argmax: Array, size: int) -> None:
+    """Write each window's largest value to `out`, and its position in the window, row by row, to `argmax`.
 
-    x is ``[n, h, w * c]``, the others ``[n, h // size, w // size, c]``.
+    Of equal values the first counts. `x` is ``[n, h, w * c]``; `out` and `argmax` are ``[n, h // size, w // size, c]``.
     """
     n, h, w, c = out.shape
     columns = x.shape[2]
-    top, place = np.empty(columns, x.dtype), np.empty(columns, np.uint8)
-    windows, places = top[: w * size * c].reshape(w, size * c), place[: w * size * c].reshape(w, size * c)
+    top, position = np.empty(columns, x.dtype), np.empty(columns, np.uint8)
+    windows, positions = top[: w * size * c].reshape(w, size * c), position[: w * size * c].reshape(w, size * c)
     for i in range(n):
         for y in range(h):
             row = x[i, y * size]
             for j in range(columns):
-                top[j], place[j] = row[j], 0
+                top[j], position[j] = row[j], 0
             for q in range(1, size * size):
-                # All columns are compared with those to their right, though one in `size` pixels begins a window.
+                # Every column is compared with one to its right, even if only one in `size` pixels starts a window.
                 row, here = x[i, y * size + q // size, q % size * c :], np.uint8(q)
                 for j in range(len(row)):
-                    v, best, before = row[j], top[j], place[j]
+                    v, best, before = row[j], top[j], position[j]
                     larger = _number(v) > _number(best)
                     top[j] = v if larger else best
-                    place[j] = here if larger else before
+                    position[j] = here if larger else before
             for z in range(w):
                 for k in range(c):
-                    out[i, y, z, k], chosen[i, y, z, k] = windows[z, k], places[z, k]
+                    out[i, y, z, k], argmax[i, y, z, k] = windows[z, k], positions[z, k]
 
 
 @_compiled
-def max_pool_backward(grad: Array, chosen: Array, grad_x: Array, size: int) -> None:
-    """Fill the gradient of x: that of `out` where a window's largest number was, and zeros."""
+def max_pool_backward(grad: Array, argmax: Array, grad_x: Array, size: int) -> None:
+    """Write the gradient of `x`: that of `out` at each window's largest value, zero elsewhere."""
     n, h, w, c = grad.shape
     columns = grad_x.shape[2]
     zero = grad.dtype.type(0)
-    row, place = np.zeros(columns, grad.dtype), np.zeros(columns, np.uint8)
-    windows, places = row[: w * size * c].reshape(w, size, c), place[: w * size * c].reshape(w, size, c)
+    row, position = np.zeros(columns, grad.dtype), np.zeros(columns, np.uint8)
+    windows, positions = row[: w * size * c].reshape(w, size, c), position[: w * size * c].reshape(w, size, c)
     for i in range(n):
         grad_x[i, h * size :] = 0
         for y in range(h):
             for z in range(w):
                 for q in range(size):
                     for k in range(c):
-                        windows[z, q, k], places[z, q, k] = grad[i, y, z, k], chosen[i, y, z, k] - np.uint8(q)
+                        windows[z, q, k], positions[z, q, k] = grad[i, y, z, k], argmax[i, y, z, k] - np.uint8(q)
             for q in range(size):
                 first = np.uint8(q * size)
                 for j in range(columns):
                     g = row[j]
-                    grad_x[i, y * size + q, j] = g if place[j] == first else zero
+                    grad_x[i, y * size + q, j] = g if position[j] == first else zero
 
 
 @_compiled
 def convolve_transposed(grad: Array, taps_tc: Array, grad_x: Array, border: int) -> None:
-    """Fill the gradient of x, a map of one channel ``[n, h, w]``, given that of its convolution, ``[n, h', w' * c]``.
+    """Write the gradient of a one-channel map, ``[n, h, w]``, given that of its convolution, ``[n, h', w' * c]``.
 
-    The kernel, ``[size * size, c]``, is turned round and laid over the gradient, framed by `border` zeros, column by column;
-    the columns of a pixel's channels are summed last.
+    The kernel, ``[size * size, c]``, is rotated by 180 degrees and correlated with the gradient, which is framed by
+    `border` zeros. Channels are multiplied separately and summed last.
     """
     n, rows, columns = grad.shape
     _, h, w = grad_x.shape
@@ -203,7 +205,7 @@ def convolve_transposed(grad: Array, taps_tc: Array, grad_x: Array, border: int)
 
 @_compiled
 def _sums(x: Array, low: Any, dtype: Any) -> tuple[Array, Array]:
-    """Return the sums of each column's numbers, `low` at least, and of their squares: ``[w * c]``, float64."""
+    """Return each column's sum of max(x, low), and of its square: ``[w * c]``, float64."""
     n, h, columns = x.shape
     sums, squares = np.zeros(columns), np.zeros(columns)
     of_image, squares_of_image = np.empty(columns, dtype), np.empty(columns, dtype)
@@ -221,12 +223,12 @@ def _sums(x: Array, low: Any, dtype: Any) -> tuple[Array, Array]:
 
 
 @_compiled
-def _gradient_sums(x: Array, grad: Array, kept_nc: Array, facts_4c: Array, low: Any, high: Any) -> tuple[Array, Array]:
-    """Return the sums of each column's gradients at the norm's output, and of those times its input."""
+def _gradient_sums(x: Array, grad: Array, kept_nc: Array, norm_4c: Array, low: Any, high: Any) -> tuple[Array, Array]:
+    """Return each column's sum of the gradients at the norm's output, and of their products with its input."""
     n, h, columns = x.shape
     sums, dots = np.zeros(columns), np.zeros(columns)
-    gains, shifts = _affine(facts_4c, columns)
-    kept, of_image, dots_of_image = np.empty_like(gains), np.empty_like(gains), np.empty_like(gains)
+    scales, shifts = _affine(norm_4c, columns)
+    kept, of_image, dots_of_image = np.empty_like(scales), np.empty_like(scales), np.empty_like(scales)
     zero = max(low, high)
     for i in range(n):
         of_image[:], dots_of_image[:] = 0, 0
@@ -234,7 +236,7 @@ def _gradient_sums(x: Array, grad: Array, kept_nc: Array, facts_4c: Array, low: 
             for j in range(columns):
                 g = _number(grad[i, y, j])
                 r = max(_number(x[i, y, j]), low)
-                g = g if gains[j] * r + shifts[j] > high else zero
+                g = g if scales[j] * r + shifts[j] > high else zero
                 of_image[j] += g
                 dots_of_image[j] += g * r
         _repeat(kept_nc[i], kept)
@@ -245,18 +247,18 @@ def _gradient_sums(x: Array, grad: Array, kept_nc: Array, facts_4c: Array, low: 
 
 
 @_compiled
-def _affine(facts_4c: Array, columns: int) -> tuple[Array, Array]:
-    """Return each column's factor and summand that make up the norm."""
-    gains, shifts = np.empty(columns, facts_4c.dtype), np.empty(columns, facts_4c.dtype)
-    factor_c = facts_4c[0] * facts_4c[3]
-    _repeat(factor_c, gains)
-    _repeat(facts_4c[1] - factor_c * facts_4c[2], shifts)
-    return gains, shifts
+def _affine(norm_4c: Array, columns: int) -> tuple[Array, Array]:
+    """Return the norm as one multiplication and one addition: each column's factor and summand."""
+    scales, shifts = np.empty(columns, norm_4c.dtype), np.empty(columns, norm_4c.dtype)
+    factor_c = norm_4c[0] * norm_4c[3]
+    _repeat(factor_c, scales)
+    _repeat(norm_4c[1] - factor_c * norm_4c[2], shifts)
+    return scales, shifts
 
 
 @_compiled
 def _repeat(values_c: Array, columns: Array) -> None:
-    """Fill a row's columns with each channel's value."""
+    """Repeat the channels' values for every pixel of a row."""
     pixels = columns.reshape(-1, len(values_c))
     for p in range(len(pixels)):
         for k in range(len(values_c)):
@@ -265,17 +267,17 @@ def _repeat(values_c: Array, columns: Array) -> None:
 
 @_compiled
 def _floors(like: Array, relu_first: bool) -> tuple[Any, Any]:
-    """Return the least that ReLU, or its absence, leaves before the norm and after it."""
+    """Return the lower bounds of a value before and after the norm: 0 where ReLU is, minus infinity elsewhere."""
     zero, nothing = like.dtype.type(0), like.dtype.type(-np.inf)
     return (zero, nothing) if relu_first else (nothing, zero)
 
 
 def _number(stored: Any) -> Any:
-    """Return what is stored as something to compute with."""
+    """Convert a stored value to one that arithmetic accepts: bfloat16 bits to float32, others unchanged."""
 
 
 def _stored(number: Any, like: Any) -> Any:
-    """Return a number as it is stored, rounded to the nearest, of two the even one."""
+    """Convert a value to the type of `like`: float32 to bfloat16 bits, rounded to nearest even, others unchanged."""
 
 
 @overload(_number, strict=False)
@@ -286,7 +288,7 @@ def _number_of(stored: Any) -> Any:
 
 
 @overload(_stored, strict=False)
-def _stored_of(number: Any, like: Any) -> Any:  # noqa: ARG001 - its names are those of what it stands for
+def _stored_of(number: Any, like: Any) -> Any:  # noqa: ARG001 - an overload has the names of what it overloads
     if like == types.uint16:
 
         def rounded(number: Any, like: Any) -> Any:  # noqa: ARG001 - likewise

@@ -1,4 +1,4 @@
-"""How a map lies in memory, channels last, and the same memory as numpy sees it; bfloat16 as its bits."""
+"""Views of a channels-last tensor as numpy arrays, without copying; bfloat16 as uint16 bits."""
 
 from typing import Final
 
@@ -11,15 +11,15 @@ LAST: Final = torch.channels_last
 
 
 def rows(map_nchw: Tensor) -> Array:
-    """Return a map that has its channels last in memory as ``[n, h, w * c]``."""
+    """View a channels-last map as ``[n, h, w * c]``."""
     n, c, h, w = map_nchw.shape
-    return _seen(map_nchw.as_strided((n, h, w * c), (h * w * c, w * c, 1)))
+    return _as_numpy(map_nchw.as_strided((n, h, w * c), (h * w * c, w * c, 1)))
 
 
 def pixels(map_nchw: Tensor) -> Array:
-    """Return a map that has its channels last in memory as ``[n, h, w, c]``."""
-    return _seen(map_nchw.permute(0, 2, 3, 1))
+    """View a channels-last map as ``[n, h, w, c]``."""
+    return _as_numpy(map_nchw.permute(0, 2, 3, 1))
 
 
-def _seen(numbers: Tensor) -> Array:
-    return (numbers.view(torch.uint16) if numbers.dtype == torch.bfloat16 else numbers).numpy()
+def _as_numpy(values: Tensor) -> Array:
+    return (values.view(torch.uint16) if values.dtype == torch.bfloat16 else values).numpy()
