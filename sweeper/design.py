@@ -7,6 +7,7 @@ from sweeper.data.catalogue import DATASETS
 from sweeper.network.budget import check_budget
 from sweeper.network.diagnosis import Finding, diagnose
 from sweeper.network.plan import Plan, make_plan
+from sweeper.network.repair import ImageFacts
 from sweeper.network.summary import Summary, summarize
 
 
@@ -38,3 +39,9 @@ def analyze_within_budget(conf: ExperimentConf) -> Design:
     design = analyze(conf)
     check_budget(conf.model, design.plan, design.summary, conf.budget)
     return design
+
+
+def image_facts(conf: ExperimentConf) -> ImageFacts:
+    """Return what `sweeper.network.repair` must know of the configured images. Raises `ConfigError` for unknown ones."""
+    facts = DATASETS.facts(conf.data.name)
+    return ImageFacts(shape=facts.image_shape, classes=facts.classes, majority_share=facts.majority_share)

@@ -8,7 +8,7 @@ from typing import Final
 from sweeper.network.diagnosis import Finding
 from sweeper.network.plan import Conv
 from sweeper.report.record import Baseline, RunRecord
-from sweeper.report.remedy import mended, widest
+from sweeper.report import suggestions
 
 CONFIDENCE_95: Final = 1.96
 """Standard errors on either side of a mean that hold it in 95 of 100 cases."""
@@ -136,7 +136,7 @@ def _under_fitting(record: RunRecord) -> Iterator[Observation]:
     train, target = record.result.train_accuracy_eval, record.conf.target
     if 1 - train < UNDERFIT_ERRORS * (1 - target) or train - record.value > _overfit_margin(record):
         return
-    wider = [] if len(record.epochs) == 1 or any(_still_improving(record)) else widest(record.conf)
+    wider = [] if len(record.epochs) == 1 or any(_still_improving(record)) else suggestions.wider(record.conf)
     yield Observation(
         rule="under_fitting",
         text=f"With dropout off, {train:.2%} of the training images are right, fewer than the {target:.2%} wanted, and "
@@ -177,12 +177,12 @@ def _bottleneck(record: RunRecord) -> Iterator[Observation]:
     if not findings:
         return
     names = list(dict.fromkeys(name for finding in findings for name in finding.layers))
-    mending = mended(record.conf)
+    repair = suggestions.repaired(record.conf)
     yield Observation(
         rule="bottleneck",
         text=" ".join(dict.fromkeys(finding.message.partition(" Widen")[0] for finding in findings)),
         evidence={f"{name}.channels": layer.out_channels for name, layer in _convs(record) if name in names},
-        command=record.command(*mending) if mending else record.command("search=widths", sweep=True),
+        command=record.command(*repair) if repair else record.command("search=widths", sweep=True),
     )
 
 
@@ -244,7 +244,7 @@ def _unused_budget(record: RunRecord) -> Iterator[Observation]:
         text=f"{count:,} of {limit:,} parameters are used, {count / limit:.0%}: {limit - count:,} are left, "
         "and the target was missed.",
         evidence={"parameters": count, "budget": limit},
-        command=record.command(*widest(record.conf)),
+        command=record.command(*suggestions.wider(record.conf)),
     )
 
 

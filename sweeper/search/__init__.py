@@ -1,1 +1,1 @@
-"""What was typed → the search space, which of its points are feasible, and where a search begins."""
+"""Command line → search space, feasibility, initial points."""

@@ -1,4 +1,4 @@
-"""What a study would do: a grid's jobs, or what random points of a search are like. Nothing is trained or written."""
+"""What a study would do: a grid's jobs, or the feasible share of a search's random points. Trains and writes nothing."""
 
 from statistics import median
 from typing import Final
@@ -12,34 +12,33 @@ from sweeper.search.space import Space, as_overrides, describe
 from sweeper.terminal.console import about
 
 SAMPLES: Final = 1000
+"""Random points that are checked."""
 MACS_PER_SECOND: Final = 22e9
 """Forward and backward, one core in bf16: measured on the default network (576 thousand MACs, 13,000 images/s)."""
 
 
-def describe_grid(space: Space, feasibility_check: FeasibilityCheck) -> None:
-    """Print every job, as Hydra lists jobs, with the reason of those that would be rejected."""
+def describe_grid(space: Space, check: FeasibilityCheck) -> None:
+    """Print every job, as Hydra lists jobs, and the reason for each that would be rejected."""
     for number, params in enumerate(space.grid or ()):
-        reason = feasibility_check.check(params).reason
+        reason = check.check(params).reason
         print(f"#{number} : {' '.join(as_overrides(space, params))}{f' : {reason}' if reason else ''}")
 
 
-def describe_search(
-    space: Space, feasibility_check: FeasibilityCheck, base: ExperimentConf, *, trials: int, jobs: int
-) -> None:
-    """Print the space, and of random points the share within the budget, the range of parameters and the time."""
+def describe_search(space: Space, check: FeasibilityCheck, base: ExperimentConf, *, trials: int, jobs: int) -> None:
+    """Print the space and, over random points, the feasible share, the range of parameters and the expected time."""
     for key, distribution in space.distributions.items():
         print(f"{key} : {describe(distribution)}")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    feasibilities = [feasibility_check.check(study.ask(space.distributions).params) for _ in range(SAMPLES)]
-    feasible = [feasibility.design for feasibility in feasibilities if feasibility.reason is None]
-    advice = "" if feasible else ": raise budget.parameters, or search narrower widths"
-    print(f"feasible : {len(feasible) / SAMPLES:.1%} of {SAMPLES:,} random points{advice}")
-    counts = [feasibility.design.summary.parameters for feasibility in feasibilities if feasibility.design is not None]
+    checked = [check.check(study.ask(space.distributions).params) for _ in range(SAMPLES)]
+    feasible = [one.design for one in checked if one.reason is None]
+    fix = "" if feasible else ": raise budget.parameters, or search narrower widths"
+    print(f"feasible : {len(feasible) / SAMPLES:.1%} of {SAMPLES:,} random points{fix}")
+    counts = [one.design.summary.parameters for one in checked if one.design is not None]
     if counts:
         print(f"parameters : {min(counts):,} to {max(counts):,}")
     macs = [design.summary.macs for design in feasible if design is not None]
     if macs:
-        # The backward pass costs about twice the forward one.
+        # The backward pass costs about twice the forward pass.
         held_out = base.data.validation_size if base.data.validation == "split" else 0
         images = DATASETS.facts(base.data.name).training_images - held_out
         seconds = 3 * median(macs) * images * base.training.epochs * trials / MACS_PER_SECOND / jobs

@@ -1,4 +1,4 @@
-"""What `hydra.sweeper` may hold, typed and bounded; sampler and pruner, which are Optuna's, apart."""
+"""The options of `hydra.sweeper`, typed and bounded; sampler and pruner are Optuna's own and read elsewhere."""
 
 import re
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from sweeper.errors import StudyError
 
 @dataclass(kw_only=True)
 class StudyOptions:
-    """What `hydra.sweeper` holds: upstream's names (hydra-optuna-sweeper), and ours below them."""
+    """Options under `hydra.sweeper`: first those of hydra-optuna-sweeper, by its names, then our own."""
 
     direction: Literal["maximize", "minimize"]
-    """Which way the jobs' value is better."""
+    """Whether higher or lower values are better."""
     storage: str | None
     """URL of the study's storage; None is a journal file in the study's folder."""
     study_name: str | None
@@ -22,17 +22,17 @@ class StudyOptions:
     n_jobs: int | None
     """Trials at a time; None is one for each core."""
     max_failure_rate: float
-    """Failed trials the study bears, as a share of `n_trials`."""
+    """Share of `n_trials` that may fail before the study ends."""
     params: dict[str, Any] | None
-    """What a preset searches, as overrides."""
+    """The space of a preset, by key, as overrides."""
     widths: bool = False
     """Whether every convolution's width is searched."""
     max_retry: int = 1
-    """Times a failed trial is tried again."""
+    """How often a failed trial is tried again."""
     stop_at_target: bool = True
-    """Whether a search ends at the first whole trial that reaches the experiment's target."""
+    """Whether a search ends at the first completed trial that reaches the experiment's target."""
     dry_run: bool = False
-    """Whether what would be run is printed instead."""
+    """Whether to print what would run instead of running it."""
 
     def __post_init__(self) -> None:
         """Check the bounds."""

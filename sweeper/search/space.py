@@ -1,15 +1,14 @@
-"""What is searched: the swept overrides and presets as Optuna distributions, the rest as fixed overrides."""
+"""The search space: swept overrides and presets as Optuna distributions, all others as fixed overrides."""
 
 import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Transformer
-from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Transformer
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -20,29 +19,27 @@ from optuna.distributions import (
 )
 
 from sweeper.errors import StudyError
-from sweeper.network.plan import Conv, Plan
+from sweeper.network.plan import Plan
+from sweeper.network.repair import width_bounds
 
 Value = str | int | float | bool | None
 Params = dict[str, Value]
 
-WIDTH_REACH: Final = 12
-"""A width may be searched up to this many channels, though twice its own be fewer: a bottleneck has to be able to go."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What varies from trial to trial, and what does not."""
+    """What varies from trial to trial, and what stays fixed."""
 
     distributions: dict[str, BaseDistribution]
     """By override key, ``+`` and ``@`` included."""
     template: tuple[str, ...]
-    """What a trial's overrides are, in the order they were typed: a swept key, or a whole fixed override."""
+    """A trial's overrides in the order they were typed: a swept key, or a whole fixed override."""
     grid: tuple[Params, ...] | None
-    """All points, in the order Hydra's basic sweeper has them, when every swept value is listed; else None."""
+    """All points, in the order of Hydra's basic sweeper, if every swept value is listed; else None."""
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """Overrides that every trial has."""
+        """Overrides that all trials share."""
         return tuple(item for item in self.template if item not in self.distributions)
 
     @property
@@ -52,7 +49,7 @@ class Space:
 
 
 def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: OverridesParser) -> Space:
-    """Read overrides and a preset's params; what is typed wins over the preset.
+    """Read overrides and a preset's params; an override from the command line replaces the preset's of the same key.
 
     Raises `StudyError` for a value that cannot be swept.
     """
@@ -65,7 +62,7 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
             raise StudyError(f"{key} must be swept once, but is swept twice: put all its values into one list")
         if number >= len(preset):
             typed.add(key)
-        overrides.pop(key, None)  # so that the last one also stands last
+        overrides.pop(key, None)  # the last one also takes the last position
         overrides[key] = override
     swept = [override for override in overrides.values() if override.is_sweep_override()]
     for override in swept:
@@ -84,23 +81,22 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
 
 
 def width_distributions(plan: Plan) -> dict[str, BaseDistribution]:
-    """Return one distribution per convolution's width: from half of it to twice, and up to `WIDTH_REACH` at least."""
-    return {
-        width_key(layer): IntDistribution(
-            max(1, layer.out_channels // 2), max(2 * layer.out_channels, WIDTH_REACH), log=False
-        )
-        for layer in plan.layers
-        if isinstance(layer, Conv)
-    }
+    """Return one distribution per convolution's width, by override key; see `sweeper.network.repair.width_bounds`."""
+    return {width_key(name): IntDistribution(low, high) for name, (low, high) in width_bounds(plan).items()}
 
 
-def width_key(layer: Conv) -> str:
-    """Return the override key of a convolution's width."""
-    return f"model.groups.{layer.group}.channels.{layer.name.rpartition('.')[2]}"
+def width_key(convolution: str) -> str:
+    """Return the override key of a convolution's width, given its name in the plan.
+
+    >>> width_key("block1.0")
+    'model.groups.block1.channels.0'
+    """
+    group, _, index = convolution.rpartition(".")
+    return f"model.groups.{group}.channels.{index}"
 
 
 def contains(distribution: BaseDistribution, value: object) -> bool:
-    """Whether a value can be a trial's, of a distribution whose choices are values as Hydra writes them."""
+    """Whether a trial of this distribution can have the value; choices are written as Hydra writes them."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -110,9 +106,9 @@ def contains(distribution: BaseDistribution, value: object) -> bool:
 
 
 def as_integers(key: str, distribution: BaseDistribution) -> BaseDistribution:
-    """Return a range of whole numbers for a range that Hydra's ``interval`` made one of fractions.
+    """Return the integer range for a float range that ``interval`` made of an integer key.
 
-    Raises `StudyError` for bounds that are fractions.
+    Raises `StudyError` for bounds that are not integers.
     """
     if not isinstance(distribution, FloatDistribution):
         return distribution
@@ -130,26 +126,26 @@ def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:
 
 
 def search_record(space: Space, base: dict[str, Any]) -> dict[str, Any]:
-    """Return what `search.yaml` holds: space, fixed overrides, base config and a hash of all three."""
-    described: dict[str, Any] = {
+    """Return the content of `search.yaml`: space, fixed overrides, base config and a hash of all three."""
+    record: dict[str, Any] = {
         "space": {key: json.loads(distribution_to_json(d)) for key, d in space.distributions.items()},
         "fixed": list(space.fixed),
         "base": base,
     }
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-    return {**described, "sha256": digest}
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    return {**record, "sha256": digest}
 
 
-def read_space(described: Any) -> dict[str, BaseDistribution]:
-    """Return what `describe` wrote as varying; nothing for what is damaged."""
+def read_space(saved_search: Any) -> dict[str, BaseDistribution]:
+    """Return the distributions that `search_record` saved; empty for a damaged record."""
     try:
-        return {key: json_to_distribution(json.dumps(saved)) for key, saved in described["space"].items()}
+        return {key: json_to_distribution(json.dumps(saved)) for key, saved in saved_search["space"].items()}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
 
 
 def describe(distribution: BaseDistribution) -> str:
-    """Return a range or choice as a person would say it.
+    """Return a range or list of choices as text for people.
 
     >>> describe(FloatDistribution(0.003, 0.5, log=True))
     '0.003 to 0.5, logarithmic'
@@ -169,21 +165,30 @@ def _line(override: Override) -> str:
 
 
 def _distribution(override: Override) -> BaseDistribution:
-    if override.is_interval_sweep():
-        try:
-            distribution = create_optuna_distribution_from_override(override)
-        except ValueError as error:
-            raise StudyError(f"{override.input_line} is no range that can be searched: {error}") from error
-        assert isinstance(distribution, BaseDistribution)
-        return distribution
+    """Return a swept value as Optuna's distribution; the same as hydra-optuna-sweeper makes of intervals and int ranges."""
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        return _interval(override, value)
     choices = list(_values(override))
     if not choices:
         raise StudyError(f"{override.input_line} must list at least one value, but it has none")
-    if all(isinstance(c, int) and not isinstance(c, bool) for c in choices) and override.is_range_sweep():
-        ordered = create_optuna_distribution_from_override(override)
-        assert isinstance(ordered, BaseDistribution)
-        return ordered
+    if isinstance(value, RangeSweep) and not value.shuffle and not value.transformers:
+        numbers = value.range()
+        if isinstance(numbers, range):  # else a range of fractions, whose step binary numbers may not hit
+            return IntDistribution(min(numbers), max(numbers), step=abs(numbers.step))
     return CategoricalDistribution(choices)
+
+
+def _interval(override: Override, interval: IntervalSweep) -> BaseDistribution:
+    low, high, log = interval.start, interval.end, "log" in interval.tags
+    assert low is not None
+    assert high is not None
+    try:
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log)
+        return FloatDistribution(low, high, log=log)
+    except ValueError as error:
+        raise StudyError(f"{override.input_line} is not a range that can be searched: {error}") from error
 
 
 def _values(override: Override) -> Iterator[Value]:

@@ -1,0 +1,54 @@
+"""How a job's config is composed from its overrides: by Hydra, below the sweep's own config."""
+
+import copy
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from sweeper.config.composition import explain
+from sweeper.config.loading import load
+from sweeper.config.schema import ExperimentConf
+
+
+class JobComposer:
+    """Composes the jobs of one sweep, as Hydra's own sweepers do."""
+
+    def __init__(self, context: HydraContext, config: DictConfig) -> None:
+        """Compose jobs of that sweep's config."""
+        self._context = context
+        self._config = config
+        # Any Hydra application may use the sweeper; only of ours is more known than the overrides.
+        self.is_sweeper_config = {"model", "training", "budget"} <= set(config)
+
+    def job(self, overrides: Sequence[str], number: int | None = None) -> DictConfig:
+        """Return a job's config, with Hydra's settings and the job's number in them.
+
+        Raises `CompositionError` for overrides that Hydra refuses.
+        """
+        try:
+            config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
+        except (ValueError, OmegaConfBaseException) as error:
+            raise explain(error) from error
+        if number is not None:
+            with open_dict(config):
+                config.hydra.job.id = str(number)
+                config.hydra.job.num = number
+        return config
+
+    def experiment(self, overrides: Sequence[str]) -> ExperimentConf:
+        """Return a job's validated config. Raises `ConfigError`."""
+        config = copy.deepcopy(self.job(overrides))
+        with open_dict(config):
+            config.pop("hydra", None)
+        return load(config)
+
+    def parser(self) -> OverridesParser:
+        """Return a parser that knows the config groups, which globs need."""
+        return OverridesParser.create(config_loader=self._context.config_loader)
+
+    def options(self, group: str) -> list[str]:
+        """Return a config group's options."""
+        return list(self._context.config_loader.get_group_options(group))
