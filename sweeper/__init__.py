@@ -38,16 +38,16 @@ def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = Tr
     from sweeper.report import run_report  # noqa: PLC0415
     from sweeper.run.experiment import run as run_experiment  # noqa: PLC0415
     from sweeper.run.folder import new_run_path  # noqa: PLC0415
-    from sweeper.terminal.run_progress import Terminal  # noqa: PLC0415
+    from sweeper.terminal.run_progress import RunProgress  # noqa: PLC0415
 
     folder = folder if folder is not None else new_run_path()
-    with Terminal() if show else nullcontext() as terminal:
+    with RunProgress() if show else nullcontext() as progress:
         try:
-            completed = run_experiment(conf, folder=folder, listeners=[] if terminal is None else [terminal])
+            completed = run_experiment(conf, folder=folder, listeners=[] if progress is None else [progress])
         except (KeyboardInterrupt, TrainingDivergedError):
             run_report.write_partial_report(folder)
             raise
     written = run_report.write_report(folder)
-    if terminal is not None:
-        terminal.show_result(completed, next_command=written.next)
+    if progress is not None:
+        progress.show_result(completed, next_command=written.next)
     return completed

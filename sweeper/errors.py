@@ -1,10 +1,10 @@
-"""Which failures a caller can tell apart, each named by what the caller does about it."""
+"""Which failures a caller can tell apart, each defined by what the caller can do about it."""
 
 
 class SweeperError(Exception):
-    """Root of every failure this program foresees: its text is one line, the rule, the value and the fix.
+    """Base class of all expected failures. Its text is one line: the rule, the value and the fix.
 
-    The command line prints that line and exits 1; a Python caller catches this class.
+    The command line prints that line and exits with status 1; Python callers catch this class.
     """
 
 
@@ -13,40 +13,40 @@ class ConfigError(SweeperError):
 
 
 class CompositionError(ConfigError):
-    """Hydra cannot compose the overrides: a key or option there is not. A search stops: no proposal mends it."""
+    """Hydra cannot compose the overrides, because a key or an option does not exist. No trial could: a search stops."""
 
 
 class BudgetError(ConfigError):
-    """The network is larger than the budget. Raised from the plan alone: a search rejects the proposal."""
+    """The network exceeds its budget. Raised before the network is built: a search rejects the trial."""
 
 
 class DataError(SweeperError):
-    """The data set cannot be read or fetched: mend `data.root`, or take another data set."""
+    """The data set cannot be read or downloaded: correct `data.root`, or choose another data set."""
 
 
 class DeviceError(SweeperError):
-    """This machine lacks the device or precision asked for: ask for another, or for `auto`."""
+    """This machine lacks the requested device or precision: request another one, or `auto`."""
 
 
 class RunFolderError(SweeperError):
-    """A run's folder cannot be used: it holds another run already, or cannot be written."""
+    """A run's folder cannot be used: it already holds files, cannot be written, or is damaged. Give another folder."""
 
 
 class TrainingDivergedError(SweeperError):
-    """The loss became useless. The epochs before it are kept: lower the learning rate and start again."""
+    """The training loss became non-finite or too large. Completed epochs are kept: lower the learning rate."""
 
 
 class StudyError(SweeperError):
-    """A study cannot go on, or be looked at, as asked: its space, storage, options or name. Nothing of it is lost."""
+    """A study cannot be run or read as requested: wrong search space, storage, option or name. Its trials are kept."""
 
 
 class UsageError(SweeperError):
-    """A verb was given what it does not take: its `--help` says what it does."""
+    """A command got an argument it does not accept: its `--help` lists what it accepts."""
 
 
 class BenchError(SweeperError):
-    """A command that was being measured failed; its own words are in the text. Mend that, and measure again."""
+    """A measured command failed. The text includes its own error: fix that, then measure again."""
 
 
 class DashboardError(SweeperError):
-    """The dashboard has nothing to show, or nowhere to: search first, or give another port. Nothing was changed."""
+    """The dashboard has no study to show or no free port: run a search first, or give another port."""

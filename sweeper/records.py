@@ -1,91 +1,107 @@
-"""What a run, an epoch and a result are: plain data, without torch, as files keep it and reports read it."""
+"""What a run measured, as plain data without torch: its epochs, its mistakes and its result, as files store them."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Self, get_args, get_type_hints
+from typing import Any, Final, Self, get_args, get_type_hints
+
+
+class _Record:
+    """A dataclass of plain values that is saved as one JSON object."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_json(cls, saved: object) -> Self:
+        """Make the record of parsed JSON. Keys that it does not have are ignored: a later version may add some.
+
+        Raises `ValueError` naming the first key that is missing or has another type.
+        """
+        record = _read(cls, saved, "")
+        assert isinstance(record, cls)
+        return record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EpochRecord:
-    """What one epoch measured: a line of `metrics.jsonl`. Accuracies are fractions, losses nats."""
+class EpochRecord(_Record):
+    """One epoch's measurements: a line of `metrics.jsonl`. Accuracies are fractions, losses are in nats."""
 
     epoch: int
     """From 1."""
     train_loss: float
-    """Mean over the epoch as training saw it: dropout, augmentation and label smoothing on."""
+    """Mean over the epoch, measured while training: dropout, augmentation and label smoothing are on."""
     train_accuracy: float
-    """Likewise."""
+    """Measured likewise."""
     val_loss: float
-    """After the epoch, dropout off."""
+    """After the epoch, with dropout off."""
     val_accuracy: float
-    """Likewise."""
+    """Measured likewise."""
     lr: float
-    """Learning rate of the epoch's last step."""
+    """Learning rate of the last step."""
     seconds: float
-    """Training and validation together."""
+    """Duration of training and validation together."""
     images_per_second: float
-    """Training images, training time alone."""
+    """Training images per second of training time, without validation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchProgress:
-    """How far an epoch has come; means are over the epoch so far."""
+    """Progress within an epoch; means are over the epoch so far."""
 
     epoch: int
     """From 1."""
     images: int
-    """Seen so far in this epoch."""
+    """Images seen so far in this epoch."""
     images_total: int
-    """In the whole epoch."""
+    """Images in the whole epoch."""
     loss: float
-    """Mean, nats."""
+    """Mean training loss, nats."""
     accuracy: float
-    """Mean, a fraction."""
+    """Mean training accuracy, a fraction."""
     images_per_second: float
-    """Mean."""
+    """Mean training speed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mistake:
-    """One image that was predicted as another class."""
+class Mistake(_Record):
+    """One misclassified image."""
 
     index: int
-    """Its position in the data set's file of training images, or of test images where those validate."""
+    """Its position in the data set's training file, or in its test file with `data.validation=test`."""
     label: int
     """Its true class."""
     predicted: int
     """The class with the highest score."""
     probability: float
-    """What the network gave the true class."""
+    """The probability the network gave the true class."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistakes:
-    """What the last epoch's network predicted for the validation images: `mistakes.json`."""
+    """What the network of the last epoch predicted for the validation images: `mistakes.json`."""
 
     confusion: list[list[int]]
     """Counts, ``[true class][predicted class]``."""
     worst: list[Mistake]
-    """The mistakes with the highest loss, the worst first."""
+    """The mistakes with the highest loss, in decreasing order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VersionsRecord:
-    """What computed a run."""
+    """The versions of the software that computed a run."""
 
     python: str
     torch: str
     sweeper: str
     git_commit: str | None
-    """Of sweeper's own checkout; None for an installed package."""
+    """Commit of sweeper's own checkout; None for an installed package."""
     git_dirty: bool | None
-    """Whether that checkout had changes that were not committed."""
+    """Whether that checkout had uncommitted changes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataRecord:
-    """Which images a run saw."""
+    """The images a run used."""
 
     name: str
     """The data set's name in the config."""
@@ -98,74 +114,82 @@ class DataRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunResult:
-    """What a run that reached its last epoch measured: `result.json`, key by key. Accuracies are fractions."""
+class RunResult(_Record):
+    """The result of a run that reached its last epoch: `result.json`, key by key. Accuracies are fractions."""
 
     value: float
-    """The last epoch's validation accuracy; never the best epoch's. What a search maximizes."""
+    """Validation accuracy of the last epoch, never of the best one. A search maximizes it."""
     target: float
     target_met: bool
     """Whether `value` reached `target`."""
     val_accuracy: float
-    """The last epoch's, as `value`."""
+    """Of the last epoch: equals `value`."""
     val_loss: float
-    """The last epoch's, nats."""
+    """Of the last epoch, nats."""
     best_val_accuracy: float
     best_epoch: int
-    """The first epoch with that accuracy, from 1."""
+    """The first epoch with `best_val_accuracy`, from 1."""
     train_accuracy: float
-    """The last epoch's, as training saw it: dropout on."""
+    """Of the last epoch, measured while training: dropout on."""
     train_accuracy_eval: float
-    """At the end, dropout off, on the first training images."""
+    """After training, with dropout off, on the first 10,000 training images."""
     train_loss_eval: float
-    """Likewise, nats."""
+    """Measured likewise, nats."""
     parameters: int
     macs: int
     """Multiply-accumulates of one image's forward pass."""
     epochs: int
-    """How many."""
+    """Number of epochs."""
     seed: int
     weights_sha256: str
-    """Names and bytes of the state dict."""
+    """Checksum of the state dict's names and bytes."""
     versions: VersionsRecord
     device: str
     precision: str
     threads: int
     data: DataRecord
     seconds: float
-    """From the start of the run to this record."""
-
-    @classmethod
-    def from_json(cls, saved: object) -> Self:
-        """Read what `result.json` holds; keys that later versions add are passed over.
-
-        Raises `ValueError` naming the first key that is missing or of another type.
-        """
-        plain = _checked(cls, saved, "")
-        plain["versions"] = VersionsRecord(**_checked(VersionsRecord, plain["versions"], "versions."))
-        plain["data"] = DataRecord(**_checked(DataRecord, plain["data"], "data."))
-        return cls(**plain)
+    """From the start of the run to the writing of its result."""
 
 
-def _checked(record: type, saved: object, prefix: str) -> dict[str, Any]:
-    """Return the record's own keys of what was saved, each of its type; nested records are left to the caller."""
+_JSON_NAMES: Final[dict[type, str]] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    NoneType: "null",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def _read(record: type[Any], saved: object, key: str) -> Any:
+    """Make a record, and the records in it, of parsed JSON; `key` is the dotted key of `saved`, empty for the root."""
     if not isinstance(saved, Mapping):
-        raise ValueError(f"{prefix or 'it'} must be a mapping, but is {type(saved).__name__}")  # noqa: TRY004 - one error for every damage
-    hints, plain = get_type_hints(record), {}
+        raise ValueError(f"{key or 'its content'} is {_json_name(saved)}, not an object")  # noqa: TRY004 - all damage is a ValueError
+    hints = get_type_hints(record)
+    values = {}
     for field in fields(record):
-        key, value = f"{prefix}{field.name}", saved.get(field.name, MISSING)
-        if value is MISSING:
-            raise ValueError(f"{key} is missing")
-        hint = hints[field.name]
-        kinds: tuple[type, ...] = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        if kinds[0] in {VersionsRecord, DataRecord}:
-            kinds = (Mapping,)
-        elif float in kinds:
-            kinds = (*kinds, int)
-        # A bool is an int in Python, but never one of ours.
-        is_right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-        if not is_right:
-            expected = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
-            raise ValueError(f"{key} must be {expected}, but is {type(value).__name__}")
-        plain[field.name] = value
-    return plain
+        path, hint = f"{key}.{field.name}" if key else field.name, hints[field.name]
+        if field.name not in saved:
+            raise ValueError(f"{path} is missing")
+        value = saved[field.name]
+        values[field.name] = (
+            _read(hint, value, path) if isinstance(hint, type) and is_dataclass(hint) else _checked(hint, value, path)
+        )
+    return record(**values)
+
+
+def _checked(hint: Any, value: object, key: str) -> object:
+    """Return the value if it has the annotated type; JSON has one type for whole numbers and fractions."""
+    kinds: tuple[type, ...] = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    accepted = (*kinds, int) if float in kinds else kinds
+    # Python counts a bool as an int.
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds):
+        expected = " or ".join(_JSON_NAMES[kind] for kind in kinds)
+        raise ValueError(f"{key} is {_json_name(value)}, not {expected}")
+    return value
+
+
+def _json_name(value: object) -> str:
+    return _JSON_NAMES.get(type(value), type(value).__name__)

@@ -373,14 +373,14 @@ def test_a_run_from_python_is_run_again_from_its_config(tmp_path: Path, monkeypa
     ("file", "content", "said"),
     [
         ("metrics.jsonl", "", "must have at least one epoch"),
-        ("metrics.jsonl", "{}\n", "metrics.jsonl must hold a run's epochs, one a line, but line 1 is none: restore"),
+        ("metrics.jsonl", "{}\n", "metrics.jsonl must hold one epoch per line, but line 1 is damaged ("),
         (
             "metrics.jsonl",
             "no json\n",
-            "metrics.jsonl must hold a run's epochs, one a line, but line 1 is none: restore",
+            "metrics.jsonl must hold one epoch per line, but line 1 is damaged (",
         ),
-        ("result.json", "{}", "result.json must hold a run's result, but it holds something else: restore"),
-        ("mistakes.json", '{"confusion": 3}', "mistakes.json must hold a run's mistakes, but it is damaged: restore"),
+        ("result.json", "{}", "result.json must hold a run's result, but it is damaged (value is missing): restore"),
+        ("mistakes.json", '{"confusion": 3}', "mistakes.json must hold a run's mistakes, but it is damaged ("),
         (".hydra/overrides.yaml", "{}", "must hold a list of overrides"),
         (".hydra/config.yaml", "[", "must be YAML"),
     ],

@@ -30,7 +30,7 @@ def test_a_changed_run_is_told_apart(sweeper_call: Call, tmp_path: Path) -> None
     metrics.write_text(json.dumps({**epoch, "train_loss": 9.5}) + "\n")
     done = sweeper_call("reproduce", "run")
     assert done.returncode == 1
-    assert f"epoch 1 train_loss: 9.5 there, {epoch['train_loss']} here" in done.stdout
+    assert f"epoch 1 train_loss: 9.5 before, {epoch['train_loss']} now" in done.stdout
     (tmp_path / "empty").mkdir()
     done = sweeper_call("reproduce", "empty")
     assert done.returncode == 1
@@ -45,7 +45,7 @@ def test_a_damaged_result_is_named_before_anything_is_run(sweeper_call: Call, tm
     done = sweeper_call("reproduce", "run")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith("sweeper: run/result.json must hold a run's result, but it ")
+    assert done.stderr.startswith("sweeper: run/result.json must hold a run's result, but it is damaged (")
     assert done.stderr.count("\n") == 1
 
 

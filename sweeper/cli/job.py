@@ -63,27 +63,27 @@ def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> objec
 def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
     with loading():
         from sweeper.run.experiment import run  # noqa: PLC0415 - torch: two seconds that --help and a typo need not wait
-        from sweeper.terminal.run_progress import Terminal  # noqa: PLC0415
+        from sweeper.terminal.run_progress import RunProgress  # noqa: PLC0415
 
-    with Terminal() as terminal:
+    with RunProgress() as progress:
         try:
             completed = run(
                 conf,
                 folder=folder,
-                listeners=[terminal],
+                listeners=[progress],
                 overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
                 hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
             )
         except (TrainingDivergedError, KeyboardInterrupt) as error:
             if isinstance(error, KeyboardInterrupt):
-                terminal.show_interruption()
+                progress.show_interruption()
             from sweeper.report.run_report import write_partial_report  # noqa: PLC0415 - as below
 
             write_partial_report(folder)
             raise
     from sweeper.report.run_report import write_report  # noqa: PLC0415 - matplotlib: half a second that training need not wait
 
-    terminal.show_result(completed, next_command=write_report(folder).next)
+    progress.show_result(completed, next_command=write_report(folder).next)
     return completed.value
 
 

@@ -15,10 +15,10 @@ def reproduce(arguments: Sequence[str]) -> int:
     typed = parser.parse_args(arguments)
     from sweeper.report import run_report  # noqa: PLC0415 - matplotlib
     from sweeper.run import reproduction  # noqa: PLC0415 - torch
-    from sweeper.terminal.run_progress import Terminal  # noqa: PLC0415
+    from sweeper.terminal.run_progress import RunProgress  # noqa: PLC0415
 
-    with Terminal() as terminal:
-        comparison = reproduction.reproduce(typed.folder, [terminal])
-    run_report.write_report(comparison.again)
-    terminal.show_comparison(comparison)
+    with RunProgress() as progress:
+        comparison = reproduction.reproduce(typed.folder, [progress])
+    run_report.write_report(comparison.repetition)
+    progress.show_comparison(comparison)
     return 1 if comparison.differences else 0

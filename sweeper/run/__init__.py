@@ -1,1 +1,1 @@
-"""One experiment: the only wiring, every file it leaves, who watches it, and whether it comes out again."""
+"""One experiment: how it runs, the files it leaves, who observes it, and whether it can be reproduced."""

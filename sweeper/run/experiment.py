@@ -1,4 +1,4 @@
-"""The only wiring: conf → design → data → network → epochs → files → result."""
+"""How one experiment runs: config → design → data → network → epochs → files → result."""
 
 import hashlib
 import logging
@@ -6,7 +6,8 @@ import platform
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ from sweeper.training.loop import check_batch_size, fit, make_autocast
 from sweeper.version import __version__
 
 TRAIN_EVAL_IMAGES: Final = 10_000
-"""Training images, the first of them, on which accuracy with dropout off is measured at the end."""
+"""How many training images, from the first on, measure the accuracy with dropout off after training."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,17 +38,17 @@ class CompletedRun:
     """A run that reached its last epoch."""
 
     folder: Path
-    """Where its files lie."""
+    """The folder of its files, as `RunFolder` names them."""
     conf: ExperimentConf
     """The resolved config."""
     epochs: tuple[EpochRecord, ...]
-    """All of them, in order."""
+    """All epochs, in order."""
     result: RunResult
-    """What `result.json` holds; there, `epochs` is their number."""
+    """The content of `result.json`."""
 
     @property
     def value(self) -> float:
-        """The last epoch's validation accuracy, a fraction; never the best epoch's."""
+        """Validation accuracy of the last epoch, a fraction; never of the best one."""
         return self.epochs[-1].val_accuracy
 
     @property
@@ -67,35 +68,39 @@ def run(
 ) -> CompletedRun:
     """Run one experiment into a new folder.
 
-    `overrides` and `hydra` are YAML texts kept beside the config; `read_splits` may keep what it read. What is wrong with the config, the budget, the
-    machine or the data is raised before the folder is made: `ConfigError`, `BudgetError`, `DeviceError`,
-    `DataError`, `RunFolderError`. `TrainingDivergedError` and KeyboardInterrupt leave the epochs so far on disk and
-    no `result.json`.
+    `overrides` and `hydra` are YAML texts that are saved with the config; `read_splits` may cache what it reads.
+
+    Raises before the folder is created: `ConfigError`, `BudgetError`, `DeviceError`, `DataError`, `RunFolderError`.
+    Raises during training: `TrainingDivergedError`. It and KeyboardInterrupt leave the completed epochs on disk and no
+    `result.json`.
     """
     started = time.perf_counter()
     design = analyze_within_budget(conf)
-    listeners = (*listeners, *_loggers(conf))
+    listeners = (*listeners, *_configured_listeners(conf))
     conf = resolve(conf)
     conf = replace(conf, data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
+    device = torch.device(conf.device)
     keep_freed_memory()
     with reproducible(conf):
         splits = read_splits(conf.data)
         check_batch_size(conf.training, len(splits.train))
-        splits = replace(splits, train=splits.train.to(_device(conf)), validation=splits.validation.to(_device(conf)))
+        splits = replace(splits, train=splits.train.to(device), validation=splits.validation.to(device))
 
         run_folder = RunFolder(folder if folder is not None else new_run_path())
         run_folder.claim()
-        with run_folder.logging():
+        with _logging_to(run_folder.log):
             run_folder.write_config(conf, overrides=overrides, hydra=hydra)
             _log.info("%s parameters, %s MACs", f"{design.summary.parameters:,}", f"{design.summary.macs:,}")
             for finding in design.findings:
                 _log.warning("%s: %s", finding.rule, finding.message)
             for listener in listeners:
                 listener.on_start(conf, design, splits, run_folder.path)
-            network = build(design.plan).to(_device(conf), memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks device and memory_format together
+
+            network = build(design.plan).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks device and memory_format together
             epochs, score = _train(network, splits, conf, run_folder, listeners)
-            fixed = splits.train.take(torch.arange(min(TRAIN_EVAL_IMAGES, len(splits.train))))
-            train_score = evaluate(network, fixed, autocast=make_autocast(conf))
+            first_images = splits.train.take(torch.arange(min(TRAIN_EVAL_IMAGES, len(splits.train))))
+            train_score = evaluate(network, first_images, autocast=make_autocast(conf))
+
             state = network.state_dict()
             with atomic_write(run_folder.weights) as temporary:
                 torch.save(dict(state), temporary)
@@ -115,12 +120,39 @@ def run(
 
 
 def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
-    """Checksum of a state dict: names and bytes, in its order."""
+    """Return the checksum of a state dict's names and bytes, in its order."""
     digest = hashlib.sha256()
     for name, tensor in state.items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
+
+
+def _configured_listeners(conf: ExperimentConf) -> list[Listener]:
+    """Make the listeners that `logging` in the config asks for."""
+    if conf.logging.name == "tensorboard":
+        from sweeper.run.tensorboard import TensorBoard  # noqa: PLC0415 - an optional package
+
+        return [TensorBoard()]
+    return []
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Append what is logged within the block, from INFO up, to a file."""
+    root = logging.getLogger()
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setLevel(logging.INFO)
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(min(level, logging.INFO))
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+        handler.close()
 
 
 def _train(
@@ -130,7 +162,7 @@ def _train(
     run_folder: RunFolder,
     listeners: tuple[Listener, ...],
 ) -> tuple[tuple[EpochRecord, ...], Score]:
-    """Train to the last epoch; return all of them, and the last one's score of the validation images."""
+    """Train to the last epoch. Return all epochs, and the last one's score on the validation images."""
     last: deque[Score] = deque(maxlen=1)
 
     def on_batch(progress: BatchProgress) -> None:
@@ -140,12 +172,12 @@ def _train(
     epochs: list[EpochRecord] = []
     try:
         stream = fit(network, splits, conf, on_batch=on_batch if listeners else None, on_score=last.append)
-        for metrics in stream:
-            epochs.append(metrics)
-            run_folder.append_epoch(metrics)
-            _log.info("%s", metrics)
+        for record in stream:
+            epochs.append(record)
+            run_folder.append_epoch(record)
+            _log.info("%s", record)
             for listener in listeners:
-                listener.on_epoch(metrics)
+                listener.on_epoch(record)
     except BaseException as error:
         reason = str(error) or type(error).__name__
         _log.error("ended after %d of %d epochs: %s", len(epochs), conf.training.epochs, reason)
@@ -158,15 +190,6 @@ def _train(
     return tuple(epochs), last[0]
 
 
-def _loggers(conf: ExperimentConf) -> list[Listener]:
-    """Make the listeners that the config itself asks for."""
-    if conf.logging.name == "tensorboard":
-        from sweeper.run.tensorboard import TensorBoard  # noqa: PLC0415 - an optional package
-
-        return [TensorBoard()]
-    return []
-
-
 def _result(
     *,
     conf: ExperimentConf,
@@ -177,7 +200,7 @@ def _result(
     weights: str,
     started: float,
 ) -> RunResult:
-    """Gather what `result.json` holds; `started` is the run's start on `time.perf_counter`."""
+    """Assemble the result; `started` is the time.perf_counter value at the start of the run."""
     assert isinstance(conf.threads, int)
     last = epochs[-1]
     best = max(epochs, key=lambda epoch: epoch.val_accuracy)
@@ -225,15 +248,11 @@ def _versions() -> VersionsRecord:
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:
-    """What git prints about our own checkout; None for an installed package or a machine without git."""
+    """Return git's output for sweeper's own checkout; None for an installed package or without git."""
     if not (checkout / ".git").exists():
         return None
     try:
         command = ["git", "-C", str(checkout), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - our own words
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - our own arguments
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _device(conf: ExperimentConf) -> torch.device:
-    return torch.device(conf.device)

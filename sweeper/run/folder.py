@@ -1,7 +1,6 @@
-"""Which files a run leaves on disk, how each is written, whole or not at all, and how each is read."""
+"""Which files a run leaves, how each is written, complete or not at all, and how each is read back."""
 
 import json
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,49 +17,49 @@ from sweeper.errors import RunFolderError
 from sweeper.records import EpochRecord, Mistake, Mistakes, RunResult
 
 OUTPUTS = Path("outputs")
-"""Where runs and studies lie, below the working directory."""
+"""Folder of all runs and studies, below the working directory."""
 
 
 def new_run_path() -> Path:
-    """Return a path for a new run: ``outputs/runs/<date>/<time>``, the time to the microsecond."""
+    """Return a path for a new run: ``outputs/runs/<date>/<time>``, the time in microseconds."""
     return OUTPUTS / "runs" / datetime.now().astimezone().strftime("%Y-%m-%d/%H-%M-%S-%f")
 
 
 class RunFolder:
-    """A run's folder, one property per file. `claim` makes it; nothing else may create files in it."""
+    """A run's folder, one property per file. `claim` creates it."""
 
     def __init__(self, path: Path) -> None:
-        """Name the folder at `path`, there or not."""
+        """Refer to the folder at `path`, which need not exist."""
         self.path = path
 
     @property
     def config(self) -> Path:
-        """The resolved config: no `auto`, no interpolation. It runs again to the same bits."""
+        """The resolved config: no `auto`, no interpolation. Running it again gives the same bits."""
         return self.path / ".hydra" / "config.yaml"
 
     @property
     def hydra(self) -> Path:
-        """What Hydra ran with; only from the command line."""
+        """Hydra's own settings; only of a run from the command line."""
         return self.path / ".hydra" / "hydra.yaml"
 
     @property
     def overrides(self) -> Path:
-        """What was typed."""
+        """The overrides given on the command line."""
         return self.path / ".hydra" / "overrides.yaml"
 
     @property
     def log(self) -> Path:
-        """What was logged."""
+        """The log, from INFO up."""
         return self.path / "run.log"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object per finished epoch, on disk as soon as the epoch ends."""
+        """One JSON object per completed epoch, written as soon as the epoch ends."""
         return self.path / "metrics.jsonl"
 
     @property
     def result(self) -> Path:
-        """The summary. It is there if and only if the run reached its last epoch."""
+        """The `RunResult`. The file exists if and only if the run reached its last epoch."""
         return self.path / "result.json"
 
     @property
@@ -70,42 +69,42 @@ class RunFolder:
 
     @property
     def mistakes(self) -> Path:
-        """How the last epoch judged the validation images: confusion matrix and worst mistakes; of a finished run."""
+        """Confusion matrix and worst mistakes on the validation images; only of a run that reached its last epoch."""
         return self.path / "mistakes.json"
 
     @property
     def tensorboard(self) -> Path:
-        """The folder of TensorBoard's event files; of a run with ``logging=tensorboard``."""
+        """Folder of TensorBoard's event files; only of a run with ``logging=tensorboard``."""
         return self.path / "tensorboard"
 
     @property
     def report(self) -> Path:
-        """Target, result, analysis: the run's write-up in Markdown."""
+        """The run report in Markdown: target, result, analysis."""
         return self.path / "report.md"
 
     @property
     def page(self) -> Path:
-        """The run's page, once it was asked for."""
+        """The run's HTML page, written by the command `report`."""
         return self.path / "report.html"
 
     @property
     def curves(self) -> Path:
-        """Loss, accuracy and learning rate by epoch, drawn."""
+        """Figure of loss, accuracy and learning rate by epoch."""
         return self.path / "curves.png"
 
     @property
     def confusion(self) -> Path:
-        """Which classes are taken for which, drawn."""
+        """Figure of the confusion matrix."""
         return self.path / "confusion.png"
 
     def claim(self) -> None:
-        """Make the folder ours. Raises `RunFolderError` where something lies already or nothing can be written."""
+        """Create the folder for one run. Raises `RunFolderError` if it is in use or cannot be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # Hydra may have begun a log and its own copy of the config, for an application that is not ours to set up.
+            # Hydra may have written a log and its copy of the config already, if another application configures it.
             if any(entry.name != ".hydra" and entry.suffix != ".log" for entry in self.path.iterdir()):
-                raise FileExistsError  # noqa: TRY301 - the same answer as to a run that comes in between
-            # Exclusive creation: of two runs that want one folder, one gets it.
+                raise FileExistsError  # noqa: TRY301 - answered like a run that takes the folder at this moment
+            # Exclusive creation: of two runs that claim one folder, exactly one succeeds.
             with self.metrics.open("x"):
                 pass
         except FileExistsError as error:
@@ -118,36 +117,36 @@ class RunFolder:
             ) from error
 
     def write_config(self, conf: ExperimentConf, *, overrides: str, hydra: str | None) -> None:
-        """Write what the run was asked for, `overrides` and `hydra` being YAML."""
+        """Write the config; `overrides` and `hydra` are YAML."""
         self.config.parent.mkdir(exist_ok=True)
         write_atomically(self.config, dump(conf).encode())
         write_atomically(self.overrides, overrides.encode())
         if hydra is not None:
             write_atomically(self.hydra, hydra.encode())
 
-    def append_epoch(self, metrics: EpochRecord) -> None:
-        """Add one line to the metrics."""
+    def append_epoch(self, record: EpochRecord) -> None:
+        """Append one epoch to the metrics."""
         with self.metrics.open("a") as file:
-            file.write(json.dumps(asdict(metrics)) + "\n")
+            file.write(json.dumps(asdict(record)) + "\n")
 
     def write_mistakes(self, mistakes: Mistakes) -> None:
-        """Write what was taken for what, a row or an image a line."""
+        """Write the mistakes, one row or image per line."""
         rows = ",\n".join(json.dumps(row) for row in mistakes.confusion)
         worst = ",\n".join(json.dumps(asdict(mistake)) for mistake in mistakes.worst)
         write_atomically(self.mistakes, f'{{"confusion": [\n{rows}\n],\n"worst": [\n{worst}\n]}}\n'.encode())
 
     def write_result(self, result: RunResult) -> None:
-        """Write the result: the last file of a run."""
+        """Write the result, which marks the run as completed."""
         write_atomically(self.result, (json.dumps(asdict(result), indent=2) + "\n").encode())
 
     def write_report(self, markdown: str) -> None:
-        """Write the write-up."""
+        """Write the run report."""
         write_atomically(self.report, markdown.encode())
 
     def read_config(self) -> ExperimentConf:
-        """Read the config, which may be a stranger's: plain values only, no code, nothing to look up.
+        """Read the config. It may come from anyone: only plain values are read, no code runs, nothing is looked up.
 
-        Raises `RunFolderError` for a folder that is no run, `ConfigError` for a config that is none of ours.
+        Raises `RunFolderError` if the folder is not a run's, `ConfigError` if the config is not sweeper's.
         """
         try:
             text = self.config.read_text()
@@ -161,92 +160,66 @@ class RunFolder:
             raise RunFolderError(f"{self.config} must be YAML, but it is damaged: {_first_line(error)}") from error
         if not isinstance(plain, dict) or "${" in text:
             raise RunFolderError(
-                f"{self.config} must hold a resolved config, but it does not: give a run that sweeper left"
+                f"{self.config} must hold a resolved config, but it does not: give the folder of a run of sweeper"
             )
         return load(plain)
 
     def read_overrides(self) -> list[str]:
-        """Read what was typed. Raises `RunFolderError`."""
+        """Read the overrides given on the command line. Raises `RunFolderError`."""
         try:
-            typed = yaml.safe_load(self.overrides.read_text())
+            overrides = yaml.safe_load(self.overrides.read_text())
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunFolderError(f"{self.overrides} cannot be read: {_first_line(error)}") from error
-        if not isinstance(typed, list):
+        if not isinstance(overrides, list):
             raise RunFolderError(f"{self.overrides} must hold a list of overrides, but it is damaged")
-        return [str(override) for override in typed]
+        return [str(override) for override in overrides]
 
     def read_epochs(self) -> tuple[EpochRecord, ...]:
-        """Read the epochs, of which there may be none yet; a line that is just being written is left out.
-
-        Raises `RunFolderError`.
-        """
-        what = "a run's epochs, one a line"
+        """Read the completed epochs, possibly none; an incomplete last line is ignored. Raises `RunFolderError`."""
+        content = "one epoch per line"
         try:
             lines = self.metrics.read_text().rpartition("\n")[0].splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise _damaged(self.metrics, what, f"it cannot be read ({_first_line(error)})") from error
+            raise _damaged(self.metrics, content, f"it cannot be read ({_first_line(error)})") from error
         epochs = []
         for number, line in enumerate(lines, 1):
             try:
-                epochs.append(EpochRecord(**json.loads(line)))
-                if not all(isinstance(value, int | float) for value in asdict(epochs[-1]).values()):
-                    raise ValueError(line)  # noqa: TRY301 - the same answer
-            except (ValueError, TypeError) as error:
-                raise _damaged(self.metrics, what, f"line {number} is none") from error
+                epochs.append(EpochRecord.from_json(json.loads(line)))
+            except ValueError as error:
+                raise _damaged(self.metrics, content, f"line {number} is damaged ({_first_line(error)})") from error
         return tuple(epochs)
 
     def read_result(self) -> RunResult | None:
-        """Read the result; None for a run that did not reach its last epoch. Raises `RunFolderError`."""
+        """Read the result; None if the run did not reach its last epoch. Raises `RunFolderError`."""
         try:
-            saved = json.loads(self.result.read_text())
+            return RunResult.from_json(json.loads(self.result.read_text()))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise _damaged(self.result, "a run's result", f"it is damaged ({_first_line(error)})") from error
-        try:
-            return RunResult.from_json(saved)
-        except ValueError as error:
-            raise _damaged(self.result, "a run's result", str(error)) from error
 
     def read_mistakes(self) -> Mistakes | None:
-        """Read what was taken for what; None for a run that left no such file. Raises `RunFolderError`."""
+        """Read the mistakes; None if the run left no such file. Raises `RunFolderError`."""
         try:
-            parts = json.loads(self.mistakes.read_text())
-            worst = [Mistake(**image) for image in parts["worst"]]
-            return Mistakes(confusion=[[int(n) for n in row] for row in parts["confusion"]], worst=worst)
+            saved = json.loads(self.mistakes.read_text())
+            confusion = [[int(count) for count in row] for row in saved["confusion"]]
+            return Mistakes(confusion=confusion, worst=[Mistake.from_json(mistake) for mistake in saved["worst"]])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(self.mistakes, "a run's mistakes") from error
-
-    @contextmanager
-    def logging(self) -> Iterator[None]:
-        """Send what is logged meanwhile, from INFO up, to the run's log."""
-        root = logging.getLogger()
-        handler = logging.FileHandler(self.log)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        handler.setLevel(logging.INFO)
-        level = root.level
-        root.addHandler(handler)
-        root.setLevel(min(level, logging.INFO))
-        try:
-            yield
-        finally:
-            root.setLevel(level)
-            root.removeHandler(handler)
-            handler.close()
+            raise _damaged(self.mistakes, "a run's mistakes", f"it is damaged ({_first_line(error)})") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; of several processes that write it at once, the last to end is read."""
+    """Write a complete file or none; if several processes write it at once, the last one to finish wins."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a file to write beside `path`, which takes its place once it is written."""
-    # A name of its own: another process may be writing the same file.
+    """Yield a temporary file in the folder of `path`; it replaces `path` when the block ends without an error."""
+    # A unique name: another process may be writing the same file.
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         yield temporary
@@ -256,8 +229,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise
 
 
-def _damaged(path: Path, what: str, how: str = "it is damaged") -> RunFolderError:
-    return RunFolderError(f"{path} must hold {what}, but {how}: restore the file, or give another run")
+def _damaged(path: Path, content: str, damage: str) -> RunFolderError:
+    return RunFolderError(f"{path} must hold {content}, but {damage}: restore the file, or give another run")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Who may watch a run: what a listener is told, and when."""
+"""What can observe a run: a `Listener` gets its start, its batches, its epochs and its end."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from sweeper.records import BatchProgress, EpochRecord
 
 
 class Listener:
-    """Watches a run. Every method does nothing until a subclass has something to do."""
+    """Observes a run. Every method does nothing by default; an exception from one of them ends the run."""
 
     def on_start(self, conf: ExperimentConf, design: Design, splits: Splits, folder: Path) -> None:
-        """Everything is checked, `conf` resolved, the folder claimed; training begins."""
+        """Called before training, when everything is checked, `conf` is resolved and `folder` is claimed."""
 
     def on_batch(self, progress: BatchProgress) -> None:
-        """Every few steps."""
+        """Called every few training steps."""
 
-    def on_epoch(self, metrics: EpochRecord) -> None:
-        """After an epoch whose metrics are on disk."""
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Called after each epoch, when its record is on disk."""
 
     def on_end(self) -> None:
-        """After the last call of the others, however the run ended."""
+        """Called once after all other methods, however the training ends."""

@@ -1,4 +1,4 @@
-"""Whether a run comes out again: its saved config run once more, in a new folder, and compared to the bit."""
+"""Whether a run is reproducible: its saved config runs again in a new folder, and the results are compared bit by bit."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -12,83 +12,83 @@ from sweeper.run.experiment import run
 from sweeper.run.folder import RunFolder, new_run_path
 from sweeper.run.listener import Listener
 
-MEASURED_IN_TIME: Final = {"seconds", "images_per_second"}
-"""What no two runs share."""
+TIMINGS: Final = {"seconds", "images_per_second"}
+"""Fields of an epoch that differ between any two runs."""
 COMPARED: Final = ("value", "train_accuracy_eval", "train_loss_eval", "weights_sha256")
-"""Of a finished run's result, beside its epochs."""
+"""Fields of the result that must be equal, in addition to the epochs."""
 EXPLAINING: Final = ("versions", "device", "precision", "threads", "data")
-"""What may explain a difference."""
+"""Fields of the result that may explain a difference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A run and its repetition."""
+    """A run compared with its repetition."""
 
     original: Path
-    again: Path
+    """The folder of the run."""
+    repetition: Path
+    """The folder of its repetition."""
     epochs: int
-    """Compared."""
+    """How many epochs were compared."""
     differences: tuple[str, ...]
-    """In what was measured, a line each; none when the two are identical."""
+    """Measurements that differ, one line each; empty if the runs are identical."""
     circumstances: tuple[str, ...]
-    """What else differs: versions, machine, data."""
+    """Versions, hardware and data that differ, one line each."""
 
 
 def reproduce(folder: Path, listeners: Iterable[Listener] = ()) -> Comparison:
-    """Run a folder's config again, as far as the original got, and compare.
+    """Run a folder's config again for as many epochs as the original completed, and compare.
 
     Raises what `RunFolder` and `sweeper.run.experiment.run` raise, and `RunFolderError` for a run without an epoch.
     """
     original = RunFolder(folder)
-    conf, epochs, old = original.read_config(), original.read_epochs(), original.read_result()
-    if not epochs:
+    conf, old_epochs, old = original.read_config(), original.read_epochs(), original.read_result()
+    if not old_epochs:
         raise RunFolderError(
-            f"a run must have at least one epoch to be compared, but {folder} has none: give one that got so far"
+            f"a run must have completed an epoch to be compared, but {folder} has none: give another run"
         )
-    again = RunFolder(new_run_path())
-    stop = [] if old is not None else [_StopAfter(len(epochs))]
-    with suppress(_Enough):
-        run(conf, folder=again.path, listeners=[*listeners, *stop])
-    differences = list(_epoch_differences(epochs, again.read_epochs()))
+    repetition = RunFolder(new_run_path())
+    stop = [] if old is not None else [_StopAfter(len(old_epochs))]
+    with suppress(_Stopped):
+        run(conf, folder=repetition.path, listeners=[*listeners, *stop])
+    differences = list(_epoch_differences(old_epochs, repetition.read_epochs()))
     circumstances: list[str] = []
-    new = again.read_result()
+    new = repetition.read_result()
     if old is not None and new is not None:
-        there, here = asdict(old), asdict(new)
-        differences += _differences({key: there[key] for key in COMPARED}, {key: here[key] for key in COMPARED}, "")
-        circumstances += _differences(
-            {key: there[key] for key in EXPLAINING}, {key: here[key] for key in EXPLAINING}, ""
-        )
+        before, after = asdict(old), asdict(new)
+        differences += _differences(_pick(before, COMPARED), _pick(after, COMPARED), "")
+        circumstances += _differences(_pick(before, EXPLAINING), _pick(after, EXPLAINING), "")
     return Comparison(
         original=folder,
-        again=again.path,
-        epochs=len(epochs),
+        repetition=repetition.path,
+        epochs=len(old_epochs),
         differences=tuple(differences),
         circumstances=tuple(circumstances),
     )
 
 
-class _Enough(Exception):  # noqa: N818 - no error: the original got no further
-    """The repetition has got as far as a run that was pruned or stopped."""
+class _Stopped(Exception):  # noqa: N818 - not an error: the original ended here too
+    """Ends the repetition of a run that was pruned or stopped, at the epoch where the original ended."""
 
 
 class _StopAfter(Listener):
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
 
-    def on_epoch(self, metrics: EpochRecord) -> None:
-        if metrics.epoch >= self._epochs:
-            raise _Enough
+    def on_epoch(self, record: EpochRecord) -> None:
+        if record.epoch >= self._epochs:
+            raise _Stopped
 
 
 def _epoch_differences(old: tuple[EpochRecord, ...], new: tuple[EpochRecord, ...]) -> Iterator[str]:
     if len(old) != len(new):
-        yield f"epochs: {len(old)} there, {len(new)} here"
-    for before, after in zip(old, new, strict=False):
-        there, here = (
-            {key: value for key, value in asdict(epoch).items() if key not in MEASURED_IN_TIME}
-            for epoch in (before, after)
+        yield f"epochs: {len(old)} before, {len(new)} now"
+    for old_record, new_record in zip(old, new, strict=False):
+        before, after = (
+            {key: value for key, value in asdict(record).items() if key not in TIMINGS}
+            for record in (old_record, new_record)
         )
-        yield from _differences(there, here, f"epoch {before.epoch} ")
+        yield from _differences(before, after, f"epoch {old_record.epoch} ")
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str) -> Iterator[str]:
@@ -97,4 +97,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str) -> Itera
         if isinstance(before, dict) and isinstance(after, dict):
             yield from _differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            yield f"{prefix}{key}: {before} there, {after} here"
+            yield f"{prefix}{key}: {before} before, {after} now"
+
+
+def _pick(result: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    return {key: result[key] for key in keys}

@@ -1,1 +1,1 @@
-"""What a person sees in a terminal."""
+"""What the terminal shows: the progress of a run, a network as a table."""

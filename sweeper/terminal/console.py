@@ -1,4 +1,4 @@
-"""How things look in a terminal that a run and `inspect` both show: the budget as a bar, findings as paragraphs."""
+"""How the terminal shows what runs and `inspect` have in common: paths, durations, the budget as bars, the findings."""
 
 import functools
 import os
@@ -15,26 +15,26 @@ from sweeper.design import Design
 from sweeper.network.budget import COSTS
 
 BAR_WIDTH: Final = 30
-"""Characters."""
+"""Width of a budget bar, in characters."""
 PLAIN_WIDTH: Final = 100
-"""Columns when the output is no terminal: rich's own guess of 80 would fold paths."""
+"""Columns if the output is not a terminal: rich's default of 80 would wrap paths."""
 
 
 def make_console() -> Console:
-    """Make the console everything is printed on. Text is never markup: paths and values may look like it."""
+    """Make the console that all output is printed on. Markup is off: paths and values may contain brackets."""
     make = functools.partial(Console, highlight=False, markup=False, emoji=False)
     console = make()
     return console if console.is_terminal or console.is_jupyter else make(width=PLAIN_WIDTH)
 
 
 def display_path(path: Path) -> Path:
-    """Return the path as a person would type it: relative where it is below the working directory, else absolute."""
+    """Return the path to show: relative if it is below the working directory, else absolute."""
     whole = Path(os.path.normpath(path.absolute()))
     return whole.relative_to(Path.cwd()) if Path.cwd() in whole.parents else whole
 
 
 def about(seconds: float) -> str:
-    """Return an estimate in the unit that fits it.
+    """Return an approximate duration in seconds or minutes.
 
     >>> about(40), about(400)
     ('about 40 s', 'about 7 min')
@@ -43,7 +43,7 @@ def about(seconds: float) -> str:
 
 
 def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
-    """Return each total against its limit, as a bar."""
+    """Return each of the network's total costs with its limit, as a bar."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column()
     grid.add_column(justify="right")
@@ -63,9 +63,9 @@ def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
 
 
 def finding_lines(design: Design) -> RenderableType:
-    """Return the findings, one paragraph each, with the layers they are about."""
+    """Return the findings, one paragraph each, with the layers they concern."""
     if not design.findings:
-        return Text("nothing to object to", style="green")
+        return Text("no findings", style="green")
     table = Table.grid(padding=(0, 1))
     for finding in design.findings:
         heading = Text.assemble((finding.rule.replace("_", " "), "bold yellow"), f" in {', '.join(finding.layers)}")

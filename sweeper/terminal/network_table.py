@@ -1,4 +1,4 @@
-"""What `inspect` shows: the network layer by layer, its cost against the budget, what is wrong with it. Torch-free."""
+"""How `inspect` shows a network: a table of its layers, its cost against the budget, its findings. Imports no torch."""
 
 import json
 from dataclasses import asdict
@@ -15,11 +15,11 @@ from sweeper.network.plan import Conv, Head, Layer, Pool
 from sweeper.terminal.console import budget_lines, finding_lines
 
 LAYER_COLUMNS: Final = ("layer", "what", "output", "params", "MACs", "RF", "jump")
-"""RF is the receptive field."""
+"""RF is the receptive field, pixels; jump is the distance between two neighboring outputs, in input pixels."""
 
 
 def as_json(conf: ExperimentConf, design: Design) -> str:
-    """Return all of it as one JSON object."""
+    """Return the layers, totals, budget and findings as one JSON object."""
     layers = ("name", "kind", "output_shape", "parameters", "macs", "receptive_field", "jump")
     report: dict[str, Any] = {
         "parameters": design.summary.parameters,
@@ -33,18 +33,18 @@ def as_json(conf: ExperimentConf, design: Design) -> str:
 
 
 def show(console: Console, conf: ExperimentConf, design: Design) -> None:
-    """Print the table, the totals and the findings."""
+    """Print the table of layers, the totals and the findings."""
     console.print(layer_table(design))
     console.print(budget_lines(design, conf.budget))
     console.print(finding_lines(design))
 
 
 def layer_table(design: Design) -> Table:
-    """Return one row per layer, grouped as in the config."""
+    """Return a table with one row per layer and a separator between groups."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     name, what, *numbers = LAYER_COLUMNS
     table.add_column(name, no_wrap=True)
-    table.add_column(what)  # the one that may wrap in a narrow terminal
+    table.add_column(what)  # the only column that may wrap in a narrow terminal
     for title in numbers:
         table.add_column(title, justify="right", no_wrap=True)
     group = None
@@ -57,7 +57,7 @@ def layer_table(design: Design) -> Table:
 
 
 def layer_rows(design: Design) -> list[tuple[str, ...]]:
-    """Return each layer's facts as words, by `LAYER_COLUMNS`."""
+    """Return the cells of `LAYER_COLUMNS` for each layer."""
     return [
         (
             facts.name,

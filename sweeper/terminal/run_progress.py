@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: the network's cost and faults, a bar, a line per epoch, a closing panel."""
+"""How the terminal shows a run: the network's cost and findings, a progress bar, a line per epoch, the result."""
 
 from pathlib import Path
 from typing import Final, Self
@@ -23,11 +23,11 @@ from sweeper.terminal.console import budget_lines, finding_lines, make_console
 _HEADER: Final = " epoch  train loss  train acc  val loss   val acc        lr     time  images/s"
 
 
-class Terminal(Listener):
-    """Shows one run. As a context manager, so that the bar is taken down however the run ends."""
+class RunProgress(Listener):
+    """Shows one run. A context manager, which removes the progress bar however the run ends."""
 
     def __init__(self, console: Console | None = None) -> None:
-        """Show on that console, by default on standard output."""
+        """Print on the console, by default on standard output."""
         self.console = console or make_console()
         self.folder: Path | None = None
         self.epochs_done = 0
@@ -45,27 +45,26 @@ class Terminal(Listener):
         )
         self._task: TaskID | None = None
         self._epochs = 0
-        self._design: Design | None = None
 
     def __enter__(self) -> Self:
-        """Begin; the bar appears when training does."""
+        """Return the listener; the bar appears when training starts."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the bar down."""
+        """Remove the bar."""
         self._progress.stop()
 
     def on_start(self, conf: ExperimentConf, design: Design, splits: Splits, folder: Path) -> None:
-        """Print what is about to be trained, on what, and what is wrong with it."""
-        self.folder, self._epochs, self._design = folder, conf.training.epochs, design
-        judges = "TEST images (data.validation=test)" if splits.validation_is_test else "validation images"
+        """Print the network's cost, its findings, the data and the device."""
+        self.folder, self._epochs = folder, conf.training.epochs
+        validated_on = "TEST images (data.validation=test)" if splits.validation_is_test else "validation images"
         self.console.print(budget_lines(design, conf.budget))
         if design.findings:
             self.console.print(finding_lines(design))
         threads = f"{conf.threads} thread{'s' if conf.threads != 1 else ''}"
         self.console.print(
             f"{DATASETS.facts(conf.data.name).title}: {len(splits.train):,} training and {len(splits.validation):,} "
-            f"{judges} · {conf.device} {conf.precision}, {threads}"
+            f"{validated_on} · {conf.device} {conf.precision}, {threads}"
         )
         self.console.print(Text(_HEADER, style="bold"), soft_wrap=True)
         self._progress.start()
@@ -74,7 +73,7 @@ class Terminal(Listener):
         )
 
     def on_batch(self, progress: BatchProgress) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         assert self._task is not None
         self._progress.update(
             self._task,
@@ -85,30 +84,29 @@ class Terminal(Listener):
             rate=progress.images_per_second,
         )
 
-    def on_epoch(self, metrics: EpochRecord) -> None:
+    def on_epoch(self, record: EpochRecord) -> None:
         """Print the epoch's line."""
-        self.epochs_done = metrics.epoch
+        self.epochs_done = record.epoch
         self.console.print(
-            f"{f'{metrics.epoch}/{self._epochs}':>6}{metrics.train_loss:12.4f}{metrics.train_accuracy:11.2%}"
-            f"{metrics.val_loss:10.4f}{metrics.val_accuracy:10.2%}{metrics.lr:10.2g}{metrics.seconds:7.1f} s"
-            f"{metrics.images_per_second:10,.0f}",
+            f"{f'{record.epoch}/{self._epochs}':>6}{record.train_loss:12.4f}{record.train_accuracy:11.2%}"
+            f"{record.val_loss:10.4f}{record.val_accuracy:10.2%}{record.lr:10.2g}{record.seconds:7.1f} s"
+            f"{record.images_per_second:10,.0f}",
             soft_wrap=True,
         )
 
     def show_result(self, completed: CompletedRun, *, next_command: str) -> None:
-        """Print the closing panel, with the command to try next."""
-        assert self._design is not None
+        """Print the result, with the command to try next."""
         result = completed.result
         met = result.target_met
-        judged = "test accuracy" if result.data.validation_is_test else "validation accuracy"
-        verdict = "target met" if met else f"{(completed.conf.target - result.value) * 100:.2f} points short"
+        measured = "test accuracy" if result.data.validation_is_test else "validation accuracy"
+        reached = "met" if met else f"{(completed.conf.target - result.value) * 100:.2f} points short"
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim")
         grid.add_column(overflow="fold")
         grid.add_row(
-            judged,
+            measured,
             Text(
-                f"{result.value:.2%} of {completed.conf.target:.2%} wanted: {verdict}",
+                f"{result.value:.2%}, target {completed.conf.target:.2%}: {reached}",
                 style="green" if met else "yellow",
             ),
         )
@@ -130,27 +128,25 @@ class Terminal(Listener):
         )
 
     def show_comparison(self, comparison: Comparison) -> None:
-        """Say whether a run came out again, and what else differs where it did not."""
-        verdict = "different" if comparison.differences else "identical"
-        self.console.print(
-            f"{verdict}: {comparison.original} and {comparison.again}, {comparison.epochs} epoch{'s' if comparison.epochs != 1 else ''}",
-            soft_wrap=True,
-        )
+        """Print whether a run was reproduced and, if not, what differs."""
+        outcome = "different" if comparison.differences else "identical"
+        epochs = f"{comparison.epochs} epoch{'s' if comparison.epochs != 1 else ''}"
+        self.console.print(f"{outcome}: {comparison.original} and {comparison.repetition}, {epochs}", soft_wrap=True)
         for line in comparison.differences:
             self.console.print(f"  {line}", soft_wrap=True)
         if comparison.circumstances:
-            self.console.print("what else differs:")
+            self.console.print("also different (versions, hardware or data):")
         for line in comparison.circumstances:
             self.console.print(f"  {line}", soft_wrap=True)
 
     def show_interruption(self) -> None:
-        """Say what is left of a run that was stopped."""
+        """Print which files an interrupted run left."""
         self._progress.stop()
         if self.folder is None:
-            self.console.print("interrupted before training began: nothing was written", soft_wrap=True)
+            self.console.print("interrupted before training started: nothing was written", soft_wrap=True)
         elif self.epochs_done == 0:
             self.console.print(
-                f"interrupted in the first epoch: nothing was measured; the folder is {self.folder}", soft_wrap=True
+                f"interrupted in the first epoch: no epoch was completed; the folder is {self.folder}", soft_wrap=True
             )
         else:
             metrics = RunFolder(self.folder).metrics
