@@ -204,7 +204,7 @@ def _readme_commands() -> list[list[str]]:
         _, found, rest = text.partition("python -m sweeper")
         if found and (line.startswith("    ") or text.startswith(("python", ".venv", "SWEEPER_DATA"))):
             words = shlex.split(rest.partition("  #")[0], comments=True)
-            if not words or words[0] not in cli.VERBS.keys() - {"inspect"}:  # the others are about folders
+            if not words or words[0] not in cli.COMMANDS.keys() - {"inspect"}:  # the others are about folders
                 commands.append(words)
     return commands
 

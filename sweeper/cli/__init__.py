@@ -1,1 +1,1 @@
-"""What was typed → Hydra or a verb: one file per verb."""
+"""The command line, one file per command; whatever names no command goes to Hydra."""

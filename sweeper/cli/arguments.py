@@ -1,4 +1,4 @@
-"""How a verb reads its arguments: argparse, its refusals as one line."""
+"""How commands parse their arguments: with argparse, whose errors become `UsageError`, one line."""
 
 import argparse
 from typing import NoReturn
@@ -7,8 +7,8 @@ from sweeper.errors import UsageError
 
 
 class Parser(argparse.ArgumentParser):
-    """A verb's arguments."""
+    """Argument parser of one command."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise `UsageError` where argparse prints its usage and exits."""
+        """Raise `UsageError`; argparse itself prints its usage and exits."""
         raise UsageError(f"{message}: see python -m {self.prog} --help")

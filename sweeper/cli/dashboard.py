@@ -1,4 +1,4 @@
-"""The verb `dashboard`: optuna-dashboard over the studies here, read-only."""
+"""The command `dashboard`: serves optuna-dashboard over the studies in outputs/studies, read-only."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,19 +10,23 @@ MAX_PORT: Final = 65535
 
 
 def dashboard(arguments: Sequence[str]) -> int:
-    """Serve optuna-dashboard until Ctrl-C, which is how it ends well."""
+    """Serve optuna-dashboard until Ctrl-C; return 0."""
     parser = Parser(
-        prog="sweeper dashboard", description="Look at studies in a browser on this machine. Changes nothing in them."
+        prog="sweeper dashboard", description="Show studies in a browser on this machine. Does not change them."
     )
-    parser.add_argument("study", nargs="?", metavar="STUDY", help="a study's name or folder; all of outputs/studies")
     parser.add_argument(
-        "--storage", metavar="URL", help="where the studies are kept; '${oc.env:STUDY_URL}' is looked up"
+        "study", nargs="?", metavar="STUDY", help="a study's name or folder; default: all in outputs/studies"
     )
-    parser.add_argument("--port", type=_port, default=8080, metavar="N", help="8080; 0 is any that is free")
-    typed = parser.parse_args(arguments)
+    parser.add_argument(
+        "--storage", metavar="URL", help="storage of the studies; '${oc.env:STUDY_URL}' reads the variable STUDY_URL"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=8080, metavar="N", help="port, default 8080; 0 takes any free port"
+    )
+    options = parser.parse_args(arguments)
     from sweeper.dashboard.serve import dashboard as serve  # noqa: PLC0415 - torch, optuna
 
-    serve(typed.study, storage=typed.storage, port=typed.port)
+    serve(options.study, storage=options.storage, port=options.port)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Everything that is no verb: handed to Hydra, which runs one job or, with ``-m``, a study."""
+"""How a command line without a command runs: Hydra runs one experiment or, with ``-m``, a search."""
 
 import logging
 import math
@@ -25,12 +25,12 @@ PROGRAM: Final = "sweeper"
 
 
 def run_hydra() -> None:
-    """Hand over to Hydra. What it refuses before a task starts becomes a `ConfigError`."""
-    # Hydra prints an error and exits where we want the exception: this variable is its way to say so.
+    """Run Hydra on the command line. Its errors before the first job starts become a `SweeperError`."""
+    # Without this variable Hydra prints errors and exits, where we need the exception.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     if sys.argv[0].endswith("__main__.py"):
-        sys.argv[0] = PROGRAM  # what Hydra calls us in its usage and completion
-    # Torch tells Hydra's log of its caches as the process ends: nobody asked.
+        sys.argv[0] = PROGRAM  # the program's name in Hydra's usage and completion
+    # At exit, torch logs statistics of its caches at level INFO.
     logging.getLogger("torch").setLevel(logging.WARNING)
     started = False
     failure: SweeperError | None = None
@@ -41,17 +41,17 @@ def run_hydra() -> None:
         try:
             return run_job(cfg)
         except SweeperError as error:
-            # A sweeper has to see a job fail. A single run's error goes round Hydra, which would add a line to it.
+            # A sweeper must see its job fail. A single run's error bypasses Hydra, which would print a line of its own.
             if HydraConfig.get().mode is not RunMode.RUN:
                 raise
             failure = error
             return math.nan
 
     Plugins.instance().register(StudySweeper)
-    # An empty whitelist: no config, ours or a stranger's, names code to be run.
+    # The empty whitelist keeps configs from naming code to run, whoever wrote them.
     application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)
     try:
-        with _page_of_the_study():
+        with _write_study_page():
             application()
     except HYDRA_ERRORS as error:
         if started:
@@ -62,16 +62,16 @@ def run_hydra() -> None:
             raise
         reason = error.strerror or str(error)
         raise RunFolderError(
-            f"{error.filename} cannot be read or made ({reason}): name another with hydra.run.dir or hydra.sweep.dir"
+            f"{error.filename} cannot be read or created ({reason}): name another with hydra.run.dir or hydra.sweep.dir"
         ) from error
     if failure is not None:
         raise failure
 
 
 @contextmanager
-def _page_of_the_study() -> Iterator[None]:
-    """Write the page of the study that is run meanwhile, if one is, to its end or not."""
-    # What a page is drawn with takes a second or two to load: meanwhile trials train, and the end waits for nothing.
+def _write_study_page() -> Iterator[None]:
+    """If the block runs a search, write its page afterwards, also if the search was interrupted or failed."""
+    # Importing plotly takes a second or two: a thread does it while the first trials train.
     loading = threading.Thread(target=_load_page)
     StudySweeper.last_run, StudySweeper.on_open = None, loading.start
     try:

@@ -1,4 +1,4 @@
-"""The verb `inspect`: the network layer by layer, without data, weights or torch."""
+"""The command `inspect`: shows the network layer by layer, without data, weights or torch."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from sweeper.terminal.console import make_console
 
 
 def inspect(arguments: Sequence[str]) -> int:
-    """Show the network without data, weights or torch. Raises `BudgetError` after showing one over budget."""
+    """Show the network; return 0. Raises `BudgetError` after showing a network that exceeds its budget."""
     parser = Parser(
         prog="sweeper inspect", description="Show the network layer by layer: no data, no weights, no training."
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    parser.add_argument("overrides", nargs="*", help="as for a run: model=gap model.dropout=0.05 ...")
-    typed = parser.parse_intermixed_args(arguments)
-    conf = compose(typed.overrides)
+    parser.add_argument("overrides", nargs="*", help="overrides as for a run: model=gap model.dropout=0.05 ...")
+    options = parser.parse_intermixed_args(arguments)
+    conf = compose(options.overrides)
     design = analyze(conf)
-    if typed.json:
+    if options.json:
         print(network_table.as_json(conf, design))
     else:
         network_table.show(make_console(), conf, design)

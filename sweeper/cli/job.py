@@ -1,4 +1,4 @@
-"""One job that Hydra started, alone or as a trial of a study: config → run → report → value."""
+"""How Hydra's job runs, alone or as a trial of a study: config → run → run report → value."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -18,13 +18,13 @@ from sweeper.terminal.console import display_path
 
 
 def run_job(cfg: DictConfig) -> object:
-    """Run one job in the folder Hydra made for it; return the last epoch's validation accuracy."""
+    """Run one job in the folder that Hydra created; return the validation accuracy of the last epoch."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
-        _refuse_options_of_a_search(settings)
+        _refuse_search_options(settings)
         conf = load(cfg)
-        analyze_within_budget(conf)  # before torch is loaded, which takes longer than to say what is wrong
+        analyze_within_budget(conf)  # before torch is imported, which takes two seconds: mistakes are reported at once
         return (
             _run_trial(folder, conf, settings)
             if is_trial(settings)
@@ -34,15 +34,15 @@ def run_job(cfg: DictConfig) -> object:
         _remove_if_empty(folder)
 
 
-def _refuse_options_of_a_search(settings: HydraConf) -> None:
-    """A search, or an option of one, that is given without -m would train the composed network alone, unasked."""
+def _refuse_search_options(settings: HydraConf) -> None:
+    """Raise `ConfigError` for search options without -m: Hydra would ignore them and train the composed network once."""
     if settings.mode is not RunMode.RUN:
         return
     preset = settings.runtime.choices.get("search")
-    options = [
+    overrides = [
         line for line in settings.overrides.hydra if line.lstrip("+").startswith(("hydra.sweeper.", "hydra/sweeper"))
     ]
-    given = [f"search={preset}"] if preset else options
+    given = [f"search={preset}"] if preset else overrides
     if given:
         raise ConfigError(f"{given[0]} only applies to a search: add -m, as in python -m sweeper -m {given[0]} ...")
 
@@ -62,7 +62,7 @@ def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> objec
 
 def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
     with loading():
-        from sweeper.run.experiment import run  # noqa: PLC0415 - torch: two seconds that --help and a typo need not wait
+        from sweeper.run.experiment import run  # noqa: PLC0415 - torch takes two seconds, which --help and a typo should not
         from sweeper.terminal.run_progress import RunProgress  # noqa: PLC0415
 
     with RunProgress() as progress:
@@ -77,18 +77,18 @@ def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> objec
         except (TrainingDivergedError, KeyboardInterrupt) as error:
             if isinstance(error, KeyboardInterrupt):
                 progress.show_interruption()
-            from sweeper.report.run_report import write_partial_report  # noqa: PLC0415 - as below
+            from sweeper.report.run_report import write_partial_report  # noqa: PLC0415 - matplotlib
 
             write_partial_report(folder)
             raise
-    from sweeper.report.run_report import write_report  # noqa: PLC0415 - matplotlib: half a second that training need not wait
+    from sweeper.report.run_report import write_report  # noqa: PLC0415 - matplotlib takes half a second, which training should not wait for
 
     progress.show_result(completed, next_command=write_report(folder).next)
     return completed.value
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Hydra makes the folder before the config is checked: a refused run leaves neither it nor the day's above it."""
+    """Remove the folder that Hydra created before the config was refused, and the empty folder of its date."""
     outputs = Path.cwd() / "outputs"
     with suppress(OSError):
         folder.rmdir()

@@ -1,4 +1,4 @@
-"""What was typed → a verb or Hydra; a failure we foresaw → one line on stderr and exit 1."""
+"""Which command runs: the one the first argument names, else Hydra. An expected failure is one line and exit status 1."""
 
 import os
 import sys
@@ -14,27 +14,27 @@ from sweeper.cli.reproduce import reproduce
 from sweeper.errors import SweeperError
 
 DEBUG: Final = "SWEEPER_DEBUG"
-"""Environment variable: set to 1, a failure shows its traceback."""
+"""Environment variable: 1 shows the traceback of a failure."""
 INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells have it."""
+"""Exit status after Ctrl-C: 128 plus the number of SIGINT, as in shells."""
 PIPE_CLOSED: Final = 141
-"""Exit status when the reader of our output is gone, as shells have it."""
-VERBS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+"""Exit status if the reader of our output has closed the pipe: 128 plus the number of SIGPIPE, as in shells."""
+COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "bench": bench,
     "dashboard": dashboard,
     "inspect": inspect,
     "report": report,
     "reproduce": reproduce,
 }
-"""First words that are no override."""
+"""The commands by name; any other first argument is an override or an option of Hydra's."""
 
 
 def main() -> int:
-    """Run what was typed; return the exit status."""
+    """Run the command line; return the exit status."""
     arguments = sys.argv[1:]
     try:
-        if arguments and arguments[0] in VERBS:
-            return VERBS[arguments[0]](arguments[1:])
+        if arguments and arguments[0] in COMMANDS:
+            return COMMANDS[arguments[0]](arguments[1:])
         run_hydra()
     except SweeperError as error:
         if os.environ.get(DEBUG) == "1":
@@ -42,7 +42,7 @@ def main() -> int:
         print(f"sweeper: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Whoever read our output has gone, which is no error of ours; the exit must not flush into the pipe again.
+        # The reader has gone, which is not an error; without this, the interpreter would flush into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except KeyboardInterrupt:
