@@ -1,1 +1,1 @@
-"""How fast this machine is at what sweeper does, beside the notebook it replaces."""
+"""How fast this machine trains with sweeper, compared with the notebook that sweeper replaces."""

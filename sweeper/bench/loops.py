@@ -1,4 +1,4 @@
-"""The two training loops that are compared: the notebook's own and the engine's, each reporting block by block."""
+"""The two training loops that `bench` compares, the notebook's and sweeper's; both report images per second by block."""
 
 import time
 from collections.abc import Callable
@@ -13,20 +13,20 @@ from sweeper.data.images import LabelledImages
 from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.network.build import build
-from sweeper.network.cpu.fast_paths import NO_FAST_PATHS
+from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, NO_FAST_PATHS, FastPaths
 from sweeper.records import BatchProgress
 from sweeper.training.device import keep_freed_memory, reproducible
 from sweeper.training.loop import WATCH_EVERY, fit
 
 OnBlock = Callable[[float], None]
-"""Takes the images per second of a block of `WATCH_EVERY` steps. The time it takes itself is counted to none."""
+"""Takes the images per second of a block of `WATCH_EVERY` steps. Its own time counts toward no block."""
 
 
 def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
-    """Train for ever as the notebook did, on the same network, batch size and optimizer.
+    """Train without end as the notebook does, with the same network, batch size and optimizer.
 
-    A DataLoader over PIL images and torchvision's transforms, torch's own modules with a log-softmax, and the network
-    run a second time on each batch for the training accuracy.
+    It uses a DataLoader over PIL images with torchvision's transforms, torch's own modules with a log-softmax, and a
+    second forward pass of each batch for the training accuracy.
     """
     assert isinstance(conf.threads, int)
     assert isinstance(conf.optimizer, SgdConf)
@@ -51,28 +51,28 @@ def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
                 seen, started = 0, time.perf_counter()
 
 
-def engine_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
-    """Train as sweeper does: `fit` itself, for the epochs of a resolved config."""
+def engine_loop(conf: ExperimentConf, on_block: OnBlock, *, fast_paths: FastPaths = ALL_FAST_PATHS) -> None:
+    """Train a resolved config with sweeper's own `fit`, and with these hand-made CPU paths."""
     keep_freed_memory()
     seen, started = 0, time.perf_counter()
 
     def on_batch(progress: BatchProgress) -> None:
         nonlocal seen, started
-        if progress.images > seen:  # else an epoch began, and an evaluation lies between
+        if progress.images > seen:  # otherwise a new epoch has started, and the time includes an evaluation
             on_block((progress.images - seen) / (time.perf_counter() - started))
         seen, started = progress.images, time.perf_counter()
 
     with reproducible(conf):
-        network = build(analyze(conf).plan).to(memory_format=torch.channels_last)
+        network = build(analyze(conf).plan, fast_paths).to(memory_format=torch.channels_last)
         for _epoch in fit(network, split(conf.data), conf, on_batch=on_batch):
             pass
 
 
 class _PilImages(Dataset[tuple[torch.Tensor, int]]):
-    """What `torchvision.datasets.MNIST` gives with the notebook's transforms, of images that are in memory."""
+    """Images in memory, served as `torchvision.datasets.MNIST` serves them with the notebook's transforms."""
 
     def __init__(self, images: LabelledImages) -> None:
-        from torchvision import transforms  # noqa: PLC0415 - a second that only this loop costs
+        from torchvision import transforms  # noqa: PLC0415 - takes a second; only this loop needs it
 
         self._images_bhw, self._labels = images.images_bhw, images.labels_b.tolist()
         normalise = transforms.Normalize((images.mean,), (images.std,))

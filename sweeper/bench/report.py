@@ -1,71 +1,81 @@
-"""What `bench` measures, in which order, and how it is shown."""
+"""What `bench` measured, as JSON and as tables."""
 
 import json
-import os
-import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import torch
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.bench.loops import engine_loop, notebook_loop
-from sweeper.bench.throughput import Contender, Rates, compare, matrix_peak
-from sweeper.bench.whole import plans_per_second, seconds_to_target, trial_overhead_ms
-from sweeper.config.composition import compose
-from sweeper.config.schema import ExperimentConf
-from sweeper.data.splits import split
-from sweeper.design import analyze
-from sweeper.errors import ConfigError
-from sweeper.training.device import has_bf16, resolve
+from sweeper.bench.machine import cores, processor
+from sweeper.bench.throughput import Rates
 
-TURNS: Final = 15
-QUICK_TURNS: Final = 5
-FLOP_PER_MAC: Final = 2
-PASSES: Final = 3
-"""Forward, and backward by input and by weight: each as many multiply-accumulates as the other."""
+WITHOUT: Final = "_without_fast_paths"
+"""Ends the names of contenders that train with torch's own modules."""
+NETWORKS: Final = {"notebook": "", "default": "default_"}
+"""The networks whose fast paths are measured, and how their contenders' names start."""
+MeasuredPrecision = Literal["fp32", "auto"]
+PRECISIONS: Final[tuple[MeasuredPrecision, ...]] = ("fp32", "auto")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """This machine, measured."""
+    """The measurements of this machine."""
 
     rates: Mapping[str, Rates]
-    """By contender: `notebook`, `fp32`, `auto`, and each with `_all_threads` where there is more than one."""
+    """By contender. On the notebook's network: `notebook`, `fp32`, `auto`, and each with `_all_threads` where there is
+    more than one core. On the default network: `default_fp32`, `default_auto`. The last four on one thread also end in
+    `_without_fast_paths`."""
     peak_gflops: Mapping[str, float]
-    """One thread's matrix product, by precision."""
+    """One thread's matrix peak, by precision."""
     network_gflop: float
-    """Of one image, forward and backward."""
+    """Work per image on the notebook's network, forward and backward."""
     trial_overhead_ms: float
+    """What a search adds to each trial."""
     plans_per_second: float
+    """How many networks are planned and compared with their budget."""
     target: float
+    """Validation accuracy, a fraction."""
     seconds_to_target: float | None
-    """None when it was not measured, or not reached."""
+    """None if it was not measured or not reached."""
     quick: bool
 
     @property
     def speedup(self) -> dict[str, float]:
-        """Engine over notebook loop, on the same number of threads."""
+        """How many times as fast as the notebook's loop the engine is, on the same number of threads."""
         pairs = {"fp32": "notebook", "auto": "notebook", "auto_all_threads": "notebook_all_threads"}
         return {name: self.rates[name].over(self.rates[pair]) for name, pair in pairs.items() if name in self.rates}
 
     @property
+    def fast_path_gain(self) -> dict[str, dict[str, float]]:
+        """How many times as fast the hand-made CPU paths make the engine, by network and precision; one thread."""
+        return {
+            network: {
+                precision: self.rates[start + precision].over(self.rates[start + precision + WITHOUT])
+                for precision in PRECISIONS
+            }
+            for network, start in NETWORKS.items()
+        }
+
+    @property
     def peak_share(self) -> float:
-        """Share of its precision's matrix peak that the engine uses on one thread, with `precision=auto`."""
+        """Share of its precision's matrix peak that the engine reaches on one thread with `precision=auto`."""
         auto = self.rates["auto"]
         return auto.median * self.network_gflop / self.peak_gflops[auto.contender.conf.precision]
 
     def as_json(self) -> str:
-        """Return all of it as one JSON object."""
+        """Return everything as one JSON object."""
         report: dict[str, Any] = {
-            "machine": {"processor": _processor(), "cores": _cores(), "torch": torch.__version__},
+            "machine": describe_machine(),
             "speedup": {name: round(value, 3) for name, value in self.speedup.items()},
+            "fast_path_gain": {
+                network: {precision: round(gain, 3) for precision, gain in gains.items()}
+                for network, gains in self.fast_path_gain.items()
+            },
             "images_per_second": {name: round(rates.median, 1) for name, rates in self.rates.items()},
             "images_per_second_range": {
                 name: [round(rate, 1) for rate in rates.range] for name, rates in self.rates.items()
@@ -83,116 +93,74 @@ class Bench:
         return json.dumps(report, indent=2)
 
     def tables(self) -> RenderableType:
-        """Return the figures as a person reads them."""
-        throughput = Table(box=SIMPLE_HEAD, pad_edge=False)
-        throughput.add_column("training loop", no_wrap=True)
+        """Return the tables for a terminal."""
+        turns = len(self.rates["auto"].images_per_second)
+        note = Text(
+            "The notebook's loop and sweeper train the notebook's network with the notebook's batch size. Figures are "
+            f"medians of {turns} alternating turns; × is the median of each turn's ratio.",
+            style="dim",
+        )
+        return Group(machine_line(), self._loops(), self._fast_paths(), note, "", self._others())
+
+    def _loops(self) -> Table:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("training loop", no_wrap=True)
         for title in ("precision", "threads", "images/s", "slowest", "fastest", "× notebook"):
-            throughput.add_column(title, justify="right", no_wrap=True)
+            table.add_column(title, justify="right", no_wrap=True)
         for name, rates in self.rates.items():
+            if name.endswith(WITHOUT) or name.startswith(NETWORKS["default"]):
+                continue
             pair = self.rates["notebook_all_threads" if name.endswith("all_threads") else "notebook"]
             conf = rates.contender.conf
-            slowest, fastest = rates.range
-            throughput.add_row(
+            table.add_row(
                 "notebook's own" if rates is pair else "sweeper",
                 conf.precision,
                 str(conf.threads),
-                *(f"{rate:,.0f}" for rate in (rates.median, slowest, fastest)),
+                *(f"{rate:,.0f}" for rate in (rates.median, *rates.range)),
                 "1.00" if rates is pair else f"{rates.over(pair):.2f}",
             )
-        rest = Table.grid(padding=(0, 2))
-        rest.add_column(style="dim")
-        rest.add_column()
+        return table
+
+    def _fast_paths(self) -> Table:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("sweeper on one thread", no_wrap=True)
+        for title in ("precision", "images/s", "torch's modules", "× torch's"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for network, gains in self.fast_path_gain.items():
+            for precision, gain in gains.items():
+                name = NETWORKS[network] + precision
+                rates, without = self.rates[name], self.rates[name + WITHOUT]
+                table.add_row(
+                    f"{network} network",
+                    rates.contender.conf.precision,
+                    f"{rates.median:,.0f}",
+                    f"{without.median:,.0f}",
+                    f"{gain:.2f}",
+                )
+        return table
+
+    def _others(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim")
+        table.add_column()
         auto = self.rates["auto"].contender.conf.precision
         peaks = ", ".join(f"{peak:,.0f} GFLOP/s {precision}" for precision, peak in self.peak_gflops.items())
-        rest.add_row("matrix peak", f"{peaks}, one thread")
-        rest.add_row("share of it", f"{self.peak_share:.1%} of {auto}, one thread")
+        table.add_row("matrix peak", f"{peaks}, one thread")
+        table.add_row("share of peak", f"{self.peak_share:.1%} of {auto}, one thread")
         if not self.quick:
             reached = self.seconds_to_target
             took = "not reached" if reached is None else f"{reached:.1f} s from the start of the process"
-            rest.add_row(f"to {self.target:.0%} validation", took)
-        rest.add_row("added to a trial", f"{self.trial_overhead_ms:,.0f} ms by a sweep")
-        rest.add_row("plans and budgets", f"{self.plans_per_second:,.0f} checked a second")
-        machine = Text(f"{_processor()}, {_cores()} cores, torch {torch.__version__}", style="bold")
-        turns = len(self.rates["auto"].images_per_second)
-        note = Text(
-            f"The notebook's network and batch size. Medians of {turns} turns, all loops in turn; × is the median of the turns' own ratios.",
-            style="dim",
-        )
-        return Group(machine, throughput, note, "", rest)
+            table.add_row(f"to {self.target:.0%} validation", took)
+        table.add_row("search overhead", f"{self.trial_overhead_ms:,.0f} ms per trial")
+        table.add_row("plans and budgets", f"{self.plans_per_second:,.0f} checked per second")
+        return table
 
 
-def measure(overrides: Sequence[str], *, quick: bool, console: Console | None) -> Bench:
-    """Measure everything, one after the other, on processors only; `console` shows how far it is.
-
-    `overrides` say where the data is. Raises `ConfigError` for others, `DataError` for data that cannot be read,
-    `BenchError` for a measured process that fails.
-    """
-    for override in overrides:
-        if not override.startswith("data"):
-            raise ConfigError(f"bench trains what it always trains, on data that may be chosen, but got {override}")
-    overrides = ["device=cpu", *overrides]
-    reference, default = compose(["experiment=notebook", *overrides]), compose(overrides)
-    split(reference.data)  # what is wrong with the data is said here, not by one of the processes
-    contenders = _contenders(reference)
-    turns = QUICK_TURNS if quick else TURNS
-    if console is not None and not console.is_terminal:
-        console.print(f"measuring, about {'one minute' if quick else 'two minutes'}")
-    with _progress(console) as progress:
-        task = progress.add_task("training loops, in turn", total=turns * len(contenders) + (2 if quick else 3))
-        rates = compare(list(contenders.values()), turns, lambda: progress.advance(task))
-        peaks = {precision: matrix_peak(precision) for precision in ("fp32", *(["bf16"] if has_bf16("cpu") else []))}
-        progress.update(task, advance=1, description="a sweep")
-        overhead = trial_overhead_ms()
-        progress.advance(task)
-        seconds = None
-        if not quick:
-            progress.update(task, description=f"a run to {default.target:.0%}")
-            seconds = seconds_to_target(overrides, default.target)
-            progress.advance(task)
-    return Bench(
-        rates=dict(zip(contenders, rates, strict=True)),
-        peak_gflops=peaks,
-        network_gflop=analyze(reference).summary.macs * FLOP_PER_MAC * PASSES / 1e9,
-        trial_overhead_ms=overhead,
-        plans_per_second=plans_per_second(reference),
-        target=default.target,
-        seconds_to_target=seconds,
-        quick=quick,
-    )
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, its cores and torch's version."""
+    return {"processor": processor(), "cores": cores(), "torch": torch.__version__}
 
 
-def _contenders(reference: ExperimentConf) -> dict[str, Contender]:
-    """Return who trains against whom: the same network, batch size and optimizer, until they are stopped."""
-    training = replace(reference.training, epochs=10**6)
-    base = replace(reference, training=training, threads=1)
-    every = [("", 1), ("_all_threads", _cores())] if _cores() > 1 else [("", 1)]
-    found = {}
-    for suffix, threads in every:
-        conf = replace(base, threads=threads, precision="fp32")
-        found[f"notebook{suffix}"] = Contender(loop=notebook_loop, conf=conf)
-        found[f"fp32{suffix}"] = Contender(loop=engine_loop, conf=resolve(conf))
-        found[f"auto{suffix}"] = Contender(loop=engine_loop, conf=resolve(replace(conf, precision="auto")))
-    return found
-
-
-def _progress(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=console is None or not console.is_terminal,
-    )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open() as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+def machine_line() -> Text:
+    """Return the same as a headline."""
+    return Text(f"{processor()}, {cores()} cores, torch {torch.__version__}", style="bold")

@@ -1,4 +1,4 @@
-"""What whole commands take: a run to its target, a sweep's time between two trainings."""
+"""Times whole commands: a run until it reaches its target, and what a search adds to each trial."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from sweeper.study.storage import journal_url, open_storage
 
 POLL_SECONDS: Final = 0.02
 PLAN_SECONDS: Final = 0.5
-"""How long plans are counted."""
+"""How long plans per second are counted."""
 OVERHEAD_TRIALS: Final = 10
 TINY: Final = (
     "data=mnist5k",
@@ -31,11 +31,11 @@ TINY: Final = (
     "model.groups.block1.channels=[1]",
     "model.groups.block2.channels=[1]",
 )
-"""A trial that is over at once, so that what it leaves is what a sweep adds to every trial."""
+"""A trial that trains for an instant, so that the search's own share of its time can be measured."""
 
 
 def seconds_to_target(overrides: Sequence[str], target: float) -> float | None:
-    """Start ``python -m sweeper`` and return the seconds until an epoch reached the target; None if none did."""
+    """Run ``python -m sweeper`` and return the seconds until an epoch reaches the target; None if no epoch does."""
     with _scratch() as folder:
         started = time.perf_counter()
         with _sweeper(*overrides, f"hydra.run.dir={folder}/run") as process:
@@ -48,9 +48,10 @@ def seconds_to_target(overrides: Sequence[str], target: float) -> float | None:
 
 
 def trial_overhead_ms() -> float:
-    """Return what a sweep adds to a trial: the median time from a trial's end to the next one's, less its epoch.
+    """Return the milliseconds that a search adds to each trial.
 
-    One job at a time, in process. The first trial is left out, with all that is done once.
+    This is the median time between the ends of two consecutive trials, minus the epochs of the second. Trials run one at a
+    time, in process. The first trial does not count, because it includes one-time work.
     """
     with _scratch() as folder:
         values = ",".join(str(seed) for seed in range(1, OVERHEAD_TRIALS + 1))
@@ -72,7 +73,7 @@ def trial_overhead_ms() -> float:
 
 
 def plans_per_second(conf: ExperimentConf) -> float:
-    """Return how often a second a network is planned, dissected, diagnosed and held against its budget."""
+    """Return how many networks are planned, summarized, diagnosed and compared with their budget in a second."""
     count, started = 0, time.perf_counter()
     while (seconds := time.perf_counter() - started) < PLAN_SECONDS:
         analyze_within_budget(conf)
@@ -88,9 +89,9 @@ def _scratch() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _sweeper(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run ``python -m sweeper``, to its end when the block is left, and not beyond an exception from the block."""
+    """Run ``python -m sweeper``; leaving the block waits for its end, an exception in the block kills it."""
     command = [sys.executable, "-m", "sweeper", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own words
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own command
     try:
         yield process
         _, errors = process.communicate()
@@ -98,11 +99,11 @@ def _sweeper(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         process.kill()
         process.wait()
     if process.returncode != 0:
-        raise BenchError(f"a command that is measured failed: {errors.strip() or process.returncode}")
+        raise BenchError(f"a measured command failed: {errors.strip() or process.returncode}")
 
 
 def _best_epoch(folder: Path) -> float:
-    """The best validation accuracy on disk; a line that is being written counts next time."""
+    """Return the best validation accuracy on disk, ignoring a line that is still being written."""
     metrics = RunFolder(folder).metrics
     lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
     return max((json.loads(line)["val_accuracy"] for line in lines if line.endswith("\n")), default=0.0)

@@ -1,0 +1,123 @@
+"""What each hand-made CPU path is worth: training speed with all of them, compared with leaving one out.
+
+``python -m sweeper bench --ablation`` prints the gains on the notebook's and the default network, in each precision.
+"""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.bench.measure import QUICK_TURNS, TURNS, compose_networks, engine, make_progress
+from sweeper.bench.report import PRECISIONS, describe_machine, machine_line
+from sweeper.bench.throughput import Rates, compare
+from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, NO_FAST_PATHS, FastPaths
+
+_NO_CONVOLUTIONS = replace(ALL_FAST_PATHS, matrix_product=False, one_channel_gradient=False, framed_gradient=False)
+_VARIANTS: Final[dict[str, FastPaths]] = {
+    "all": ALL_FAST_PATHS,
+    "none": NO_FAST_PATHS,
+    "without conv_unit": replace(_NO_CONVOLUTIONS, conv_unit=False),
+    "without max_pool": replace(ALL_FAST_PATHS, max_pool=False),
+    "without convolutions": _NO_CONVOLUTIONS,
+    "without matrix_product": replace(ALL_FAST_PATHS, matrix_product=False),
+    "without one_channel_gradient": replace(ALL_FAST_PATHS, one_channel_gradient=False),
+    "without framed_gradient": replace(ALL_FAST_PATHS, framed_gradient=False),
+}
+_GAINS: Final[dict[str, tuple[str, str]]] = {
+    "all paths": ("all", "none"),
+    "conv_unit with its convolutions": ("all", "without conv_unit"),
+    "conv_unit alone": ("without convolutions", "without conv_unit"),
+    "max_pool": ("all", "without max_pool"),
+    "the three convolutions": ("all", "without convolutions"),
+    "matrix_product": ("all", "without matrix_product"),
+    "one_channel_gradient": ("all", "without one_channel_gradient"),
+    "framed_gradient": ("all", "without framed_gradient"),
+}
+"""Each row of the table: the faster variant and the slower one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """Training speed of every variant."""
+
+    rates: Mapping[str, Mapping[str, Mapping[str, Rates]]]
+    """By network, precision and variant; one thread."""
+
+    def gain(self, network: str, precision: str, row: str) -> tuple[float, float, float]:
+        """Return how many times as fast a row's paths make training: quartiles over turns, the median second."""
+        rates = self.rates[network][precision]
+        faster, slower = _GAINS[row]
+        low, median, high = statistics.quantiles(rates[faster].ratios(rates[slower]), n=4, method="inclusive")
+        return low, median, high
+
+    def as_json(self) -> str:
+        """Return everything as one JSON object; each gain is the three quartiles."""
+        return json.dumps(
+            {
+                "machine": describe_machine(),
+                "images_per_second": {
+                    network: {
+                        precision: {name: round(rates.median, 1) for name, rates in variants.items()}
+                        for precision, variants in by_precision.items()
+                    }
+                    for network, by_precision in self.rates.items()
+                },
+                "gain": {
+                    network: {
+                        precision: {
+                            row: [round(value, 3) for value in self.gain(network, precision, row)] for row in _GAINS
+                        }
+                        for precision in by_precision
+                    }
+                    for network, by_precision in self.rates.items()
+                },
+            },
+            indent=2,
+        )
+
+    def tables(self) -> RenderableType:
+        """Return the table for a terminal."""
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("gain of", no_wrap=True)
+        columns = [(network, precision) for network, by_precision in self.rates.items() for precision in by_precision]
+        for network, precision in columns:
+            resolved = self.rates[network][precision]["all"].contender.conf.precision
+            table.add_column(f"{network}, {resolved}", justify="right", no_wrap=True)
+        for row in _GAINS:
+            quartiles = [self.gain(*column, row) for column in columns]
+            table.add_row(row, *(f"{median:.3f} ({low:.2f}-{high:.2f})" for low, median, high in quartiles))
+        rates = next(iter(next(iter(self.rates.values())).values()))["all"]
+        note = Text(
+            f"Images per second with the path over those without it, one thread: median of {len(rates.images_per_second)} "
+            "alternating turns, and the quartiles.",
+            style="dim",
+        )
+        return Group(machine_line(), table, note)
+
+
+def measure_ablation(overrides: Sequence[str], *, quick: bool, console: Console | None) -> Ablation:
+    """Measure every variant on both networks in each precision, on one thread; show progress on `console`.
+
+    Raises what `sweeper.bench.measure.measure` raises.
+    """
+    confs = compose_networks(overrides)
+    turns = QUICK_TURNS if quick else TURNS
+    if console is not None and not console.is_terminal:
+        console.print(f"measuring, about {'four' if quick else 'ten'} minutes")
+    rates: dict[str, dict[str, dict[str, Rates]]] = {network: {} for network in confs}
+    with make_progress(console) as progress:
+        task = progress.add_task("variants, in turn", total=turns * len(_VARIANTS) * len(PRECISIONS) * len(confs))
+        for network, conf in confs.items():
+            for precision in PRECISIONS:
+                contenders = {
+                    name: engine(conf, precision, threads=1, fast_paths=paths) for name, paths in _VARIANTS.items()
+                }
+                rates[network][precision] = compare(contenders, turns, lambda: progress.advance(task))
+    return Ablation(rates=rates)
