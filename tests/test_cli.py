@@ -1,6 +1,5 @@
 """The command line: inspect, Hydra's own flags, the tracebacks a developer asks for, the wheel a user installs."""
 
-import ast
 import json
 import shlex
 import subprocess
@@ -157,41 +156,6 @@ def test_a_bug_is_not_hidden(sweeper_call: Callable[..., Any], monkeypatch: pyte
     monkeypatch.setattr("sweeper.run.experiment.fit", broken)
     with pytest.raises(ZeroDivisionError):
         sweeper_call("data=mnist5k", "training.epochs=1")
-
-
-FLOORS = [
-    {"errors", "records", "startup", "version"},
-    {"config"},
-    {"network", "data"},
-    {"design", "training"},
-    {"run"},
-    {"terminal"},
-    {"search"},
-    {"study"},
-    {"reading", "bench"},
-    {"report"},
-    {"dashboard"},
-    {"cli"},
-    {"__main__"},
-]
-
-
-def test_each_floor_imports_only_from_below() -> None:
-    """A room imports from rooms below it or from its own; the package itself is a façade that anyone may ask."""
-    floor_of = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-    for file in sorted((CHECKOUT / "sweeper").rglob("*.py")):
-        parts = file.relative_to(CHECKOUT / "sweeper").with_suffix("").parts
-        if parts == ("__init__",):
-            continue
-        room = parts[0]
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module] if node.module != "sweeper" else [f"sweeper.{a.name}" for a in node.names]
-            for name in names:
-                if name.startswith("sweeper.") and name.split(".")[1] != room:
-                    other = name.split(".")[1]
-                    assert floor_of[other] < floor_of[room], f"{file.name} ({room}) imports {name}"
 
 
 README = CHECKOUT / "README.md"
