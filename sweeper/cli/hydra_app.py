@@ -73,16 +73,16 @@ def _write_study_page() -> Iterator[None]:
     """If the block runs a search, write its page afterwards, also if the search was interrupted or failed."""
     # Importing plotly takes a second or two: a thread does it while the first trials train.
     loading = threading.Thread(target=_load_page)
-    StudySweeper.last_run, StudySweeper.on_open = None, loading.start
+    StudySweeper.last_sweep, StudySweeper.on_open = None, loading.start
     try:
         yield
     finally:
-        opened = StudySweeper.last_run.opened if StudySweeper.last_run is not None else None
+        opened = StudySweeper.last_sweep.opened if StudySweeper.last_sweep is not None else None
         if opened is not None:
             loading.join()
             from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
 
-            page = write_study_page(opened.study, folder=opened.folder, url=opened.url)
+            page = write_study_page(opened.study, folder=opened.folder.path, url=opened.url)
             make_console().print(f"report: {display_path(page)}", soft_wrap=True)
 
 

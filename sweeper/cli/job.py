@@ -1,6 +1,7 @@
 """How Hydra's job runs, alone or as a trial of a study: config → run → run report → value."""
 
-from contextlib import suppress
+import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from hydra.conf import HydraConf
@@ -48,8 +49,10 @@ def _refuse_search_options(settings: HydraConf) -> None:
 
 
 def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
-    from sweeper.report import run_report  # noqa: PLC0415 - matplotlib
-    from sweeper.study.job import run_trial  # noqa: PLC0415 - torch, optuna
+    # A worker's first trial imports; later ones must not freeze their predecessors' garbage.
+    with loading() if "torch" not in sys.modules else nullcontext():
+        from sweeper.report import run_report  # noqa: PLC0415 - matplotlib
+        from sweeper.study.job import run_trial  # noqa: PLC0415 - torch, optuna
 
     try:
         value = run_trial(conf, folder, settings)

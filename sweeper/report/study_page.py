@@ -1,4 +1,4 @@
-"""A study's page: the best so far, figures, a table of all trials, what was rejected and why, what is searched."""
+"""A study's page: its best trial, figures, a table of all trials, rejected proposals and the search space."""
 
 import os
 from collections import Counter
@@ -12,17 +12,19 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeper.config.schema import dotted
+from sweeper.config.loading import dotted
 from sweeper.reading.locations import read_yaml
 from sweeper.report.page import render
 from sweeper.report.record import reproduce_command
 from sweeper.report.study_figures import short_names, study_figures
-from sweeper.run.folder import RunFolder
+from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.search.space import describe, read_space
-from sweeper.study.folder import StudyFolder
+from sweeper.study.attributes import DUPLICATE, FAILED, MACS, PARAMETERS, REJECTED, RULE
+from sweeper.study.folder import StudyFolder, trial_folder
+from sweeper.study.owner import is_owned
 from sweeper.study.progress import format_params
 from sweeper.study.storage import redacted
-from sweeper.study.trials import DUPLICATE, FAILED, MACS, PARAMETERS, REJECTED, RULE, owner_lives, state_of
+from sweeper.study.summary import state_of
 from sweeper.terminal.console import display_path
 
 STATES: Final = {
@@ -30,11 +32,11 @@ STATES: Final = {
     "pruned": "pruned",
     "rejected": "rejected",
     "failed": "failed",
-    "retried": "tried again",
+    "retried": "retried",
     "running": "running",
     "waiting": "waiting",
 }
-"""What people call what the ledger counts."""
+"""How a page names the states of `state_of`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,31 +45,32 @@ class Cell:
 
     text: str
     value: float | None = None
-    """What it is sorted by, for a number."""
+    """What a numeric column is sorted by."""
     number: bool = False
+    """Whether the column is numeric."""
 
 
 def write_study_page(study: optuna.Study, *, folder: Path, url: str) -> Path:
-    """Write a study's page into its folder; return its path. Raises `StudyError` where it cannot be written."""
+    """Write a study's page into its folder; return its path. Raises `StudyError` if it cannot be written."""
     files = StudyFolder(folder)
-    files.write_report(lambda: study_page(study, folder=folder, url=url, page=files.report))
+    files.write_report(lambda: study_page(StudySnapshot.of(study), folder=folder, url=url, page=files.report))
     return files.report
 
 
 def load() -> None:
-    """Load all that a page is drawn with, most of which plotly and Optuna load when they first draw."""
+    """Import everything a page needs: plotly and Optuna import most of it when they first build a figure."""
     study = optuna.create_study(storage=InMemoryStorage())
     for value in (0.0, 1.0):
         distributions: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
         study.add_trial(create_trial(value=value, params={"x": value}, distributions=distributions))
-    study_page(study, folder=None, url="", page=Path())
+    study_page(StudySnapshot.of(study), folder=None, url="", page=Path())
 
 
-def study_page(study: optuna.Study, *, folder: Path | None, url: str, page: Path) -> str:
-    """Return a study's page; links in it are relative to where `page` will lie."""
-    trials = study.get_trials(deepcopy=False)
-    described = _described(folder)
-    base = described.get("base")
+def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Path) -> str:
+    """Return a study's page as HTML; its links are relative to `page`, the file it is meant for."""
+    trials = study.trials
+    saved = _saved_search(folder)
+    base = saved.get("base")
     values = dict(dotted(base)) if isinstance(base, dict) else {}
     target, budget = _number(values.get("target")), _number(values.get("budget.parameters"))
     states = Counter(state_of(trial) for trial in trials)
@@ -75,58 +78,62 @@ def study_page(study: optuna.Study, *, folder: Path | None, url: str, page: Path
     rejected = [trial for trial in trials if REJECTED in trial.user_attrs]
     rules = Counter(str(trial.user_attrs.get(RULE)) for trial in rejected)
     examples = {str(trial.user_attrs.get(RULE)): trial.user_attrs[REJECTED] for trial in reversed(rejected)}
-    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
-    gone = sum(not owner_lives(trial) for trial in running)
-    standing = [
-        *([f"{len(running) - gone} running when this was written"] if len(running) > gone else []),
-        *([f"{gone} cut short with their process: the search's command tries them again"] if gone else []),
-    ]
     return render(
         "study.html",
         kind="Study",
-        title=study.study_name,
-        status=f"{len(trials)} trial{'s' if len(trials) != 1 else ''}; {', '.join(standing) or 'none is running'}.",
-        drawn=study_figures(study, target=target, budget=None if budget is None else int(budget)),
-        best=_best(study, folder, target),
+        title=study.name,
+        status=f"{len(trials)} trial{'s' if len(trials) != 1 else ''}; {_running(trials)}.",
+        figures=study_figures(study, target=target, budget=None if budget is None else int(budget)),
+        best=_best(study.best, folder, target),
         target=None if target is None else f"{target:.2%}",
         counts={name: states[key] for key, name in STATES.items()},
         columns=[{"name": name, "number": name not in {"state", "note"}} for name in _columns(names)],
         trials=[_row(trial, names, folder, page) for trial in trials],
         states=sorted({STATES.get(state, state) for state in states}),
         rejected=[{"rule": rule, "count": count, "example": examples[rule]} for rule, count in rules.most_common()],
-        space=[(key, describe(distribution)) for key, distribution in _searched(described, trials).items()],
-        fixed=described.get("fixed", []),
+        space=[(key, describe(distribution)) for key, distribution in _space(saved, trials).items()],
+        fixed=saved.get("fixed", []),
         storage=redacted(url),
         folder=None if folder is None else str(display_path(folder)),
     )
 
 
-def _described(folder: Path | None) -> dict[str, Any]:
-    """What search.yaml says is searched; nothing where it is gone or damaged."""
-    described = None if folder is None else read_yaml(StudyFolder(folder).search)
-    return described if isinstance(described, dict) else {}
+def _running(trials: Sequence[FrozenTrial]) -> str:
+    """Return how many trials are running, and how many of those lost their process."""
+    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+    lost = sum(not is_owned(trial) for trial in running)
+    parts = []
+    if len(running) > lost:
+        parts.append(f"{len(running) - lost} running when this was written")
+    if lost:
+        parts.append(
+            f"{lost} interrupted with {'its' if lost == 1 else 'their'} process: the search's command retries them"
+        )
+    return ", ".join(parts) or "none is running"
 
 
-def _searched(described: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """What varies: as search.yaml says, else as the trials had it."""
-    had = {key: distribution for trial in trials for key, distribution in trial.distributions.items()}
-    return read_space(described) or had
+def _saved_search(folder: Path | None) -> dict[str, Any]:
+    """Return the contents of search.yaml; nothing if it is missing or damaged."""
+    saved = None if folder is None else read_yaml(StudyFolder(folder).search)
+    return saved if isinstance(saved, dict) else {}
 
 
-def _best(study: optuna.Study, folder: Path | None, target: float | None) -> dict[str, Any] | None:
-    whole = [trial for trial in study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
-    if not whole:
+def _space(saved: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
+    """Return the search space: from search.yaml, else from the trials."""
+    of_trials = {key: distribution for trial in trials for key, distribution in trial.distributions.items()}
+    return read_space(saved) or of_trials
+
+
+def _best(trial: FrozenTrial | None, folder: Path | None, target: float | None) -> dict[str, Any] | None:
+    if trial is None:
         return None
-    best = (max if study.direction is optuna.study.StudyDirection.MAXIMIZE else min)(
-        whole, key=lambda trial: trial.values[0]
-    )
-    run = None if folder is None else RunFolder(folder / str(best.user_attrs.get(DUPLICATE, best.number)))
+    run = None if folder is None else trial_folder(folder, trial)
     return {
-        "number": best.number,
-        "accuracy": f"{best.values[0]:.2%}",
-        "met": target is not None and best.values[0] >= target,
-        "parameters": f"{best.user_attrs.get(PARAMETERS, 0):,}",
-        "params": format_params(best.params),
+        "number": trial.number,
+        "accuracy": f"{trial.values[0]:.2%}",
+        "met": target is not None and trial.values[0] >= target,
+        "parameters": f"{trial.user_attrs.get(PARAMETERS, 0):,}",
+        "params": format_params(trial.params),
         "command": reproduce_command(run.path) if run is not None and run.config.exists() else None,
     }
 
@@ -140,7 +147,7 @@ def _row(trial: FrozenTrial, names: Mapping[str, str], folder: Path | None, page
     value = trial.values[0] if trial.values else reported[max(reported)] if reported else None
     seconds = trial.duration.total_seconds() if trial.duration else None
     attributes = trial.user_attrs
-    own = None if folder is None else folder / str(attributes.get(DUPLICATE, trial.number))
+    run = None if folder is None else trial_folder(folder, trial)
     cells = [
         Cell(text=STATES[state_of(trial)]),
         _cell(value, ".2%"),
@@ -154,7 +161,7 @@ def _row(trial: FrozenTrial, names: Mapping[str, str], folder: Path | None, page
     return {
         "number": trial.number,
         "state": STATES[state_of(trial)],
-        "href": os.path.relpath(own, page.parent) + "/" if own is not None and own.is_dir() else None,
+        "href": os.path.relpath(run.path, page.parent) + "/" if run is not None and run.path.is_dir() else None,
         "cells": cells,
     }
 

@@ -1,4 +1,4 @@
-"""Which files a study keeps on disk beside its trials' folders, and whether a folder holds this search or another."""
+"""Which files a study keeps on disk besides its trials' folders, and whether a folder holds this search or another."""
 
 import os
 import shutil
@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from optuna.trial import FrozenTrial
 
-from sweeper.config.schema import dotted
+from sweeper.config.loading import dotted
 from sweeper.errors import StudyError
 from sweeper.run.folder import RunFolder, write_atomically
-from sweeper.study.storage import exclusive
+from sweeper.study.attributes import DUPLICATE
+from sweeper.study.locks import exclusive
 
 
 class StudyFolder:
     """A study's folder, one property per file; a trial's own folder is named by its number."""
 
     def __init__(self, path: Path) -> None:
-        """Make the folder at `path`, unless it is there. Raises `StudyError` where that cannot be done."""
+        """Create the folder at `path` if it does not exist. Raises `StudyError` if that fails."""
         self.path = path.absolute()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -28,12 +30,12 @@ class StudyFolder:
 
     @property
     def journal(self) -> Path:
-        """The storage, unless another is given."""
+        """The storage, if no other is configured."""
         return self.path / "journal.log"
 
     @property
     def search(self) -> Path:
-        """What is searched, as `space.describe` has it."""
+        """What the study searches: `Search.record`."""
         return self.path / "search.yaml"
 
     @property
@@ -64,14 +66,14 @@ class StudyFolder:
         """Whether any trial has left a folder."""
         return any(entry.name.isdigit() for entry in self.path.iterdir())
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Keep every other process off this study meanwhile; a killed one lets go."""
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the study's lock, which keeps its other processes out; the kernel releases a killed holder's."""
         return exclusive(self.path / ".turn")
 
     def write_report(self, page: Callable[[], str]) -> None:
-        """Write the study's page. Of several processes whose searches end together the last also reads the study last.
+        """Write the study's page under a lock: of several processes that end together, the last one reads the study last.
 
-        Raises `StudyError` where it cannot be written.
+        Raises `StudyError` if the page cannot be written.
         """
         try:
             with exclusive(self.path / ".page"):
@@ -81,18 +83,18 @@ class StudyFolder:
                 f"{self.report} cannot be written ({error.strerror}): write it with report --out FILE"
             ) from error
 
-    def claim(self, name: str, described: Mapping[str, Any]) -> None:
-        """Write what is searched, or refuse a folder that holds another search, saying what differs."""
+    def claim(self, name: str, record: Mapping[str, Any]) -> None:
+        """Write the search's record, or refuse a folder that holds another search, naming the differences."""
         if not self.search.exists():
-            write_atomically(self.search, yaml.safe_dump(dict(described), sort_keys=False).encode())
+            write_atomically(self.search, yaml.safe_dump(dict(record), sort_keys=False).encode())
             return
         try:
             saved = yaml.safe_load(self.search.read_text())
-            differences = list(_differences(saved, described))
+            differences = list(_differences(saved, record))
         except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise StudyError(
-                f"{self.search} must say what study {name} searches, but it is damaged: restore it, or delete it to have "
-                "it written anew from this command"
+                f"{self.search} must say what study {name} searches, but it is damaged: restore it, or delete it so "
+                "that this command writes it again"
             ) from error
         if differences:
             raise StudyError(
@@ -100,9 +102,8 @@ class StudyFolder:
                 "or none"
             )
 
-    def keep_best(self, number: int) -> None:
-        """Copy a trial's folder to ``best/``, and its config to ``best.yaml``; one that left no result is passed over."""
-        source = self.trial(number)
+    def keep_best(self, source: RunFolder) -> None:
+        """Copy a trial's folder to ``best/`` and its config to ``best.yaml``, unless it left no result."""
         if not source.result.exists():
             return
         temporary = self.path / ".best.tmp"
@@ -113,8 +114,16 @@ class StudyFolder:
         write_atomically(self.best_config, RunFolder(self.best).config.read_bytes())
 
 
+def trial_folder(study_folder: Path, trial: FrozenTrial) -> RunFolder:
+    """Return the folder with a trial's files: its own, or that of the trial with the same config that it repeats."""
+    repeated = trial.user_attrs.get(DUPLICATE)
+    # Another program's study may hold anything under that key.
+    number = repeated if isinstance(repeated, int) and repeated >= 0 else trial.number
+    return RunFolder(study_folder / str(number))
+
+
 def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """What differs between two descriptions of a search, a phrase each."""
+    """Yield the differences between two records of a search, a phrase each."""
     for key in dict.fromkeys([*saved["space"], *now["space"]]):
         there, here = saved["space"].get(key), now["space"].get(key)
         if there != here:

@@ -1,7 +1,7 @@
 """A job's link to its trial: it finds the trial in the storage, reports each epoch to it, and stops when pruned."""
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +14,46 @@ from sweeper.data.splits import Splits, split
 from sweeper.records import EpochRecord
 from sweeper.run.experiment import run
 from sweeper.run.listener import Listener
+from sweeper.study.executors.base import PrunedAt
+from sweeper.study.optuna_private import running_trial
 from sweeper.study.sampler_and_pruner import make_pruner
 from sweeper.study.storage import open_storage
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrunedAt:
-    """What a pruned job returns in place of its value: quietly, where an exception would log a traceback."""
-
-    epoch: int
-    """The last it ran."""
-    value: float
-    """Validation accuracy then."""
-
-
 class TrialLink(Listener):
-    """Reports a job's epochs to its trial. Raises `optuna.TrialPruned` out of the epoch that is the last."""
+    """Reports a job's epochs to its trial. Raises `optuna.TrialPruned` after the epoch that the pruner makes the last."""
 
     def __init__(self, trial: optuna.Trial, epochs: int) -> None:
-        """Link to that trial, of a run of so many epochs."""
+        """Link to that trial, of a run with so many epochs."""
         self._trial = trial
         self._epochs = epochs
-        self.last: EpochRecord | None = None
+        self._last: EpochRecord | None = None
 
-    def on_epoch(self, metrics: EpochRecord) -> None:
-        """Report the epoch; a run that is whole is not pruned any more."""
-        self.last = metrics
-        self._trial.report(metrics.val_accuracy, metrics.epoch)
-        if metrics.epoch < self._epochs and self._trial.should_prune():
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Report the epoch; after the last one there is nothing left to prune."""
+        self._last = record
+        self._trial.report(record.val_accuracy, record.epoch)
+        if record.epoch < self._epochs and self._trial.should_prune():
             raise optuna.TrialPruned
 
     def pruned(self) -> PrunedAt:
-        """What the job returns after it was pruned."""
-        assert self.last is not None
-        return PrunedAt(epoch=self.last.epoch, value=self.last.val_accuracy)
+        """Return what the job returns after it was pruned."""
+        assert self._last is not None
+        return PrunedAt(epoch=self._last.epoch, value=self._last.val_accuracy)
 
 
 def open_link(settings: HydraConf, epochs: int) -> TrialLink:
     """Find the job's trial: storage and study by name, the trial by the job's number."""
     sweeper = settings.sweeper
     study = _study(sweeper.storage, sweeper.study_name, OmegaConf.to_yaml(sweeper.pruner, resolve=True))
-    storage = study._storage  # noqa: SLF001 - Optuna offers no public way from a number to a trial
-    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, settings.job.num)  # noqa: SLF001
-    return TrialLink(optuna.Trial(study, trial_id), epochs)
+    return TrialLink(running_trial(study, settings.job.num), epochs)
 
 
 def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float | PrunedAt:
-    """Run a job of a study: quietly, its log in its folder. Return its value, or where it was pruned."""
+    """Run a job of a study, silently: its log is in its folder. Return its value, or where it was pruned."""
     link = open_link(settings, conf.training.epochs)
     try:
-        result = run(
+        completed = run(
             conf,
             folder=folder,
             listeners=[link],
@@ -73,11 +63,11 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
         )
     except optuna.TrialPruned:
         return link.pruned()
-    return result.value
+    return completed.value
 
 
 def _read_once(conf: DataConf) -> Splits:
-    """A worker's data, read once as long as its trials want the same."""
+    """Return a worker's data, read once for all its trials that want the same."""
     return _read(**asdict(conf))
 
 
@@ -88,7 +78,7 @@ def _read(**fields: Any) -> Splits:
 
 @functools.lru_cache(maxsize=1)
 def _study(url: str, name: str, pruner: str) -> optuna.Study:
-    """A worker's study, opened once: reading a journal of many trials again for each of them would be quadratic."""
+    """Return a worker's study, opened once: to read a long journal again for each trial would take quadratic time."""
     config = OmegaConf.create(pruner)
     assert isinstance(config, DictConfig)
     return optuna.load_study(study_name=name, storage=open_storage(url), pruner=make_pruner(config))

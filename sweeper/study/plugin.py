@@ -1,4 +1,4 @@
-"""The Hydra sweeper: turns ``-m`` into a study. Light to import: Hydra imports it for every command."""
+"""The Hydra sweeper that turns ``-m`` into a study. Light to import: Hydra imports it for every command."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,27 +15,27 @@ from sweeper.search.options import StudyOptions
 from sweeper.startup import loading
 
 if TYPE_CHECKING:
-    from sweeper.study.coordinator import StudyRun
+    from sweeper.study.sweep import Sweep
 
 
 def is_trial(settings: HydraConf) -> bool:
-    """Whether a job belongs to a study of ours, by Hydra's settings for it alone: saved configs stay clean."""
+    """Whether a job belongs to a study of ours, by its Hydra settings alone: saved configs carry no mark."""
     ours = f"{StudySweeper.__module__}.{StudySweeper.__qualname__}"
     return settings.mode is RunMode.MULTIRUN and settings.sweeper.get("_target_") == ours
 
 
 class StudySweeper(Sweeper):
-    """Runs a sweep as an Optuna study; see conf/hydra/sweeper/study.yaml for its options."""
+    """Runs a sweep as an Optuna study; conf/hydra/sweeper/study.yaml lists its options."""
 
-    last_run: ClassVar["StudyRun | None"] = None
-    """The study that this process has run: Hydra, which makes and drops the sweeper, passes nothing on."""
+    last_sweep: ClassVar["Sweep | None"] = None
+    """The sweep that this process has run. Hydra creates and drops the sweeper, and returns nothing of it."""
 
     on_open: ClassVar[Callable[[], None] | None] = None
-    """Called when a study has been opened and its trials are about to begin."""
+    """Called when a study is open and its trials are about to start."""
 
     def __init__(self, **options: Any) -> None:
-        """Check the options. Raises `StudyError` for one that is unknown, of another type or out of its bounds."""
-        # Sampler and pruner are read where they are made, from the whole config: they may refer to the experiment's.
+        """Validate the options. Raises `StudyError` for an unknown one, a wrong type or a value out of bounds."""
+        # Sampler and pruner are read later, from the whole config: they may refer to the experiment's values.
         own = {name: value for name, value in options.items() if name not in {"sampler", "pruner"}}
         try:
             merged = OmegaConf.merge(OmegaConf.structured(StudyOptions), own)
@@ -47,28 +47,22 @@ class StudySweeper(Sweeper):
         self._options = checked
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra hands over."""
+        """Keep Hydra's context, the task and the sweep's config."""
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
 
     def sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
-        """Run the study to its end; return what Hydra says of its jobs, as many in a row as run at a time."""
+        """Run the study to its end; return Hydra's records of its jobs, `n_jobs` in a row."""
         with loading():
-            from sweeper.study.coordinator import StudyRun  # noqa: PLC0415 - Optuna and torch, which no single run's --help needs
+            from sweeper.study.sweep import Sweep  # noqa: PLC0415 - Optuna, which a single run's --help does not need
 
         assert self.config is not None
         assert self.hydra_context is not None
-        run = StudyRun(
-            context=self.hydra_context,
-            task=self.task_function,
-            config=self.config,
-            options=self._options,
-            on_open=StudySweeper.on_open,
-        )
-        StudySweeper.last_run = run
+        sweep = Sweep(context=self.hydra_context, task=self.task_function, config=self.config, options=self._options)
+        StudySweeper.last_sweep = sweep
         try:
-            return run.sweep(arguments)
+            return sweep.run(arguments, StudySweeper.on_open)
         except (ValueError, OmegaConfBaseException) as error:
-            # What is wrong with the overrides has been explained by now; this is a bug of ours, and may look like one.
-            raise RuntimeError("the study broke") from error
+            # Errors in the overrides were explained before this; what is left is a bug of ours that looks like one.
+            raise RuntimeError("the study failed by a bug in sweeper") from error

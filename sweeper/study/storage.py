@@ -1,27 +1,25 @@
-"""Where a study is kept: opening journal, sqlite and PostgreSQL, and mending a journal whose last line is torn."""
+"""How a study's storage is opened: journal file, sqlite or PostgreSQL; a torn last line of a journal is cut off."""
 
 import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import DBAPIError
 
 from sweeper.errors import StudyError
+from sweeper.study.locks import exclusive
 
 JOURNAL: Final = "journal://"
-"""Scheme of a journal file's URL, our own: Optuna has none."""
+"""Scheme of a journal file's URL. It is ours: Optuna has none."""
 OPEN_TRIES: Final = 5
-"""Of two processes that create one database's tables at once, one sees half a schema and has to try again."""
+"""If two processes create the tables of one database at once, one sees half a schema and has to try again."""
 
 
 def journal_url(path: Path) -> str:
@@ -32,8 +30,8 @@ def journal_url(path: Path) -> str:
 def open_storage(url: str) -> BaseStorage:
     """Open or create a storage.
 
-    A journal whose last line is torn, which a kill in the middle of a write leaves, is cut back to its last whole
-    line. Raises `StudyError` naming the storage, without its password, when it is damaged or cannot be reached.
+    A journal whose last line is incomplete, as a kill during a write leaves it, is cut back to its last complete line.
+    Raises `StudyError` with the URL, without its password, for a storage that is damaged or cannot be reached.
     """
     if url.startswith(JOURNAL):
         return _open_journal(Path(url.removeprefix(JOURNAL)))
@@ -44,12 +42,12 @@ def open_storage(url: str) -> BaseStorage:
         except Exception as caught:  # noqa: BLE001 - SQLAlchemy's drivers each raise their own
             error = caught
             if not isinstance(caught, DBAPIError):
-                break  # no driver, no such URL: trying again mends nothing
+                break  # no driver, no such URL: a second try fails alike
             time.sleep(0.1 * (attempt + 1))
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     raise StudyError(
         f"hydra.sweeper.storage must be a storage that can be opened, but {redacted(url)} cannot "
-        f"({reason}): mend it, or leave it out for a journal file"
+        f"({reason}): correct it, or leave it out for a journal file"
     ) from error
 
 
@@ -59,29 +57,25 @@ def redacted(url: str) -> str:
     return url.replace(f":{password}@", ":***@") if password else url
 
 
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file that no other process holds; a killed holder lets go of it."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+class FlockLock(JournalFileOpenLock):
+    """A journal's lock that the kernel releases with its holder; Optuna's own is left for 30 s by a killed process.
 
-
-class FlockLock(BaseJournalFileLock):
-    """Optuna's own journal locks are files that a killed process leaves behind for 30 s; the kernel's are not."""
+    Optuna's abstract class of locks is private, so this takes the place of a public one whose methods it replaces.
+    """
 
     def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
         self._path = path
         self._file: int | None = None
 
     def acquire(self) -> bool:
-        """Wait for the lock."""
+        """Wait for the lock; True once it is held."""
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         return True
 
     def release(self) -> None:
-        """Give it up."""
+        """Release the lock."""
         assert self._file is not None
         os.close(self._file)
         self._file = None
@@ -92,15 +86,15 @@ def _open_journal(path: Path) -> BaseStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_suffix(".lock")
         with exclusive(lock):
-            _mend(path)
+            _cut_torn_line(path)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=FlockLock(lock)))
     except OSError as error:
         raise StudyError(f"{path} must be a journal that can be written, but it is not ({error.strerror})") from error
 
 
-def _mend(path: Path) -> None:
-    """Cut a torn last line off; refuse any other damage."""
+def _cut_torn_line(path: Path) -> None:
+    """Cut off an incomplete last line; refuse any other damage."""
     if not path.exists():
         return
     content = path.read_bytes()
@@ -119,7 +113,7 @@ def _mend(path: Path) -> None:
 
 
 def _absolute_sqlite(url: str) -> str:
-    """Sqlite paths are relative to the working directory, which a job may change."""
+    """Return the URL with an absolute path: sqlite's are relative to the working directory, which a job may change."""
     prefix = "sqlite:///"
     if not url.startswith(prefix) or url == prefix or url.startswith((f"{prefix}/", f"{prefix}:")):
         return url

@@ -1,1 +1,23 @@
-"""Who runs a study's jobs."""
+"""Who runs a study's jobs: one file per executor, `make_executor` chooses."""
+
+from collections.abc import Callable
+
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from sweeper.study.executors.base import Executor, Job
+from sweeper.study.executors.hydra_launcher import HydraLauncher
+from sweeper.study.executors.in_process import InProcess
+from sweeper.study.executors.workers import Workers
+
+BASIC: str = "basic"
+"""Hydra's default launcher, which runs jobs one after another: our own executors take its place."""
+
+
+def make_executor(
+    context: HydraContext, task: TaskFunction, config: DictConfig, compose: Callable[[Job], DictConfig], *, jobs: int
+) -> Executor:
+    """Make the executor that the sweep's config asks for, of `jobs` jobs at a time; `compose` makes a job's config."""
+    if config.hydra.runtime.choices.get("hydra/launcher") != BASIC:
+        return HydraLauncher(context, task, config, capacity=jobs)
+    return InProcess(context, task, compose) if jobs == 1 else Workers(context, task, compose, capacity=jobs)

@@ -1,129 +1,114 @@
-"""Who runs jobs on this machine: this process, or slots, each a thread with one persistent process of its own."""
+"""Runs jobs in worker processes on this machine, each of which keeps its imports and its data between jobs."""
 
-import contextlib
-import io
-import math
 import multiprocessing
 import os
 import pickle
-import signal
-from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_any
+from typing import Final
 
 import cloudpickle
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sweeper.errors import TrainingDivergedError
+from sweeper.study.executors.base import Job, JobResult
+from sweeper.study.executors.process import start_ignoring_sigint
 from sweeper.study.executors.worker import work
-from sweeper.study.job import PrunedAt
+
+EXIT_SECONDS: Final = 1.0
+"""How long a worker that has closed its pipe may take to exit."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a job ended."""
+class Workers:
+    """An executor of `capacity` worker processes. A worker that dies costs its job alone, and the next job a new worker."""
 
-    value: float | None
-    """The job's value, or the last one before it was pruned; None for a failed one."""
-    pruned: bool
-    error: str | None
-    """Why it failed, one line; None unless it did."""
-    certain: bool = False
-    """Whether it would fail again just so: a run that diverged does, to the bit."""
-    returned: JobReturn | None = None
-    """What Hydra says of the job; None where its worker died."""
+    def __init__(
+        self, context: HydraContext, task: TaskFunction, compose: Callable[[Job], DictConfig], *, capacity: int
+    ) -> None:
+        """Run jobs of that task; `compose` makes a job's config. A worker starts when a job first needs it."""
+        self.capacity = capacity
+        self._compose = compose
+        self._shared = _message((context, task, Singleton.get_state()))
+        self._workers: list[_Worker] = []
 
+    def submit(self, job: Job) -> None:
+        """Send a job to an idle worker, started if there is none."""
+        config = _message(self._compose(job))
+        self._workers = [worker for worker in self._workers if worker.job is not None or worker.is_alive]
+        worker = next((worker for worker in self._workers if worker.job is None), None)
+        if worker is None:
+            assert len(self._workers) < self.capacity
+            worker = _Worker()
+            self._workers.append(worker)
+            worker.send(self._shared)
+        worker.job = job
+        worker.send(config)
 
-def run_here(context: HydraContext, task: TaskFunction, config: DictConfig) -> Outcome:
-    """Run one job of a sweep in this process."""
-    returned = run_job(
-        hydra_context=context,
-        task_function=task,
-        config=config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
-    return outcome(returned)
+    def wait(self, seconds: float) -> list[JobResult]:
+        """Return the results of workers that have finished or died, waiting for the first."""
+        busy = [worker for worker in self._workers if worker.job is not None]
+        ready = set(wait_for_any([handle for worker in busy for handle in worker.handles], timeout=seconds))
+        return [worker.receive() for worker in busy if not ready.isdisjoint(worker.handles)]
 
-
-def outcome(returned: JobReturn) -> Outcome:
-    """Read Hydra's JobReturn."""
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # where Hydra repeats what the outcome says
-            value = returned.return_value
-    except Exception as error:  # noqa: BLE001 - whatever a job raises is that job's failure
-        certain = isinstance(error, TrainingDivergedError)
-        return Outcome(value=None, pruned=False, error=one_line(error), certain=certain, returned=returned)
-    if isinstance(value, PrunedAt):
-        return Outcome(value=value.value, pruned=True, error=None, returned=returned)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if math.isnan(number):
-        reason = f"a job must return a number, but got {value!r}"
-        return Outcome(value=None, pruned=False, error=reason, returned=returned)
-    return Outcome(value=number, pruned=False, error=None, returned=returned)
+    def cancel(self) -> None:
+        """Kill every worker, in the middle of its job too."""
+        for worker in self._workers:
+            worker.kill()
+        self._workers = []
 
 
-def one_line(error: BaseException) -> str:
-    """Return an error as one line."""
-    text = " ".join(str(error).split())
-    return text if type(error).__module__.startswith("sweeper") and text else f"{type(error).__name__}: {text}"
+class _Worker:
+    """One worker process, and the job it has."""
 
-
-def start_ignoring_sigint(process: BaseProcess) -> None:
-    """Start a process that Ctrl-C, which reaches the whole group, does not end: deaf from its first instruction on."""
-    # Begun by the first process that is spawned, the tracker would take the block away again just before.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def as_message(thing: object) -> bytes:
-    """Return what goes through a pipe: functions of a person's own script too, which pickle alone refuses."""
-    message: bytes = cloudpickle.dumps(thing)
-    return message
-
-
-class Worker:
-    """A process that runs jobs one after another: imports and data are paid for once."""
-
-    def __init__(self, context: HydraContext, task: TaskFunction) -> None:
-        """Start it; spawned, since a fork would inherit threads' locks; a daemon, so that no exit waits for it."""
+    def __init__(self) -> None:
+        # Spawned, since a fork would inherit locks that another thread holds; a daemon, so that no exit waits for it.
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
         self._process = spawn.Process(target=work, args=(theirs, os.getpid()), daemon=True)
         start_ignoring_sigint(self._process)
         theirs.close()
-        self._unsent: bytes | None = as_message((context, task, Singleton.get_state()))
-
-    def run(self, config: DictConfig) -> Outcome:
-        """Run one job and wait for it. A worker that dies costs this job alone, and has to be replaced."""
-        try:
-            if self._unsent is not None:
-                self._connection.send_bytes(self._unsent)
-                self._unsent = None
-            self._connection.send_bytes(as_message(config))
-            received: Outcome = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our worker's own
-        except (EOFError, OSError):
-            self._process.join()
-            return Outcome(value=None, pruned=False, error=f"its worker died (exit code {self._process.exitcode})")
-        return received
+        self.job: Job | None = None
 
     @property
-    def alive(self) -> bool:
-        """Whether it can take another job."""
-        return self._process.is_alive()
+    def is_alive(self) -> bool:
+        """Whether it can take a job."""
+        return not self._connection.closed and self._process.is_alive()
 
-    def stop(self) -> None:
-        """End it, in the middle of a job too."""
+    @property
+    def handles(self) -> tuple[Connection, int]:
+        """What becomes ready when it has finished its job or died: a process it started may keep the pipe open."""
+        return self._connection, self._process.sentinel
+
+    def send(self, message: bytes) -> None:
+        """Send a message. A worker that has died says so at the next `receive`."""
+        try:
+            self._connection.send_bytes(message)
+        except OSError:
+            self._process.join()
+
+    def receive(self) -> JobResult:
+        """Return the result of its job, once a handle is ready."""
+        assert self.job is not None
+        job, self.job = self.job, None
+        try:
+            if self._connection.poll():  # else the process ended without a word
+                result: JobResult = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our own worker's
+                return result
+        except (EOFError, OSError):
+            self._process.join(EXIT_SECONDS)  # the pipe closes a moment before the process ends, with its own exit code
+        self.kill()
+        return JobResult(number=job.number, error=f"its worker died (exit code {self._process.exitcode})")
+
+    def kill(self) -> None:
+        """End the process."""
         self._process.kill()
         self._process.join()
         self._connection.close()
+
+
+def _message(thing: object) -> bytes:
+    """Return what goes through the pipe: functions of a user's script too, which pickle alone refuses."""
+    message: bytes = cloudpickle.dumps(thing)
+    return message

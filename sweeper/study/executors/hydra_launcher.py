@@ -1,0 +1,95 @@
+"""Runs jobs through any launcher of Hydra's, in batches: a launcher takes a batch and returns when all of it is done."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from sweeper.errors import StudyError
+from sweeper.study.executors.base import Job, JobResult, job_result, one_line
+from sweeper.study.executors.recorded_task import RecordedTask
+
+if TYPE_CHECKING:
+    from hydra.plugins.launcher import Launcher
+
+POLL_SECONDS: Final = 0.2
+START_SECONDS: Final = 10.0
+"""How long the jobs of a batch that failed may take to start, before they count as lost."""
+
+
+class HydraLauncher:
+    """An executor whose `wait` launches one batch. A job whose process dies costs itself, though its batch has failed."""
+
+    def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, *, capacity: int) -> None:
+        """Run jobs of that task, `config` being the sweep's."""
+        self.capacity = capacity
+        self._name = str(config.hydra.runtime.choices.get("hydra/launcher"))
+        self._task = RecordedTask(task, Path(config.hydra.sweep.dir).absolute())
+        self._launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=self._task, config=config
+        )
+        self._queued: list[Job] = []
+        self._has_started_jobs = False
+
+    def submit(self, job: Job) -> None:
+        """Queue a job for the next batch."""
+        self._queued.append(job)
+
+    def wait(self, seconds: float) -> list[JobResult]:  # noqa: ARG002 - a launcher cannot be interrupted
+        """Launch the next batch and wait for all of it."""
+        batch = self._next_batch()
+        if not batch:
+            return []
+        try:
+            returned = self._launcher.launch([job.overrides for job in batch], initial_job_idx=batch[0].number)
+        except Exception as error:  # noqa: BLE001 - each launcher raises its own
+            return self._recover(batch, one_line(error))
+        finally:
+            self._task.forget([job.number for job in batch])
+        self._has_started_jobs = True
+        return [job_result(job.number, one) for job, one in zip(batch, returned, strict=True)]
+
+    def cancel(self) -> None:
+        """Forget what is queued; jobs that a launcher still runs end with the coordinator, see `RecordedTask`."""
+        self._queued = []
+
+    def _next_batch(self) -> list[Job]:
+        """Take jobs with consecutive numbers, as a launcher numbers them. A retry is launched alone: it may break its batch."""
+        size = 1
+        while (
+            size < len(self._queued)
+            and not self._queued[size - 1].is_retry
+            and not self._queued[size].is_retry
+            and self._queued[size].number == self._queued[0].number + size
+        ):
+            size += 1
+        batch, self._queued = self._queued[:size], self._queued[size:]
+        return batch
+
+    def _recover(self, batch: list[Job], reason: str) -> list[JobResult]:
+        """Return the results of a batch whose launcher raised: most give up at the first job that died.
+
+        Jobs that still run are waited for. Raises `StudyError` if no job has ever started: then the launcher is at fault.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        pending = {job.number for job in batch}
+        results: dict[int, JobResult] = {}
+        while pending:
+            for number in sorted(pending):
+                started, running = self._task.has_started(number), self._task.is_running(number)
+                result = self._task.read_result(
+                    number
+                )  # read after asking whether it runs, or a result could be missed
+                self._has_started_jobs = self._has_started_jobs or started
+                if result is None and not running and (started or time.monotonic() > deadline):
+                    result = JobResult(number=number, error=f"its process died ({reason})")
+                if result is not None:
+                    results[number] = result
+                    pending.discard(number)
+            time.sleep(POLL_SECONDS if pending else 0)
+        if not self._has_started_jobs:
+            raise StudyError(f"hydra/launcher={self._name} must start its jobs, but started none ({reason})")
+        return [results[job.number] for job in batch]

@@ -1,0 +1,105 @@
+"""A task that records how its jobs end, in files: what is known about a batch whose launcher returned nothing."""
+
+import json
+import os
+import pickle
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import cloudpickle
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+
+from sweeper.run.folder import write_atomically
+from sweeper.study.executors.base import JobResult, failed, finished
+from sweeper.study.locks import exclusive, is_locked
+from sweeper.study.owner import Owner, identify_process, may_be_alive
+
+ORPHAN_CHECK_SECONDS: Final = 0.5
+"""How often a job checks that its coordinator still lives."""
+
+
+@dataclass(frozen=True)
+class RecordedTask:
+    """Wraps a task function for a launcher. Records are kept in the sweep's folder, which coordinator and jobs share.
+
+    A running job holds the lock on its lock file, which the kernel releases when the process dies.
+    """
+
+    task: TaskFunction
+    sweep_dir: Path
+    """Absolute."""
+    coordinator: Owner = field(default_factory=identify_process)
+    """The process that started the jobs: they end when it does."""
+
+    def __reduce__(self) -> tuple[Callable[[bytes], "RecordedTask"], tuple[bytes]]:
+        """Pickle by value, which works for every launcher: a task may be a closure, or hidden by ``hydra.main``."""
+        return _unpickle, (cloudpickle.dumps((self.task, self.sweep_dir, self.coordinator)),)
+
+    def __call__(self, config: DictConfig) -> Any:
+        """Run the job and record how it ends."""
+        number = int(HydraConfig.get().job.num)
+        ended = threading.Event()
+        threading.Thread(target=self._exit_with_coordinator, args=(ended,), daemon=True).start()
+        try:
+            with exclusive(self._lock(number)):
+                try:
+                    value = self.task(config)
+                except Exception as error:
+                    self._write(failed(number, error))
+                    raise
+                self._write(finished(number, value))
+                return value
+        finally:
+            ended.set()
+
+    def has_started(self, number: int) -> bool:
+        """Whether a job has got as far as its task."""
+        return self._lock(number).exists()
+
+    def is_running(self, number: int) -> bool:
+        """Whether a job's process is within its task."""
+        return is_locked(self._lock(number))
+
+    def read_result(self, number: int) -> JobResult | None:
+        """Return how a job ended; None for one that has not, or that died."""
+        try:
+            return JobResult(number=number, **json.loads(self._result(number).read_text()))
+        except FileNotFoundError:
+            return None
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Delete the records of these jobs."""
+        for number in numbers:
+            self._lock(number).unlink(missing_ok=True)
+            self._result(number).unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or another coordinator's records are
+            self._folder.rmdir()
+
+    def _write(self, result: JobResult) -> None:
+        record = {key: getattr(result, key) for key in ("value", "pruned", "error", "retryable")}
+        write_atomically(self._result(result.number), json.dumps(record).encode())
+
+    def _exit_with_coordinator(self, ended: threading.Event) -> None:
+        while not ended.wait(ORPHAN_CHECK_SECONDS):
+            if not may_be_alive(self.coordinator):
+                os._exit(1)
+
+    @property
+    def _folder(self) -> Path:
+        return self.sweep_dir / ".jobs"
+
+    def _lock(self, number: int) -> Path:
+        return self._folder / f"{number}.lock"
+
+    def _result(self, number: int) -> Path:
+        return self._folder / f"{number}.json"
+
+
+def _unpickle(pickled: bytes) -> RecordedTask:
+    return RecordedTask(*pickle.loads(pickled))  # noqa: S301 - our own coordinator's

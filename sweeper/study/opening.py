@@ -1,0 +1,116 @@
+"""How a study is opened: created or resumed, by its name, in its folder and its storage, under the study's lock."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from sweeper.errors import StudyError
+from sweeper.run.folder import OUTPUTS, write_atomically
+from sweeper.search.definition import Search
+from sweeper.search.options import StudyOptions
+from sweeper.study.folder import StudyFolder
+from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
+from sweeper.study.storage import journal_url, open_storage
+from sweeper.study.trials import TrialStore
+
+HASH_DIGITS: Final = 8
+"""Of the search's hash, in the name of a study that was given none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedStudy:
+    """A study that this process runs, alone or with others."""
+
+    name: str
+    study: optuna.Study
+    folder: StudyFolder
+    url: str
+    """Of the storage, including a password."""
+    trials: TrialStore
+    recovered: list[int]
+    """Trials of processes that are gone, whose points were queued again."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep other processes off the study, so that none asks for a trial while this one counts them."""
+        return self.folder.lock()
+
+
+def open_study(search: Search, options: StudyOptions, config: DictConfig) -> OpenedStudy:
+    """Create the study or resume it, and queue its first points. Sets the study's folder and name in `config`.
+
+    Raises `StudyError` for options, a folder or a storage that cannot be used, before anything is written.
+    """
+    sampler = make_sampler(config.hydra.sweeper.sampler)
+    pruner = make_pruner(config.hydra.sweeper.pruner)
+    given_storage = open_storage(options.storage) if options.storage else None
+    record = search.record()
+    name = options.study_name or _name(search, record, config)
+    folder = StudyFolder(_path(name, search, config))
+    url = options.storage or journal_url(folder.journal)
+    with folder.lock():
+        folder.claim(name, record)
+        if given_storage is None and not folder.journal.exists():
+            _check_no_trials(folder)
+        study = optuna.create_study(
+            study_name=name,
+            storage=given_storage or open_storage(url),
+            sampler=sampler,
+            pruner=pruner,
+            direction=options.direction,
+            load_if_exists=True,
+        )
+        trials = TrialStore(study, search.space, max_retry=options.max_retry)
+        if trials.trials():
+            sampler.reseed_rng()  # or a seeded sampler would propose its first points again
+        else:
+            _check_no_trials(folder)
+        recovered = trials.recover(folder)
+        trials.enqueue_missing(search.starts)
+    write_atomically(folder.multirun, OmegaConf.to_yaml(config).encode())
+    _set_for_jobs(config, folder.path, name, None if options.storage else url)
+    return OpenedStudy(name=name, study=study, folder=folder, url=url, trials=trials, recovered=recovered)
+
+
+def typed_settings(config: DictConfig) -> list[str]:
+    """Return Hydra's own overrides as they were typed, so that a password in an environment variable stays there."""
+    lines = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    assert isinstance(lines, list)
+    return [str(line) for line in lines]
+
+
+def _name(search: Search, record: Mapping[str, Any], config: DictConfig) -> str:
+    prefix = config.hydra.runtime.choices.get("search") or search.prefix
+    return f"{prefix}-{record['sha256'][:HASH_DIGITS]}"
+
+
+def _path(name: str, search: Search, config: DictConfig) -> Path:
+    """Return the study's folder: below ``outputs/studies``, unless Hydra's own setting or another application has it."""
+    is_given = any(line.startswith("hydra.sweep.dir=") for line in typed_settings(config))
+    return Path(config.hydra.sweep.dir) if is_given or search.base is None else OUTPUTS / "studies" / name
+
+
+def _check_no_trials(folder: StudyFolder) -> None:
+    """Refuse a folder with trials for a storage without any."""
+    if folder.holds_trials():
+        raise StudyError(
+            f"a study's trials must be in its storage, but {folder.path} holds trials that the storage does "
+            "not know: give the storage they are in, or move the folder away"
+        )
+
+
+def _set_for_jobs(config: DictConfig, folder: Path, name: str, url: str | None) -> None:
+    """Let every job find its folder and its trial through Hydra's settings: the job's own overrides stay as typed."""
+    settings = {"hydra.sweep.dir": str(folder), "hydra.sweeper.study_name": name}
+    if url is not None:
+        settings["hydra.sweeper.storage"] = url
+    with read_write(config.hydra), open_dict(config):
+        for key, value in settings.items():
+            OmegaConf.update(config, key, value)
+            quoted = QuotedString(value, Quote.single).with_quotes()
+            config.hydra.overrides.hydra.append(f"{key}={quoted}")

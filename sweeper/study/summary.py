@@ -1,0 +1,113 @@
+"""What a study's trials add up to: how many completed, were pruned, rejected or failed, and which is the best."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.study.attributes import FINGERPRINT, REJECTED, REQUEUED
+
+FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """How far a study has come."""
+
+    complete: int
+    pruned: int
+    rejected: int
+    failed: int
+    """Without those that were tried again."""
+    running: int
+    waiting: int
+    best: FrozenTrial | None
+    """The best completed trial, the first of equals."""
+
+    @property
+    def counted(self) -> int:
+        """Trials that count toward `n_trials`: neither rejected proposals nor failures that were tried again."""
+        return self.complete + self.pruned + self.failed
+
+
+def summarize_trials(trials: list[FrozenTrial], direction: StudyDirection) -> StudySummary:
+    """Count the trials and find the best."""
+    return RunningSummary(direction).summarize(trials)
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """Return what a trial counts as: ``rejected`` is told from ``pruned``, ``retried`` from ``failed``."""
+    match trial.state:
+        case TrialState.PRUNED:
+            return "rejected" if REJECTED in trial.user_attrs else "pruned"
+        case TrialState.FAIL:
+            return "retried" if trial.user_attrs.get(REQUEUED) else "failed"
+        case state:
+            return state.name.lower()
+
+
+def better(best: FrozenTrial | None, trial: FrozenTrial, direction: StudyDirection) -> FrozenTrial | None:
+    """Return the better of the best so far and a later trial, which counts if it is completed."""
+    if trial.state is not TrialState.COMPLETE or best is None:
+        return best if trial.state is not TrialState.COMPLETE else trial
+    new, old = trial.values[0], best.values[0]
+    is_better = new > old if direction is StudyDirection.MAXIMIZE else new < old
+    return trial if is_better else best
+
+
+class RunningSummary:
+    """A summary that reads every finished trial once: a study of thousands is not counted again for each proposal."""
+
+    def __init__(self, direction: StudyDirection) -> None:
+        """Summarize no trial yet."""
+        self._direction = direction
+        self._counted = 0
+        self._states: Counter[str] = Counter()
+        self._best: FrozenTrial | None = None
+        self._by_fingerprint: dict[str, FrozenTrial] = {}
+
+    def summarize(self, trials: list[FrozenTrial]) -> StudySummary:
+        """Return the summary of these trials: all of the study's, in order of their numbers."""
+        tail = self._unfinished_tail(trials)
+        states, best = self._states.copy(), self._best
+        for trial in tail:
+            states[state_of(trial)] += 1
+            best = better(best, trial, self._direction)
+        return _summary(states, best)
+
+    def completed_with(self, fingerprint: str, trials: list[FrozenTrial]) -> FrozenTrial | None:
+        """Return the first completed trial of that config, if there is one."""
+        tail = self._unfinished_tail(trials)
+        if fingerprint in self._by_fingerprint:
+            return self._by_fingerprint[fingerprint]
+        same = (
+            trial
+            for trial in tail
+            if trial.state is TrialState.COMPLETE and trial.user_attrs.get(FINGERPRINT) == fingerprint
+        )
+        return next(same, None)
+
+    def _unfinished_tail(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Count the finished trials at the front that are new; return the rest, from the first unfinished one on."""
+        while self._counted < len(trials) and trials[self._counted].state in FINISHED:
+            trial = trials[self._counted]
+            self._states[state_of(trial)] += 1
+            self._best = better(self._best, trial, self._direction)
+            if trial.state is TrialState.COMPLETE and FINGERPRINT in trial.user_attrs:
+                self._by_fingerprint.setdefault(trial.user_attrs[FINGERPRINT], trial)
+            self._counted += 1
+        return trials[self._counted :]
+
+
+def _summary(states: Counter[str], best: FrozenTrial | None) -> StudySummary:
+    return StudySummary(
+        complete=states["complete"],
+        pruned=states["pruned"],
+        rejected=states["rejected"],
+        failed=states["failed"],
+        running=states["running"],
+        waiting=states["waiting"],
+        best=best,
+    )
