@@ -1,1 +1,1 @@
-"""Optuna's dashboard over the studies that are there: what it serves, and what it says of each trial."""
+"""The dashboard: optuna-dashboard over all studies, read-only, with a note and the files of every trial."""

@@ -1,4 +1,4 @@
-"""The dashboard's answers, changed as they leave: notes, files and constraints of what was asked for; nothing is stored."""
+"""What is added to optuna-dashboard's answers on the way out: notes, files and constraints. Nothing of it is stored."""
 
 import mimetypes
 import re
@@ -7,31 +7,31 @@ from pathlib import Path
 from typing import Any, Final
 
 import bottle
-from optuna.trial import FrozenTrial
 
-from sweeper.dashboard.notes import folder_number, study_note, trial_note
-from sweeper.reading.read_only_storage import ReadOnlyStorage, is_feasible
+from sweeper.dashboard.notes import study_note, trial_note
+from sweeper.dashboard.read_only_storage import ReadOnlyStorage, is_feasible
 from sweeper.run.folder import RunFolder
+from sweeper.study.folder import trial_folder
 
 STUDY_ROUTE: Final = "/api/studies/<study_id:int>"
-"""Rules of optuna-dashboard's own routes that are answered differently here."""
+"""This and the next are rules of optuna-dashboard's own routes, which are answered differently here."""
 ARTIFACT_ROUTE: Final = "/artifacts/<study_id:int>/<trial_id:int>/<artifact_id:re:[0-9a-fA-F-]+>"
 AS_TEXT: Final = {".md", ".yaml", ".log", ".jsonl"}
-"""Files a browser is to show, not to save."""
+"""Files that a browser should show, not save."""
 
 
 class Annotations:
-    """A plugin of Bottle, on which optuna-dashboard stands: it wraps the routes' functions."""
+    """A plugin for Bottle, the framework of optuna-dashboard: it wraps the functions of two routes."""
 
     name = "annotations"
     api = 2
 
-    def __init__(self, shelf: ReadOnlyStorage) -> None:
-        """Annotate the answers about that shelf's studies."""
-        self._shelf = shelf
+    def __init__(self, storage: ReadOnlyStorage) -> None:
+        """Annotate the answers about that storage's studies."""
+        self._storage = storage
 
     def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
-        """Return the function that answers in location of a route's own."""
+        """Return the function that answers instead of a route's own."""
         if route.method != "GET":
             return callback
         if route.rule == STUDY_ROUTE:
@@ -43,41 +43,32 @@ class Annotations:
         return self._artifact if route.rule == ARTIFACT_ROUTE else callback
 
     def _annotate(self, study_id: int, answer: Any) -> Any:
-        """Add notes, files and constraints to the answer about a study, unless it is an error's."""
+        """Add notes, files and constraints to the answer about a study. An error's answer stays as it is."""
         if not isinstance(answer, dict) or "trials" not in answer:
             return answer
-        entry = self._shelf.entry(study_id)
-        trials = self._shelf.get_all_trials(study_id, deepcopy=False)
+        entry = self._storage.entry(study_id)
+        trials = self._storage.get_all_trials(study_id, deepcopy=False)
         answer["note"] = _note(study_note(entry.name, entry.folder))
-        # The dashboard remembers trials for some seconds, in which a study may have been begun anew.
+        # The dashboard caches trials for seconds, during which a study may have been started again from scratch.
         for key in ("trials", "best_trials"):
             answer[key] = [shown for shown in answer[key] if shown["number"] < len(trials)]
         answer["best_trials"] = [shown for shown in answer["best_trials"] if is_feasible(trials[shown["number"]])]
         for shown in (*answer["trials"], *answer["best_trials"]):
             trial = trials[shown["number"]]
             shown["note"] = _note(trial_note(trial, entry.folder))
-            # The dashboard reads constraints as Optuna had them before its fifth version: a list.
+            # The dashboard reads constraints in the format before Optuna 5: a list.
             shown["constraints"] = list(trial.constraints.values())
-            shown["artifacts"] = [
-                {
-                    "artifact_id": f"{folder_number(trial):x}-{index:x}",
-                    "filename": path.name,
-                    "mimetype": _mimetype(path),
-                    "encoding": None,
-                }
-                for index, path in enumerate(_files(trial, entry.folder))
-                if _is_there(path)
-            ]
+            shown["artifacts"] = _artifacts(trial_folder(entry.folder, trial)) if entry.folder else []
         return answer
 
     def _artifact(self, study_id: int, trial_id: int, artifact_id: str) -> Any:  # noqa: ARG002 - named by the route
-        """Answer with a file of a trial's folder: the number in the id is the folder's, never a path."""
+        """Answer with a file of a trial's folder. The id holds the folder's number and the file's index, never a path."""
         numbers = re.fullmatch("([0-9a-f]+)-([0-9a-f])", artifact_id)
         try:
-            folder = self._shelf.entry(study_id).folder
+            folder = self._storage.entry(study_id).folder
         except KeyError:
             folder = None
-        files = _of_folder(RunFolder(folder / str(int(numbers[1], 16)))) if folder and numbers else []
+        files = _files(RunFolder(folder / str(int(numbers[1], 16)))) if folder and numbers else []
         if numbers is None or int(numbers[2], 16) >= len(files):
             return bottle.HTTPError(404, "no such file")
         path = files[int(numbers[2], 16)]
@@ -85,7 +76,7 @@ class Annotations:
 
 
 class NoStore:
-    """The artifact store that the dashboard asks for before it shows any file: files come from their folders instead."""
+    """The artifact store without which the dashboard shows no files; the files themselves come from trials' folders."""
 
     def open_reader(self, artifact_id: str) -> Any:
         """Refuse."""
@@ -104,16 +95,26 @@ def _note(body: str) -> dict[str, Any]:
     return {"version": 1, "body": body}
 
 
-def _files(trial: FrozenTrial, folder: Path | None) -> list[Path]:
-    return _of_folder(RunFolder(folder / str(folder_number(trial)))) if folder else []
+def _artifacts(run: RunFolder) -> list[dict[str, Any]]:
+    """Describe the files of a trial's folder, whose name is a trial's number, as the dashboard describes artifacts."""
+    return [
+        {
+            "artifact_id": f"{int(run.path.name):x}-{index:x}",
+            "filename": path.name,
+            "mimetype": _mimetype(path),
+            "encoding": None,
+        }
+        for index, path in enumerate(_files(run))
+        if _has_content(path)
+    ]
 
 
-def _of_folder(run: RunFolder) -> list[Path]:
-    """Return the files to be shown of a run, there or not, in the order of their ids."""
+def _files(run: RunFolder) -> list[Path]:
+    """Return the files of a run that are shown, existing or not: an artifact's id holds its index in this list."""
     return [run.curves, run.confusion, run.report, run.config, run.metrics, run.log]
 
 
-def _is_there(path: Path) -> bool:
+def _has_content(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
     except OSError:

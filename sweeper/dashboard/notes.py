@@ -1,4 +1,4 @@
-"""What the notes of a study and of a trial say, in Markdown in which foreign text is never markup."""
+"""The notes of a study and of a trial, in Markdown in which text from a study is never markup."""
 
 import shlex
 from pathlib import Path
@@ -6,13 +6,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.reading.locations import at, read_yaml
+from sweeper.reading.locations import lookup, read_yaml
 from sweeper.report.markdown import code, fenced
 from sweeper.report.record import reproduce_command
-from sweeper.run.folder import RunFolder
 from sweeper.search.space import describe, read_space
-from sweeper.study.folder import StudyFolder
-from sweeper.study.trials import (
+from sweeper.study.attributes import (
     DUPLICATE,
     FAILED,
     MACS,
@@ -22,26 +20,29 @@ from sweeper.study.trials import (
     REQUEUED,
     RETRY,
 )
+from sweeper.study.folder import StudyFolder, trial_folder
 from sweeper.terminal.console import display_path
 
 
 def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
-    """Return a trial's note in Markdown; `folder` is its study's, None where it is not known."""
+    """Return a trial's note in Markdown; `folder` is its study's, None if it has none here."""
     attrs = trial.user_attrs
     lines: list[str] = []
-    run = RunFolder(folder / str(folder_number(trial))) if folder else None
+    run = trial_folder(folder, trial) if folder else None
     if DUPLICATE in attrs:
-        lines.append(f"Repeats trial {code(attrs[DUPLICATE])}: the same config, so it has its value and its files.")
+        lines.append(
+            f"Repeats trial {code(attrs[DUPLICATE])}: the config is the same, so value and files are that trial's."
+        )
     if REJECTED in attrs:
         lines.append(f"Rejected, not trained: {code(attrs[REJECTED])}")
     elif trial.state is TrialState.PRUNED and trial.last_step is not None:
         value = trial.intermediate_values[trial.last_step]
         lines.append(f"Pruned after epoch {trial.last_step}, at {value:.4f}.")
     if FAILED in attrs:
-        again = ", tried again under a new number" if attrs.get(REQUEUED) else ""
+        again = ", retried under a new number" if attrs.get(REQUEUED) else ""
         lines.append(f"Failed{again}: {code(attrs[FAILED])}")
     if attrs.get(RETRY) is not None:
-        lines.append(f"A new try: this point failed {code(attrs[RETRY])} time(s) before.")
+        lines.append(f"A retry: this point failed {code(attrs[RETRY])} time(s) before.")
     costs = [
         f"{label.format(f'{attrs[key]:,}')}"
         for key, label in (
@@ -64,41 +65,38 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
 
 
 def study_note(name: str, folder: Path | None) -> str:
-    """Return a study's note in Markdown: its target, what it searches, where it lies, how it goes on."""
+    """Return a study's note in Markdown: its target, search space, folder, and how to resume it."""
     if folder is None or not folder.is_dir():
-        return f"Study {code(name)}: its folder is not known here, so its trials' files are not shown."
+        return f"Study {code(name)} has no folder here, so its trials' files are not shown."
     files = StudyFolder(folder)
     search, sweep = read_yaml(files.search), read_yaml(files.multirun)
     lines = []
-    target = at(search, "base", "target")
+    target = lookup(search, "base", "target")
     if isinstance(target, int | float):
         lines.append(f"Target: {target:.2%}")
     searched = read_space(search)
     if searched:
-        words = "\n".join(f"{key}: {describe(distribution)}" for key, distribution in searched.items())
-        lines.append("Searched:\n\n" + fenced(words))
+        ranges = "\n".join(f"{key}: {describe(distribution)}" for key, distribution in searched.items())
+        lines.append("Search space:\n\n" + fenced(ranges))
     lines.append(f"Folder: {code(display_path(folder))}")
     if files.best.is_dir():
-        lines.append(f"The best trial again: {_reproduce(files.best)}")
-    typed = [*_strings(at(sweep, "hydra", "overrides", "task")), *_strings(at(sweep, "hydra", "overrides", "hydra"))]
-    if typed:
-        overrides = [_without_password(line) for line in typed if not line.startswith("hydra.mode=")]
+        lines.append(f"Run the best trial again: {_reproduce(files.best)}")
+    overrides = [
+        *_strings(lookup(sweep, "hydra", "overrides", "task")),
+        *_strings(lookup(sweep, "hydra", "overrides", "hydra")),
+    ]
+    if overrides:
+        typed = [_without_password(override) for override in overrides if not override.startswith("hydra.mode=")]
         lines.append(
-            f"Searched with {code(shlex.join(['python', '-m', 'sweeper', '-m', *overrides]))}. The same command goes on where "
-            "the study stopped; hydra.sweeper.n\\_trials is the study's total."
+            f"Searched with {code(shlex.join(['python', '-m', 'sweeper', '-m', *typed]))}. The same command resumes the "
+            "study; hydra.sweeper.n\\_trials is its total number of trials."
         )
     return "\n\n".join(lines)
 
 
 def _reproduce(folder: Path) -> str:
-    """The command in a span, which a narrow page folds; a block would widen the page."""
+    """Return the command as a span: a narrow page wraps it, where a block would widen the page."""
     return code(reproduce_command(folder))
-
-
-def folder_number(trial: FrozenTrial) -> int:
-    """The number of the trial whose folder it is: one that repeats another has none of its own."""
-    repeated = trial.user_attrs.get(DUPLICATE)
-    return repeated if isinstance(repeated, int) and repeated >= 0 else trial.number
 
 
 def _strings(values: Any) -> list[str]:
@@ -106,7 +104,7 @@ def _strings(values: Any) -> list[str]:
 
 
 def _without_password(override: str) -> str:
-    """Leave out a storage's URL that is written out, since it may hold a password, in more than one location."""
+    """Replace a storage's URL that was typed in full: it may hold a password in more than one place."""
     key, _, value = override.partition("=")
     is_hidden = key == "hydra.sweeper.storage" and "${" not in value and "sqlite" not in value
     return f"{key}=URL" if is_hidden else override

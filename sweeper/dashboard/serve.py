@@ -1,8 +1,7 @@
-"""The verb `dashboard`: optuna-dashboard over this directory's studies, on this machine alone, which can only look.
+"""How studies are served in a browser: optuna-dashboard, read-only, to this machine only.
 
-A browser's requests to change something (a note edited, a study deleted, a trial's tags) are refused with a message:
-a search may be running in the storage, and its own folder says the rest. Notes and files are made as they are asked
-for, see `answers`; storages are opened read-only, see `storage_reader`.
+A browser's requests to change something (edit a note, delete a study, tag a trial) are refused with a message, because a
+search may be running in the storage. `answers` adds notes and files, `storage_reader` opens the storages.
 """
 
 import errno
@@ -20,60 +19,64 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import optuna_dashboard
 
 from sweeper.dashboard.answers import Annotations, NoStore
+from sweeper.dashboard.read_only_storage import ReadOnlyStorage
 from sweeper.errors import DashboardError
 from sweeper.reading.locations import STUDIES, find_locations
-from sweeper.reading.read_only_storage import ReadOnlyStorage, none_of_that_name
+from sweeper.reading.storage_reader import StorageReader, study_name
 
 HOST: Final = "127.0.0.1"
 LOCAL_NAMES: Final = {"127.0.0.1", "localhost"}
-"""What a browser on this machine calls it. Another name that resolves to it is a stranger's page reading ours."""
-READING: Final = {"GET", "HEAD"}
+"""The host names under which a browser on this machine asks. A request under another name comes from a page of another
+site whose name resolves to this machine (DNS rebinding)."""
+READ_METHODS: Final = {"GET", "HEAD"}
 IDLE_SECONDS: Final = 60
-"""How long a connection may say nothing: browsers open some in reserve."""
+"""How long a connection may stay idle: browsers open some in reserve."""
 HEADERS: Final = {
-    # Nothing is loaded from, or sent to, anywhere else. The plots compile their shaders' code: unsafe-eval.
+    # Nothing is loaded from, or sent to, another host. unsafe-eval: the plots compile their shaders.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
 DROPPED: Final = {"content-security-policy", "access-control-allow-origin"}
-"""Headers of the dashboard's own: a weaker policy, and a leave for all sites to read a trial's files."""
+"""The dashboard's own headers that are removed: a weaker policy, and permission for every site to read a trial's files."""
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def dashboard(study: str | None, *, storage: str | None, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM; `port` 0 takes any that is free.
+    """Serve until Ctrl-C or SIGTERM; `port` 0 takes any free port.
 
-    Raises `DashboardError` where there is no study or the port is taken, `StudyError` for a storage that cannot be read.
+    Raises `DashboardError` if there is no study or the port is taken, `StudyError` if the study asked for does not exist.
     """
     problems = _Problems()
-    shelf = ReadOnlyStorage(lambda: find_locations(study, storage, problems), problems)
+    studies = ReadOnlyStorage(lambda: find_locations(study, storage, problems), problems)
     try:
-        count = len(shelf.get_all_studies())
+        count = len(studies.get_all_studies())
         if not count:
             if study is not None and problems.first is None:
-                raise none_of_that_name(*find_locations(study, storage, problems))
+                (location,) = find_locations(study, storage, problems)
+                with StorageReader(location.url) as reader:
+                    reader.read(lambda opened: study_name(opened, location))  # raises: the storage lacks the study
             raise DashboardError(problems.first or _nothing(storage))
         with suppress(KeyboardInterrupt), warnings.catch_warnings(), _listen(port) as server:
-            # Of two trials no importance can be told, and the page says so itself.
+            # Two trials are too few for parameter importances; the page says so itself.
             warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, signal.default_int_handler)
-            server.set_app(cast("Any", application(shelf)))
+            server.set_app(cast("Any", application(studies)))
             problems.show()
-            studies = "1 study" if count == 1 else f"{count} studies"
-            print(f"dashboard: http://{HOST}:{server.server_port}/ · {studies} · Ctrl-C ends it", flush=True)
+            counted = "1 study" if count == 1 else f"{count} studies"
+            print(f"dashboard: http://{HOST}:{server.server_port}/ · {counted} · Ctrl-C ends it", flush=True)
             server.serve_forever()
     finally:
-        shelf.close()
+        studies.close()
 
 
-def application(shelf: ReadOnlyStorage) -> Application:
-    """Return the dashboard of that shelf as a WSGI application that refuses strangers and changes."""
-    app: Any = optuna_dashboard.wsgi(shelf, artifact_store=NoStore())
-    app.install(Annotations(shelf))
+def application(studies: ReadOnlyStorage) -> Application:
+    """Return the dashboard of those studies as a WSGI application that refuses other hosts and changes."""
+    app: Any = optuna_dashboard.wsgi(studies, artifact_store=NoStore())
+    app.install(Annotations(studies))
 
     def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -85,24 +88,24 @@ def application(shelf: ReadOnlyStorage) -> Application:
             body = json.dumps({"reason": refusal}).encode()
             begin("403 Forbidden", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
             return [body]
-        environ.setdefault("HTTP_ACCEPT_ENCODING", "identity")  # the dashboard fails for a client that says none
+        environ.setdefault("HTTP_ACCEPT_ENCODING", "identity")  # the dashboard fails without this header
         return cast("Iterable[bytes]", app(environ, begin))
 
     return guarded
 
 
 def _refusal(environ: dict[str, Any]) -> str | None:
-    """Say why a request is refused; None for one that is answered."""
+    """Return why a request is refused, None if it is answered."""
     host = str(environ.get("HTTP_HOST", "")).rpartition(":")[0] or str(environ.get("HTTP_HOST", ""))
     if host not in LOCAL_NAMES:
-        return f"this dashboard is for this machine alone: open http://{HOST}"
-    if environ["REQUEST_METHOD"] not in READING:
+        return f"this dashboard serves this machine only: open http://{HOST}"
+    if environ["REQUEST_METHOD"] not in READ_METHODS:
         return "this dashboard only shows studies: nothing was changed"
     return None
 
 
 class _Problems:
-    """What cannot be shown: a line each on stderr, said once, and not before the dashboard is up."""
+    """Why studies cannot be shown: each reason is one line on stderr, printed once, after the dashboard has started."""
 
     def __init__(self) -> None:
         self.first: str | None = None
@@ -116,7 +119,7 @@ class _Problems:
         self._known[text] = None
 
     def show(self) -> None:
-        """Say what is known, and from now on at once."""
+        """Print the reasons known so far, and from now on each at once."""
         self._is_shown = True
         for text in self._known:
             self._print(text)
@@ -127,23 +130,26 @@ class _Problems:
 
 def _nothing(storage: str | None) -> str:
     where = STUDIES if storage is None else "the storage"
-    return f"{where} must hold a study, but there is none: search with python -m sweeper -m search=card, or give another with --storage URL"
+    return (
+        f"{where} must hold a study, but holds none: search with python -m sweeper -m search=card, "
+        "or give another storage with --storage URL"
+    )
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A thread for each request: a connection that a browser keeps in reserve holds up no other."""
+    """One thread per request: an idle connection that a browser keeps in reserve blocks no other."""
 
     daemon_threads = True
-    allow_reuse_port = False  # newer Pythons let two servers share a port
+    allow_reuse_port = False  # newer Pythons would let two servers share a port
 
     def server_bind(self) -> None:
-        """Bind without looking the host's name up, which may ask the network."""
+        """Bind without looking up the host's name, which may ask the network."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over a browser that went away."""
+        """Ignore a browser that disconnected."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -152,7 +158,7 @@ class _Handler(WSGIRequestHandler):
     timeout = IDLE_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        """Say nothing of requests that went well, and of others only what the page says."""
+        """Log nothing: a request that fails is answered with its reason."""
 
 
 def _listen(port: int) -> _Server:
@@ -160,7 +166,7 @@ def _listen(port: int) -> _Server:
     try:
         return _Server((HOST, port), _Handler)
     except OSError as error:
-        reason = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        reason = "another program uses it" if error.errno == errno.EADDRINUSE else error.strerror
         raise DashboardError(
-            f"port {port} cannot be had ({reason}): give another with --port N, or --port 0 for any that is free"
+            f"port {port} cannot be opened ({reason}): give another with --port N, or --port 0 for any free port"
         ) from error

@@ -1,1 +1,1 @@
-"""Studies read, not run: where they are, and all of them as one storage that nobody can write to."""
+"""Studies read, not run: where each keeps its trials, and one storage opened read-only."""

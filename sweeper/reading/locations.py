@@ -1,4 +1,4 @@
-"""Which studies there are and where each keeps its trials, from what their folders say; passwords come from outside."""
+"""Which studies exist and where each keeps its trials, from what their folders say; passwords come from the environment."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -17,21 +17,22 @@ from sweeper.study.storage import journal_url
 from sweeper.terminal.console import display_path
 
 STUDIES: Final = OUTPUTS / "studies"
-"""Where studies lie, below the working directory."""
+"""The folder of all studies, below the working directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyLocation:
-    """A storage, and what of it is meant."""
+    """Where one study, or every study of a storage, is kept."""
 
     url: str
+    """The storage's URL, a password included."""
     study: str | None
-    """The one study; None is all of them."""
+    """The study's name; None for every study in the storage."""
     folder: Path | None
-    """The study's folder; None is the one among `STUDIES` that has its name, if any."""
+    """The study's folder; None for the folder below `STUDIES` with the study's name, if it exists."""
 
     def folder_of(self, study: str) -> Path | None:
-        """Return a study's folder, absolute."""
+        """Return the absolute path of a study's folder, None if it has none here."""
         if self.folder is not None:
             return self.folder.absolute()
         is_name = Path(study).name == study
@@ -39,9 +40,10 @@ class StudyLocation:
 
 
 def find_locations(study: str | None, storage: str | None, warn: Callable[[str], None]) -> list[StudyLocation]:
-    """Find what was asked for: a study by name or folder, a storage by URL, or all studies below `STUDIES`.
+    """Find a study by name or folder, a storage by URL, or all studies below `STUDIES`.
 
-    Raises `StudyError` for a `study` that is none or whose storage is not known; without `study`, `warn` is told.
+    Raises `StudyError` if `study` does not exist or its storage is unknown. Without `study`, such studies are skipped
+    and `warn` receives the reason.
     """
     url = resolve_url(storage, {}) if storage else None
     if study is None:
@@ -50,15 +52,17 @@ def find_locations(study: str | None, storage: str | None, warn: Callable[[str],
     if url:
         return [StudyLocation(url=url, study=Path(study).name, folder=folder if folder.is_dir() else None)]
     if not folder.is_dir():
-        there = ", ".join(sorted(path.name for path in _folders())) or "none"
-        raise StudyError(f"STUDY must be a study's name or its folder, but {study} is neither: studies here: {there}")
+        names = ", ".join(sorted(path.name for path in _folders())) or "none"
+        raise StudyError(
+            f"STUDY must be a study's name or folder, but {study} is neither: studies in {STUDIES}: {names}"
+        )
     return [_location(folder)]
 
 
 def resolve_url(text: str, config: Mapping[str, Any]) -> str:
-    """Return a storage's URL with what the environment has to say. Raises `StudyError` where that is missing.
+    """Resolve the interpolations in a storage's URL. Raises `StudyError` if a variable is not set.
 
-    An interpolation is what keeps a password out of a study's files: `${oc.env:STUDY_URL}`.
+    An interpolation such as `${oc.env:STUDY_URL}` keeps the password out of the study's files.
     """
     if "${" not in text:
         return text
@@ -66,21 +70,25 @@ def resolve_url(text: str, config: Mapping[str, Any]) -> str:
         return str(OmegaConf.create({**config, "_url": text})["_url"])
     except (OmegaConfBaseException, ValueError) as error:
         raise StudyError(
-            f"a study's storage must be known, but it is {text}, which cannot be looked up here "
-            f"({str(error).splitlines()[0]}): set that, or give --storage URL"
+            f"a storage's URL must resolve, but {text} does not ({str(error).splitlines()[0]}): "
+            "set the variable, or give --storage URL"
         ) from error
 
 
 def read_yaml(path: Path) -> Any:
-    """Read plain values from a file that may be a stranger's or damaged: then None. Read again when it has changed."""
+    """Read plain values from a file that may be untrusted; None if it is missing or damaged. Cached until it changes."""
     try:
         return _read_yaml(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, yaml.YAMLError):
         return None
 
 
-def at(tree: Any, *keys: str) -> Any:
-    """Return what nested mappings hold, None where they do not."""
+def lookup(tree: Any, *keys: str) -> Any:
+    """Return the value at a path of keys in nested mappings, None if there is none.
+
+    >>> lookup({"base": {"target": 0.99}}, "base", "target"), lookup([], "base")
+    (0.99, None)
+    """
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree
@@ -92,15 +100,15 @@ def _read_yaml(path: Path, _changed: int) -> Any:
 
 
 def _folders() -> list[Path]:
-    """Every folder that may be a study's, the oldest first: then a new study changes no other's id."""
+    """Every folder that may be a study's, the oldest first, so that a new study changes no other study's id."""
     try:
         entries = [path for path in STUDIES.iterdir() if path.is_dir() and not path.name.startswith(".")]
     except OSError:
         return []
-    return sorted(entries, key=lambda path: (_begun(path), path.name))
+    return sorted(entries, key=lambda path: (_started(path), path.name))
 
 
-def _begun(folder: Path) -> float:
+def _started(folder: Path) -> float:
     try:
         return (folder / "search.yaml").stat().st_mtime
     except OSError:
@@ -110,7 +118,7 @@ def _begun(folder: Path) -> float:
 def _all(warn: Callable[[str], None]) -> Iterator[StudyLocation]:
     for folder in _folders():
         if not any((folder / name).exists() for name in ("journal.log", "multirun.yaml")):
-            continue  # no study, or one that is being begun at this moment
+            continue  # not a study, or one that is starting right now
         try:
             yield _location(folder)
         except StudyError as error:
@@ -118,27 +126,28 @@ def _all(warn: Callable[[str], None]) -> Iterator[StudyLocation]:
 
 
 def _location(folder: Path) -> StudyLocation:
-    """Say where a study's folder keeps its trials. Raises `StudyError`."""
+    """Return where a study's folder keeps its trials. Raises `StudyError`."""
     files = StudyFolder(folder)
     if files.journal.exists():
         return StudyLocation(url=journal_url(files.journal), study=None, folder=folder)
     sweep = read_yaml(files.multirun)
-    text = at(sweep, "hydra", "sweeper", "storage")
+    text = lookup(sweep, "hydra", "sweeper", "storage")
     if not isinstance(text, str):
         raise StudyError(
-            f"a study's folder must hold journal.log, or in multirun.yaml its storage, but {folder} does not: "
+            f"a study's folder must hold journal.log, or a multirun.yaml that names its storage, but {folder} does not: "
             f"give a folder below {STUDIES}, or --storage URL"
         )
-    name = at(sweep, "hydra", "sweeper", "study_name") or _name_in_trial(files) or folder.name
+    name = lookup(sweep, "hydra", "sweeper", "study_name") or _name_in_trial(files) or folder.name
     url = resolve_url(text, sweep)
     prefix = "sqlite:///"
     if url.startswith(prefix) and not url.startswith((f"{prefix}/", f"{prefix}:")):
-        url = f"{prefix}{Path(at(sweep, 'hydra', 'runtime', 'cwd') or '.').absolute() / url.removeprefix(prefix)}"
+        search_cwd = lookup(sweep, "hydra", "runtime", "cwd") or "."
+        url = f"{prefix}{Path(search_cwd).absolute() / url.removeprefix(prefix)}"
     return StudyLocation(url=url, study=str(name), folder=folder)
 
 
 def _name_in_trial(files: StudyFolder) -> str | None:
-    """Return the study's name as a trial's job had it: the sweep's own config has none where none was given."""
+    """Return the study's name from a trial's settings: the sweep's own config lacks a name that was not typed."""
     settings = next(files.path.glob("*/.hydra/hydra.yaml"), None)
-    name = at(read_yaml(settings), "hydra", "sweeper", "study_name") if settings else None
+    name = lookup(read_yaml(settings), "hydra", "sweeper", "study_name") if settings else None
     return name if isinstance(name, str) else None

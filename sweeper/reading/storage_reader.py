@@ -1,9 +1,9 @@
-"""One storage read beside its writers: no journal's lock is taken, nothing is written, nothing is mended."""
+"""One storage opened read-only beside its writers: no journal lock is taken, nothing is written, nothing is repaired."""
 
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import optuna
@@ -12,52 +12,62 @@ from optuna.storages.journal import BaseJournalBackend
 from sqlalchemy.engine import make_url
 
 from sweeper.errors import StudyError
+from sweeper.reading.locations import StudyLocation
+from sweeper.study.optuna_private import cached
 from sweeper.study.storage import JOURNAL, redacted
 
 T = TypeVar("T")
 BUSY_SECONDS: Final = 60
-"""How long a reader of sqlite waits for a writer that is just committing."""
+"""How long a reader of sqlite waits for a writer that is committing."""
 
 
-class Reader:
-    """One storage, opened when it is first read and again when its file was replaced or read with a failure."""
+class StorageReader:
+    """One storage, opened by the first read, and again after its file was replaced or a read failed."""
 
-    def __init__(self, url: str, index: int) -> None:
-        """Read the storage at that URL, the `index`-th of all."""
-        self.index = index
+    def __init__(self, url: str) -> None:
+        """Name the storage; nothing is opened yet."""
         self._url = url
         self._storage: BaseStorage | None = None
         self._journal: JournalReader | None = None
-        self._engine: Any = None
+        self._database: RDBStorage | None = None
 
-    def read(self, ask: Callable[[BaseStorage], T]) -> T:
-        """Ask the storage. Raises `StudyError` naming it, without its password, when it cannot be read."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, query: Callable[[BaseStorage], T]) -> T:
+        """Return what `query` returns for the storage.
+
+        Raises `StudyError` naming the storage, without its password, if it cannot be read, and `KeyError` if it can but
+        lacks what was asked for.
+        """
         if self._journal is not None and self._journal.was_replaced():
             self.close()
         try:
-            self._storage = self._storage or self._open()
-            return ask(self._storage)
-        except KeyError:
-            if self._journal is None or not self._journal.reading:
-                raise  # what was asked for is not there
-            refusal = StudyError(self._journal.damage)
+            if self._storage is None:
+                self._storage = self._open()
+            return query(self._storage)
         except StudyError as error:
-            refusal = error
-        except Exception as error:  # noqa: BLE001 - SQLAlchemy's drivers each raise their own; a damaged journal, any
-            is_damaged = self._journal is not None and self._journal.reading
-            refusal = StudyError(
+            failure = error
+        except Exception as error:  # SQLAlchemy's drivers each raise their own errors; a damaged journal can raise any
+            is_damaged = self._journal is not None and self._journal.is_applying
+            if isinstance(error, KeyError) and not is_damaged:
+                raise
+            failure = StudyError(
                 self._journal.damage
                 if self._journal is not None and is_damaged
-                else f"{redacted(self._url)} must be a storage that can be read, but it cannot ({self._why(error)})"
+                else f"{redacted(self._url)} must be a readable storage, but reading it fails ({self._reason(error)})"
             )
-        self.close()  # and opened anew the next time, when it may have been mended
-        raise refusal
+        self.close()  # the next read opens it again: it may be repaired by then
+        raise failure  # outside the handler: a driver's error may hold the password, so it is not chained
 
     def close(self) -> None:
-        """Let go of what is open."""
-        if self._engine is not None:
-            self._engine.dispose()
-        self._storage = self._journal = self._engine = None
+        """Close the file or the connections."""
+        if self._database is not None:
+            self._database.engine.dispose()
+        self._storage = self._journal = self._database = None
 
     def _open(self) -> BaseStorage:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -70,17 +80,15 @@ class Reader:
         if url.get_backend_name() == "sqlite":
             path = Path(url.database or "").absolute()
             if not path.is_file():
-                raise StudyError(f"{self._url} must be a database that is there, but {path} is no file")
-            # Read-only by sqlite's own rules. A read shares the file for as long as it takes and begins no transaction.
+                raise StudyError(f"{self._url} must be an existing database, but {path} is no file")
+            # sqlite's own read-only mode. A read locks the file only while it lasts, and starts no transaction.
             text = f"{url.drivername}:///file:{quote(str(path))}?mode=ro&uri=true"
             settings = {"connect_args": {"timeout": BUSY_SECONDS}}
-        database = RDBStorage(text, engine_kwargs=settings, skip_table_creation=True)
-        self._engine = database.engine
-        # Finished trials, which do not change, are fetched once.
-        return optuna.storages.get_storage(database)
+        self._database = RDBStorage(text, engine_kwargs=settings, skip_table_creation=True)
+        return cached(self._database)
 
-    def _why(self, error: BaseException) -> str:
-        while error.__cause__ is not None:  # Optuna's own words hide the driver's
+    def _reason(self, error: BaseException) -> str:
+        while error.__cause__ is not None:  # Optuna's own message hides the driver's
             error = error.__cause__
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         password = urlsplit(self._url).password
@@ -88,49 +96,67 @@ class Reader:
 
 
 class JournalReader(BaseJournalBackend):
-    """A journal's whole lines: what is still being written after the last of them is left for the next time."""
+    """A journal's complete lines; a last line that is still being written is left for the next read."""
 
     def __init__(self, path: Path) -> None:
-        """Read that file, from its beginning."""
+        """Read that file from its start."""
         self._path = path
         self._offset = 0
         self._head = b""
         self._line = 0
-        self.reading = False
-        """Whether a line was read that nobody asked a next one after: then that line is what cannot be applied."""
+        self.is_applying = False
+        """True while Optuna applies the line read last. If a read fails then, that line is damaged."""
 
     @property
     def damage(self) -> str:
-        """What to say of the line read last."""
+        """The message for a journal whose last read line is damaged."""
         return (
-            f"{self._path} must hold one JSON record a line, but line {self._line} is damaged: restore it, "
+            f"{self._path} must hold one JSON record per line, but line {self._line} is damaged: restore it, "
             "or move the study's folder away"
         )
 
     def was_replaced(self) -> bool:
-        """Whether the file is another than the one that was read."""
+        """Whether the path now holds another journal than the one that was read."""
         try:
             with self._path.open("rb") as file:
-                # Its first record names the process that wrote it, by a random number; inodes are used again.
+                # The first record names its writer by a random number. An inode number would not do: it is reused.
                 return file.readline() != self._head if self._head else False
         except OSError:
             return True
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """Yield the records from that number on, which is always the first not yet read."""
+        """Yield the records from that number on, which is always the first unread one."""
         assert log_number_from == self._line
         with self._path.open("rb") as file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
-                self.reading = True
+                self.is_applying = True
                 self._line += 1
                 self._head = self._head or line
                 yield json.loads(line)
                 self._offset += len(line)
-                self.reading = False
+                self.is_applying = False
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:  # noqa: ARG002 - Optuna's signature
-        """Refuse."""
-        raise StudyError("the dashboard only shows studies: nothing is written to them")
+        """Refuse to write. Raises `StudyError`."""
+        raise read_only()
+
+
+def study_name(storage: BaseStorage, location: StudyLocation) -> str:
+    """Return the name of the one study that `location` means. Raises `StudyError` if the storage lacks it."""
+    names = optuna.get_all_study_names(storage)
+    if location.study in names:
+        return location.study
+    if location.study is None and names:
+        return names[0]
+    held = f"holds {', '.join(sorted(names))}: give one of these" if names else "is empty: has the search started?"
+    raise StudyError(
+        f"a study must be in its storage, but {location.study or location.folder} is not: the storage {held}"
+    )
+
+
+def read_only() -> StudyError:
+    """Return the error for an attempt to write to a storage that is opened read-only."""
+    return StudyError("a study is opened read-only here: nothing is written to it")

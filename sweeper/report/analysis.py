@@ -1,4 +1,4 @@
-"""What a run's numbers mean: rules over its record, each observation with its evidence and what to try next."""
+"""What a run's numbers show: one rule per finding, each with its evidence and a command to try next."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,26 +7,25 @@ from typing import Final
 
 from sweeper.network.diagnosis import Finding
 from sweeper.network.plan import Conv
-from sweeper.report.record import Baseline, RunRecord
 from sweeper.report import suggestions
+from sweeper.report.noise import CONFIDENCE_95, spread_around_trend, standard_error
+from sweeper.report.record import Baseline, RunRecord
 
-CONFIDENCE_95: Final = 1.96
-"""Standard errors on either side of a mean that hold it in 95 of 100 cases."""
 CEILING_REACHED: Final = 0.95
-"""Share of its ceiling from which training accuracy is held down by it, not by a lack of epochs."""
+"""Share of its ceiling from which the ceiling limits training accuracy, not the number of epochs."""
 LAST_EPOCHS: Final = 5
-"""How many epochs the end of a run is."""
+"""How many epochs count as the end of a run."""
 SPREAD_95: Final = 1.614
-"""Standard errors that the root mean square around a line through `LAST_EPOCHS` stays below in 95 of 100 cases: the root of
-a third of chi-square's 7.815, with three degrees of freedom."""
+"""Standard errors that the root mean square around a line through `LAST_EPOCHS` stays below in 95 of 100 cases: the root
+of a third of chi-square's 7.815, with three degrees of freedom."""
 OVERFIT_POINTS: Final = 0.005
-"""Accuracy on training images above that on validation images that is worth a word, as a fraction."""
+"""Training accuracy minus validation accuracy, a fraction, below which the difference is not reported."""
 UNDERFIT_ERRORS: Final = 2
-"""Times the errors that the target allows, made on training images, from which the network is said not to fit them."""
+"""A network under-fits if its training error is at least this multiple of the error that the target allows."""
 HIGH_LR: Final = 0.1
-"""Share of its peak from which a learning rate at the end is still high."""
+"""Share of its peak above which a learning rate at the end counts as high."""
 BUDGET_USED: Final = 0.8
-"""Share of the budget below which a network that misses its target is too small to have tried."""
+"""Share of the budget below which a network that misses its target leaves too much unused."""
 SEEDS: Final = "seed=1,2,3,4,5"
 
 
@@ -35,17 +34,17 @@ class Observation:
     """One thing that a run's numbers show."""
 
     rule: str
-    """Which rule saw it."""
+    """The rule that found it."""
     text: str
-    """What, with the numbers that show it."""
+    """The finding, with the numbers that show it."""
     evidence: dict[str, float]
-    """These numbers."""
+    """Those numbers."""
     command: str
     """What to try next, as one types it."""
 
 
-def analyse(record: RunRecord, held_against: Baseline) -> list[Observation]:
-    """Apply every rule, the weightiest first."""
+def observe(record: RunRecord, baseline: Baseline) -> list[Observation]:
+    """Return what every rule finds, the most important first."""
     rules: tuple[Callable[[RunRecord], Iterator[Observation]], ...] = (
         _erased_signal,
         _under_fitting,
@@ -55,11 +54,11 @@ def analyse(record: RunRecord, held_against: Baseline) -> list[Observation]:
         _still_improving,
         _unused_budget,
     )
-    return [observation for rule in rules for observation in rule(record)] + list(_noise(record, held_against))
+    return [observation for rule in rules for observation in rule(record)] + list(_noise(record, baseline))
 
 
 def next_command(record: RunRecord, observations: list[Observation]) -> str:
-    """Return the most useful thing to try next."""
+    """Return the most useful command to try next."""
     if observations and not _met(record):
         return observations[0].command
     if record.conf.augment.name == "none":
@@ -67,25 +66,8 @@ def next_command(record: RunRecord, observations: list[Observation]) -> str:
     return record.command(f"seed={record.conf.seed + 1}")
 
 
-def standard_error(accuracy: float, images: int) -> float:
-    """Return the standard error of an accuracy, a fraction, that was measured on so many images.
-
-    Binomial, with two successes and two failures added so that 100 % of few images is not held for certain
-    (Agresti and Coull, *Approximate is better than exact*, 1998).
-    """
-    share = (accuracy * images + 2) / (images + 4)
-    return math.sqrt(share * (1 - share) / (images + 4))
-
-
-def images(record: RunRecord) -> int:
-    """Return how many images judged; a run that was cut short has not written it down, but its config says it."""
-    if record.result is not None:
-        return int(record.result.data.validation_images)
-    return record.conf.data.validation_size
-
-
 def _erased_signal(record: RunRecord) -> Iterator[Observation]:
-    """Training accuracy is measured with dropout on: it cannot pass what dropout lets through."""
+    """Training accuracy is measured with dropout on, so it cannot exceed the share of images that dropout lets through."""
     for finding in _findings(record, "erased_signal"):
         ceiling, survival = finding.evidence["training_accuracy_ceiling"], finding.evidence["survival"]
         best = max(epoch.train_accuracy for epoch in record.epochs)
@@ -106,8 +88,8 @@ def _erased_signal(record: RunRecord) -> Iterator[Observation]:
         if best < CEILING_REACHED * ceiling:
             yield Observation(
                 rule="erased_signal",
-                text=f"Training accuracy, seen with dropout on, cannot pass about {ceiling:.1%}: {where}, and an image "
-                f"without one can only be guessed. It stands at {best:.2%}, not there yet.",
+                text=f"Training accuracy, measured with dropout on, cannot exceed about {ceiling:.1%}: {where}, and an "
+                f"image without a signal can only be guessed. The best epoch has {best:.2%}, below that ceiling.",
                 evidence=evidence,
                 command=command,
             )
@@ -116,21 +98,21 @@ def _erased_signal(record: RunRecord) -> Iterator[Observation]:
         if record.result is not None:
             evidence["train_accuracy_eval"] = record.result.train_accuracy_eval
             fits = (
-                " With dropout off the same weights have "
-                f"{record.result.train_accuracy_eval:.2%} of the training images right."
+                " With dropout off, the same weights classify "
+                f"{record.result.train_accuracy_eval:.2%} of the training images correctly."
             )
         yield Observation(
             rule="erased_signal_ceiling",
-            text=f"Training accuracy is at its ceiling, and that is not under-fitting: {where}. "
-            f"An image without one can only be guessed, so training accuracy, measured with dropout on, cannot pass "
-            f"about {ceiling:.1%}: the best epoch has {best:.2%}.{fits}",
+            text=f"Training accuracy is at its ceiling, which is not under-fitting: {where}. An image without a signal "
+            f"can only be guessed, so training accuracy, measured with dropout on, cannot exceed about {ceiling:.1%}: "
+            f"the best epoch has {best:.2%}.{fits}",
             evidence=evidence,
             command=command,
         )
 
 
 def _under_fitting(record: RunRecord) -> Iterator[Observation]:
-    """Judged with dropout off: training images are missed as well, about as many as validation images."""
+    """With dropout off, training images are misclassified too, about as often as validation images."""
     if record.result is None or _met(record):
         return
     train, target = record.result.train_accuracy_eval, record.conf.target
@@ -139,16 +121,16 @@ def _under_fitting(record: RunRecord) -> Iterator[Observation]:
     wider = [] if len(record.epochs) == 1 or any(_still_improving(record)) else suggestions.wider(record.conf)
     yield Observation(
         rule="under_fitting",
-        text=f"With dropout off, {train:.2%} of the training images are right, fewer than the {target:.2%} wanted, and "
-        f"{record.value:.2%} of the {record.judges} images: it has not learned the task yet, "
-        "rather than learned its images by heart.",
+        text=f"With dropout off, accuracy is {train:.2%} on training images, below the target of {target:.2%}, and "
+        f"{record.value:.2%} on {record.evaluated_on} images: the network has not learned the task yet. That is not "
+        "over-fitting.",
         evidence={"train_accuracy_eval": train, "val_accuracy": record.value, "target": target},
         command=record.command(*wider) if wider else record.command(f"training.epochs={2 * len(record.epochs)}"),
     )
 
 
 def _over_fitting(record: RunRecord) -> Iterator[Observation]:
-    """Judged with dropout off: training images are right that validation images are not."""
+    """With dropout off, training images are classified better than validation images."""
     if record.result is None:
         return
     train = record.result.train_accuracy_eval
@@ -163,99 +145,97 @@ def _over_fitting(record: RunRecord) -> Iterator[Observation]:
         change = f"optimizer.weight_decay={2 * record.conf.optimizer.weight_decay or 5e-4:g}"
     yield Observation(
         rule="over_fitting",
-        text=f"With dropout off, {train:.2%} of the training images are right and {record.value:.2%} of the "
-        f"{record.judges} images: {_points(gap)} of what it learned does not carry over, where "
-        f"{_points(margin)} would be within the noise.",
+        text=f"With dropout off, accuracy is {train:.2%} on training images and {record.value:.2%} on "
+        f"{record.evaluated_on} images: {_points(gap)} do not generalize; up to {_points(margin)} would be within the "
+        "noise.",
         evidence={"train_accuracy_eval": train, "val_accuracy": record.value, "gap": gap, "margin": margin},
         command=record.command(change),
     )
 
 
 def _bottleneck(record: RunRecord) -> Iterator[Observation]:
-    """A layer, the head's input say, passes on fewer numbers than its neighbours need."""
+    """A layer, for example the head's input, passes on fewer values than its neighbours need."""
     findings = _findings(record, "bottleneck")
     if not findings:
         return
     names = list(dict.fromkeys(name for finding in findings for name in finding.layers))
-    repair = suggestions.repaired(record.conf)
+    # The command says how to widen them, so the message's own advice is left out.
+    texts = [finding.message.partition(" Widen")[0] for finding in findings]
+    repaired = suggestions.repaired(record.conf)
     yield Observation(
         rule="bottleneck",
-        text=" ".join(dict.fromkeys(finding.message.partition(" Widen")[0] for finding in findings)),
+        text=" ".join(dict.fromkeys(texts)),
         evidence={f"{name}.channels": layer.out_channels for name, layer in _convs(record) if name in names},
-        command=record.command(*repair) if repair else record.command("search=widths", sweep=True),
+        command=record.command(*repaired) if repaired else record.command("search=widths", sweep=True),
     )
 
 
 def _oscillation(record: RunRecord) -> Iterator[Observation]:
     """The last epochs go up and down around their trend by more than the measurement's own noise (95 %)."""
     last = record.epochs[-LAST_EPOCHS:]
-    # In the middle of its schedule a run goes up and down anyway: that says nothing yet.
+    # In the middle of its schedule any run goes up and down, which shows nothing yet.
     if record.result is None or len(last) < LAST_EPOCHS:
         return
-    slope, middle = _trend([epoch.val_accuracy for epoch in last])
-    away = [epoch.val_accuracy - middle - slope * (at - (len(last) - 1) / 2) for at, epoch in enumerate(last)]
-    # The line took two of the freedoms.
-    spread = math.sqrt(sum(distance**2 for distance in away) / (len(last) - 2))
-    noise = SPREAD_95 * standard_error(middle, images(record))
+    accuracies = [epoch.val_accuracy for epoch in last]
+    spread = spread_around_trend(accuracies)
+    noise = SPREAD_95 * standard_error(sum(accuracies) / len(accuracies), record.images)
     if spread <= noise:
         return
     lr, peak = last[-1].lr, record.conf.optimizer.lr
     likely = (
-        f"The learning rate is still {lr:.2g}, {lr / peak:.0%} of its peak: that is the likely reason."
+        f"The likely reason is the learning rate: it is still {lr:.2g}, {lr / peak:.0%} of its peak."
         if lr > HIGH_LR * peak
-        else f"The learning rate has come down to {lr:.2g}, so its peak of {peak:.2g} or the batch size is to be doubted."
+        else f"The learning rate has fallen to {lr:.2g}, so the likely reason is its peak of {peak:.2g} or the batch size."
     )
     annealed = record.conf.scheduler.name == "onecycle"
     yield Observation(
         rule="oscillation",
-        text=f"In the last {len(last)} epochs {record.judges} accuracy goes up and down by {spread * 100:.2f} points "
-        f"(root mean square) around its trend, between {min(epoch.val_accuracy for epoch in last):.2%} and "
-        f"{max(epoch.val_accuracy for epoch in last):.2%}; {images(record):,} images alone explain "
-        f"up to {noise * 100:.2f} (95 %). {likely}",
+        text=f"In the last {len(last)} epochs {record.evaluated_on} accuracy varies by {spread * 100:.2f} points "
+        f"(root mean square) around its trend, between {min(accuracies):.2%} and {max(accuracies):.2%}; the sample of "
+        f"{record.images:,} images explains up to {noise * 100:.2f} (95 %). {likely}",
         evidence={"spread": spread, "noise": noise, "lr": lr},
         command=record.command(f"optimizer.lr={record.conf.optimizer.lr / 2:g}" if annealed else "scheduler=onecycle"),
     )
 
 
 def _still_improving(record: RunRecord) -> Iterator[Observation]:
-    """The last epoch is the best, and above the one before by more than the noise (95 %)."""
+    """The last epoch is the best, and better than the one before by more than the noise (95 %)."""
     if len(record.epochs) < 2 or record.best is not record.epochs[-1]:
         return
     before, last = (epoch.val_accuracy for epoch in record.epochs[-2:])
-    noise = CONFIDENCE_95 * standard_error(last, images(record))
+    noise = CONFIDENCE_95 * standard_error(last, record.images)
     if last - before <= noise:
         return
     yield Observation(
         rule="still_improving",
-        text=f"It was still improving when it stopped: the last epoch went from {before:.2%} to {last:.2%}, "
-        f"{_points(last - before)}, where {_points(noise)} would be within the noise.",
+        text=f"The run was still improving when it stopped: the last epoch went from {before:.2%} to {last:.2%}, "
+        f"{_points(last - before)}; up to {_points(noise)} would be within the noise.",
         evidence={"gain": last - before, "noise": noise},
         command=record.command(f"training.epochs={2 * record.conf.training.epochs}"),
     )
 
 
 def _unused_budget(record: RunRecord) -> Iterator[Observation]:
-    """The target was missed with parameters left."""
+    """The target was missed with much of the budget unused."""
     limit, count = record.conf.budget.parameters, record.design.summary.parameters
     if limit is None or _met(record) or count >= BUDGET_USED * limit:
         return
     yield Observation(
         rule="unused_budget",
-        text=f"{count:,} of {limit:,} parameters are used, {count / limit:.0%}: {limit - count:,} are left, "
-        "and the target was missed.",
+        text=f"The network misses its target with {count:,} of {limit:,} parameters, {count / limit:.0%}: "
+        f"{limit - count:,} are unused.",
         evidence={"parameters": count, "budget": limit},
         command=record.command(*suggestions.wider(record.conf)),
     )
 
 
-def _noise(record: RunRecord, held_against: Baseline) -> Iterator[Observation]:
-    """A gain, over the first trial or over the target, is smaller than what the measurement itself scatters by."""
-    count = images(record)
-    own = standard_error(record.value, count)
-    if held_against.record is not None:
-        other = held_against.record.value
-        noise = CONFIDENCE_95 * math.hypot(own, standard_error(other, images(held_against.record)))
-        over = f"{held_against.name}'s {other:.2%}"
+def _noise(record: RunRecord, baseline: Baseline) -> Iterator[Observation]:
+    """The gain over the first trial, or over the target, is within the noise of the measurement."""
+    own = standard_error(record.value, record.images)
+    if baseline.record is not None:
+        other = baseline.record.value
+        noise = CONFIDENCE_95 * math.hypot(own, standard_error(other, baseline.record.images))
+        over = f"{baseline.name}'s {other:.2%}"
     else:
         other, noise, over = record.conf.target, CONFIDENCE_95 * own, f"the target of {record.conf.target:.2%}"
     gain = record.value - other
@@ -263,8 +243,9 @@ def _noise(record: RunRecord, held_against: Baseline) -> Iterator[Observation]:
         return
     yield Observation(
         rule="within_noise",
-        text=f"{record.value:.2%} is {_points(gain)} above {over}, but {count:,} {record.judges} images leave "
-        f"±{noise * 100:.2f} points (95 %), and another seed draws anew: one run does not show that gain.",
+        text=f"{record.value:.2%} is {_points(gain)} above {over}, but {record.images:,} {record.evaluated_on} images "
+        f"leave an uncertainty of ±{noise * 100:.2f} points (95 %), and another seed changes the result too: one run "
+        "does not prove the gain.",
         evidence={"gain": gain, "noise": noise},
         command=record.command(SEEDS, sweep=True),
     )
@@ -283,16 +264,7 @@ def _met(record: RunRecord) -> bool:
 
 
 def _overfit_margin(record: RunRecord) -> float:
-    return max(OVERFIT_POINTS, CONFIDENCE_95 * standard_error(record.value, images(record)))
-
-
-def _trend(values: list[float]) -> tuple[float, float]:
-    """Return slope per step and mean of the least-squares line."""
-    mean, centre = sum(values) / len(values), (len(values) - 1) / 2
-    slope = sum((at - centre) * value for at, value in enumerate(values)) / sum(
-        (at - centre) ** 2 for at in range(len(values))
-    )
-    return slope, mean
+    return max(OVERFIT_POINTS, CONFIDENCE_95 * standard_error(record.value, record.images))
 
 
 def _shared(layers: list[Conv]) -> str:

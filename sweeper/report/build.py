@@ -1,17 +1,19 @@
-"""The verb `report`: what was named, a run, a study or several runs, becomes one page on disk."""
+"""What the verb `report` writes: the page of a study, of a run, or of several runs side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.storages import BaseStorage
 
 from sweeper.errors import RunFolderError, StudyError
-from sweeper.reading.locations import STUDIES, find_locations
-from sweeper.reading.read_only_storage import ReadOnlyStorage, none_of_that_name
+from sweeper.reading.locations import STUDIES, StudyLocation, find_locations
+from sweeper.reading.storage_reader import StorageReader, study_name
 from sweeper.report.record import read_run
 from sweeper.report.run_page import comparison_page, run_page
 from sweeper.report.study_page import study_page
+from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.run.folder import OUTPUTS, RunFolder, write_atomically
 from sweeper.study.folder import StudyFolder
 from sweeper.terminal.console import display_path
@@ -23,30 +25,30 @@ class BuiltPage:
 
     path: Path
     about: str
-    """What it is about, a few words."""
+    """Its subject in a few words."""
 
 
 def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -> BuiltPage:
-    """Write the page of a study (by name or folder), of a run, or of several runs; by default beside what it is about.
+    """Write the page of a study (by name or folder), of a run's folder, or of several runs' folders.
 
-    Raises `StudyError` or `RunFolderError` for a name that is neither, for what is damaged, and for a page that cannot be
-    written.
+    Without `out`, a study's and a run's page go into its folder, a comparison into `OUTPUTS`. Raises `StudyError` or
+    `RunFolderError` if a name is neither a study nor a run, if its files are damaged, or if the page cannot be written.
     """
     runs = [display_path(Path(name)) for name in names if storage is None and is_run(Path(name))]
     if len(names) > 1 and len(runs) < len(names):
         other = next(name for name in names if not is_run(Path(name)))
         raise RunFolderError(
-            f"a comparison is of runs' folders alone, but {other} is none: "
-            f"give folders below {OUTPUTS / 'runs'}, or trials'; a study has a page of its own"
+            f"several names must all be runs' folders, but {other} is none: give folders below {OUTPUTS / 'runs'} or "
+            "trials' folders; a study gets a page of its own"
         )
     if not runs:
-        return _publish_study(names[0], storage, out)
+        return _build_study_page(names[0], storage, out)
     records = [read_run(folder) for folder in runs]
     if len(records) == 1:
         path, content = out or RunFolder(runs[0]).page, run_page(records[0])
-        return _written(path, content, f"{records[0].value:.2%} {records[0].judges} accuracy")
+        return _write(path, content, f"{records[0].value:.2%} {records[0].evaluated_on} accuracy")
     path, content = out or OUTPUTS / "comparison.html", comparison_page(records)
-    return _written(path, content, f"{len(records)} runs side by side")
+    return _write(path, content, f"{len(records)} runs side by side")
 
 
 def is_run(folder: Path) -> bool:
@@ -55,44 +57,37 @@ def is_run(folder: Path) -> bool:
     return files.metrics.exists() or files.config.exists()
 
 
-def _publish_study(name: str, storage: str | None, out: Path | None) -> BuiltPage:
-    problems: list[str] = []
-    (location,) = find_locations(_known(name) if storage is None else name, storage, problems.append)
-    shelf = ReadOnlyStorage(lambda: [location], problems.append)
-    try:
-        studies = shelf.get_all_studies()
-        if problems:
-            raise StudyError(problems[0])
-        if not studies:
-            raise none_of_that_name(location)
-        study = optuna.load_study(study_name=studies[0].study_name, storage=shelf)
-        folder = location.folder_of(studies[0].study_name)
-        if out is None and folder is None:
-            raise StudyError(f"{name} has no folder here to write its page into: say where with --out FILE")
-        path = out or StudyFolder(folder or Path()).report
-        trials = len(study.get_trials(deepcopy=False))
-        content = study_page(study, folder=folder, url=location.url, page=path.absolute())
-    finally:
-        shelf.close()
-    return _written(path, content, f"{trials} trial{'' if trials == 1 else 's'}")
+def _build_study_page(name: str, storage: str | None, out: Path | None) -> BuiltPage:
+    if storage is None:
+        _check_is_study(name)
+    (location,) = find_locations(name, storage, warn=lambda _: None)
+    with StorageReader(location.url) as reader:
+        study = reader.read(lambda opened: _load(opened, location))
+    folder = location.folder_of(study.name)
+    if out is None and folder is None:
+        raise StudyError(f"a study's page is written into its folder, but {name} has none here: add --out FILE")
+    path = out or StudyFolder(folder or Path()).report
+    content = study_page(study, folder=folder, url=location.url, page=path.absolute())
+    return _write(path, content, f"{len(study.trials)} trial{'' if len(study.trials) == 1 else 's'}")
 
 
-def _known(name: str) -> str:
-    """Return the name of a study or its folder. Raises `StudyError` for anything else."""
-    if (
-        (Path(name).name == name and (STUDIES / name).is_dir())
-        or (Path(name) / "search.yaml").exists()
-        or (Path(name) / "journal.log").exists()
-    ):
-        return name
-    there = sorted(path.name for path in STUDIES.iterdir() if path.is_dir()) if STUDIES.is_dir() else []
+def _load(storage: BaseStorage, location: StudyLocation) -> StudySnapshot:
+    return StudySnapshot.of(optuna.load_study(study_name=study_name(storage, location), storage=storage))
+
+
+def _check_is_study(name: str) -> None:
+    """Raise `StudyError` unless the name is a study's or its folder."""
+    is_name = Path(name).name == name and (STUDIES / name).is_dir()
+    if is_name or (Path(name) / "search.yaml").exists() or (Path(name) / "journal.log").exists():
+        return
+    names = sorted(path.name for path in STUDIES.iterdir() if path.is_dir()) if STUDIES.is_dir() else []
     raise StudyError(
-        f"a report is of a run's folder, a study's folder or a study's name, but {name} is none of these: "
-        f"studies in {STUDIES}: {', '.join(there) or 'none'}"
+        f"a report needs a run's folder, a study's folder or a study's name, but {name} is none of these: "
+        f"studies in {STUDIES}: {', '.join(names) or 'none'}"
     )
 
 
-def _written(path: Path, content: str, about: str) -> BuiltPage:
+def _write(path: Path, content: str, about: str) -> BuiltPage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content.encode())

@@ -1,16 +1,16 @@
-"""Foreign text in Markdown, in which it stays text: plain, as a code span, as a code block."""
+"""How untrusted text is put into Markdown so that it stays text: escaped, as a code span or as a code block."""
 
 import html
 import re
 
 
 def plain(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line."""
+    """Return the text escaped and on one line: Markdown shows it as it is."""
     return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
 def code(text: object) -> str:
-    """Return a code span, in which Markdown has no markup: its fence is longer than any run of backticks within."""
+    """Return a code span, in which nothing is markup: its fence is longer than any run of backticks inside."""
     line = " ".join(str(text).split())
     if "`" not in line:
         return f"`{line}`" if line else "(nothing)"
@@ -19,7 +19,7 @@ def code(text: object) -> str:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Return a code block, its fence likewise."""
+    """Return a code block, with a fence likewise."""
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}{language}\n{text}\n{fence}"
 

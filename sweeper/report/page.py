@@ -1,4 +1,4 @@
-"""One page, one file: a template filled in, its figures, style and script inside it, so that it opens offline."""
+"""How a page becomes one file that opens offline: a template with figures, style and script inside it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,19 +14,19 @@ from sweeper.version import __version__
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-def render(template: str, *, drawn: Sequence[PageFigure], **context: Any) -> str:
-    """Return the page. What a template is given is escaped; only figures, style and script go in as they are."""
+def render(template: str, *, figures: Sequence[PageFigure], **context: Any) -> str:
+    """Return the page as HTML. Everything in `context` is escaped; figures, style and script are inserted as they are."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    figures = [f'"{one.name}": {one.figure.to_json()}' for one in drawn if one.figure is not None]
-    # Within a script element nothing may look like its end.
-    figures_json = "{" + ",".join(figures) + "}"
+    plots = [f'"{figure.name}": {figure.plot.to_json()}' for figure in figures if figure.plot is not None]
+    figures_json = "{" + ",".join(plots) + "}"
+    # Nothing inside a script element may look like its end.
     for character in "<>&":
         figures_json = figures_json.replace(character, f"\\u{ord(character):04x}")
     return environment.get_template(template).render(
         **context,
-        figures=drawn,
+        figures=figures,
         figures_json=figures_json,
         style=(TEMPLATES / "page.css").read_text(),
         script=(TEMPLATES / "page.js").read_text(),

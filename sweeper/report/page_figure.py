@@ -1,17 +1,19 @@
-"""What a figure on a page is, and what all of them share."""
+"""What a figure on a page consists of, and the colours and layout that all figures share."""
 
 from dataclasses import dataclass
 from typing import Final
 
 import plotly.graph_objects as go
 
-# Light enough for a dark page, dark enough for a light one.
-# As everywhere in this program, and in its PNG files: blue is training, orange is validation.
+# Readable on a dark and on a light page. Blue is training and orange is validation, as in the PNG files.
 BLUE: Final = "#2f81d6"
 ORANGE: Final = "#e0702a"
 GREEN: Final = "#2da44e"
 GREY: Final = "#8b949e"
 EARLY_TO_LATE: Final = [[0.0, "#7fb2e5"], [1.0, "#c4501b"]]
+
+FEW_EPOCHS: Final = 16
+"""Below this many epochs every epoch gets a tick."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,26 +21,24 @@ class PageFigure:
     """A figure on a page."""
 
     name: str
-    """Its id."""
+    """Its id in the page."""
     title: str
     caption: str
-    """What it shows, or why there is none."""
-    figure: go.Figure | None
+    """What it shows, or why it has no plot."""
+    plot: go.Figure | None
     wide: bool = False
-    """Whether it takes the page's whole width."""
+    """Whether it takes the page's full width."""
     least_width: int = 0
-    """Pixels; on a narrower screen it scrolls in its frame."""
+    """Pixels; on a narrower screen the plot scrolls inside its frame."""
 
 
-def arrange(figure: go.Figure, *, x: str | None = None, y: str | None = None) -> None:
-    """Leave colours to the page, and the room to what is drawn."""
-    figure.update_layout(
-        template=None, title=None, width=None, height=None, margin={"l": 48, "r": 24, "t": 36, "b": 60}
-    )
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
-    figure.update_xaxes(automargin=True)
-    figure.update_yaxes(automargin=True)
+def arrange(plot: go.Figure, *, x: str | None = None, y: str | None = None) -> None:
+    """Set the layout that all plots share and the axes' titles; the page's script sets the colours."""
+    plot.update_layout(template=None, title=None, width=None, height=None, margin={"l": 48, "r": 24, "t": 36, "b": 60})
+    plot.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    plot.update_xaxes(automargin=True)
+    plot.update_yaxes(automargin=True)
     if x is not None:
-        figure.update_xaxes(title=x)
+        plot.update_xaxes(title=x)
     if y is not None:
-        figure.update_yaxes(title=y)
+        plot.update_yaxes(title=y)

@@ -1,4 +1,4 @@
-"""How a run looks: curves by epoch and its confusion matrix, as PNG files."""
+"""Which PNG files a report of a run has: its curves by epoch and its confusion matrix."""
 
 import functools
 from pathlib import Path
@@ -12,32 +12,33 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sweeper.records import Mistakes
 from sweeper.report.record import RunRecord
 
-# Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can tell apart too.
+# Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can tell apart.
 TRAINING: Final = "#0072B2"
 VALIDATION: Final = "#D55E00"
 QUIET: Final = "#666666"
 INCHES: Final = (11.0, 3.6)
 DOTS_PER_INCH: Final = 100
 
-# Every trial of a search is drawn, so what takes long is done once or left out: a figure without its data, its margins (a
-# layout engine takes as long again as the drawing), the titles' height, hard compression (a tenth, for an eighth of the size).
+# Every trial of a search gets these files, so what is slow is done once or not at all. An empty figure is built once; the
+# margins are fixed, because a layout engine takes as long as the rendering itself; so is the height of the titles; and
+# compression is light, which saves a tenth of the time and costs an eighth in size.
 TITLE_HEIGHT: Final = 1.0
-FILE: Final = {"compress_level": 1}
+PNG_OPTIONS: Final = {"compress_level": 1}
 
 
 def plot_curves(record: RunRecord, path: Path) -> None:
-    """Draw loss, accuracy (training with dropout on and, at the end, off; validation; target) and learning rate."""
+    """Plot loss, accuracy and learning rate by epoch: training with dropout on, at the end also off; validation; target."""
     figure, (loss, accuracy, rate) = _empty_curves()
     epochs = [epoch.epoch for epoch in record.epochs]
     many = len(epochs) > 20
     style: dict[str, Any] = {"marker": "" if many else "o", "markersize": 4}
     for axes in (loss, accuracy, rate):
-        _wipe(axes)
+        _clear(axes)
 
     for axes, kind in ((loss, "loss"), (accuracy, "accuracy")):
         for part, colour, name in (
             ("train", TRAINING, "training, dropout on"),
-            ("val", VALIDATION, f"{record.judges}, dropout off"),
+            ("val", VALIDATION, f"{record.evaluated_on}, dropout off"),
         ):
             values = [getattr(epoch, f"{part}_{kind}") for epoch in record.epochs]
             axes.plot(epochs, values, color=colour, label=name, **style)
@@ -48,13 +49,13 @@ def plot_curves(record: RunRecord, path: Path) -> None:
     accuracy.legend(fontsize="small", loc="best")
     rate.plot(epochs, [epoch.lr for epoch in record.epochs], color=QUIET, **style)
     rate.set_ylim(bottom=0)
-    figure.savefig(path, pil_kwargs=FILE)
+    figure.savefig(path, pil_kwargs=PNG_OPTIONS)
 
 
-def plot_confusion(mistakes: Mistakes, path: Path, *, of: str) -> None:
-    """Draw the confusion matrix; what is right stands on the diagonal and is left uncoloured."""
+def plot_confusion(mistakes: Mistakes, path: Path, *, evaluated_on: str) -> None:
+    """Plot the confusion matrix; correct predictions, on the diagonal, have no colour."""
     figure, axes = _empty_confusion(len(mistakes.confusion))
-    _wipe(axes)
+    _clear(axes)
     wrong = [
         [0 if row == column else n for column, n in enumerate(counts)] for row, counts in enumerate(mistakes.confusion)
     ]
@@ -65,8 +66,8 @@ def plot_confusion(mistakes: Mistakes, path: Path, *, of: str) -> None:
             if n:
                 dark = row != column and n > 0.6 * most
                 axes.text(column, row, str(n), ha="center", va="center", fontsize=7, color="white" if dark else "black")
-    axes.set_title(f"What was taken for what: {of} images", y=TITLE_HEIGHT)
-    figure.savefig(path, pil_kwargs=FILE)
+    axes.set_title(f"Confusion matrix: {evaluated_on} images", y=TITLE_HEIGHT)
+    figure.savefig(path, pil_kwargs=PNG_OPTIONS)
 
 
 @functools.cache
@@ -99,14 +100,14 @@ def _empty_confusion(classes: int) -> tuple[Figure, Axes]:
 
 
 def _empty_figure(inches: tuple[float, float]) -> Figure:
-    """Make a figure with a canvas of its own: else each saving makes one, and renders every word anew."""
+    """Return a figure with a canvas of its own: without one, every save makes a canvas and renders all text again."""
     figure = Figure(figsize=inches, dpi=DOTS_PER_INCH)
     FigureCanvasAgg(figure)
     return figure
 
 
-def _wipe(axes: Axes) -> None:
-    """Remove a drawing's data and the limits it set; ticks, the dearest to make, stay."""
+def _clear(axes: Axes) -> None:
+    """Remove plotted data and the limits they set; the ticks, the slowest part to build, stay."""
     for artist in (*axes.lines, *axes.images, *axes.texts):
         artist.remove()
     axes.relim()

@@ -1,4 +1,4 @@
-"""What is known of a run afterwards, read from its folder; and the run it is held against."""
+"""What a report knows of a run, read from its folder, and which run or config it is compared with."""
 
 import functools
 import shlex
@@ -16,21 +16,21 @@ from sweeper.records import EpochRecord, Mistakes, RunResult
 from sweeper.run.folder import RunFolder
 from sweeper.terminal.console import display_path
 
-CIRCUMSTANCES: Final = ("data.root", "device", "precision", "threads", "logging.name")
-"""Keys of the machine and of who watched: they say nothing of the experiment."""
+MACHINE_KEYS: Final = ("data.root", "device", "precision", "threads", "logging.name")
+"""Config keys of the machine and its logging, which are not part of the experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """A run that has ended, at its last epoch or before."""
+    """A run with at least one epoch, ended or not."""
 
     folder: Path
     conf: ExperimentConf
     design: Design
     typed: tuple[str, ...]
-    """Its overrides."""
+    """The overrides typed."""
     from_command_line: bool
-    """Whether these overrides make its config; those of a run from Python do not."""
+    """Whether those overrides compose the config; a run started from Python has none that do."""
     epochs: tuple[EpochRecord, ...]
     """At least one."""
     result: RunResult | None
@@ -48,12 +48,17 @@ class RunRecord:
         return max(self.epochs, key=lambda epoch: epoch.val_accuracy)
 
     @property
-    def judges(self) -> str:
-        """What the accuracies are of: ``validation`` or ``test``."""
+    def evaluated_on(self) -> str:
+        """The set that every accuracy but training's is measured on: ``validation`` or ``test``."""
         return "test" if self.conf.data.validation == "test" else "validation"
 
+    @property
+    def images(self) -> int:
+        """How many images that set has; the result says it, or the config if the run did not finish."""
+        return self.conf.data.validation_size if self.result is None else self.result.data.validation_images
+
     def command(self, *changes: str, sweep: bool = False) -> str:
-        """Return the command that runs this again with these overrides changed, as one types it."""
+        """Return the command, as one types it, that runs this again with these overrides changed."""
         words = ["python", "-m", "sweeper"]
         if self.from_command_line:
             words += [word for word in self.typed if not _superseded(word, changes)]
@@ -64,21 +69,24 @@ class RunRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What a run is held against."""
+    """What a run is compared with."""
 
     name: str
     conf: ExperimentConf
     record: RunRecord | None
-    """None for the default, which is a config only."""
+    """None for the default experiment, which is only a config."""
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Read a run's folder. Raises `RunFolderError` for one that is damaged or has no epoch, `ConfigError`."""
+    """Read a run's folder.
+
+    Raises `RunFolderError` if it is damaged or has no epoch, `ConfigError` if its config is not valid.
+    """
     files = RunFolder(folder)
     conf = files.read_config()
     epochs = files.read_epochs()
     if not epochs:
-        raise RunFolderError(f"a run must have at least one epoch to be written up, but {folder} has none")
+        raise RunFolderError(f"a report needs a run with at least one epoch, but {folder} has none")
     return RunRecord(
         folder=folder,
         conf=conf,
@@ -96,43 +104,43 @@ def reproduce_command(folder: Path) -> str:
     return shlex.join(["python", "-m", "sweeper", "reproduce", str(display_path(folder))])
 
 
-def baseline(record: RunRecord) -> Baseline:
-    """Return a study's first trial for a later one of its trials; else the default experiment."""
+def find_baseline(record: RunRecord) -> Baseline:
+    """Return what a run is compared with: the study's first trial for a later trial, else the default experiment."""
     for folder in _earlier_trials(record.folder):
         try:
-            first = _read_whole(folder) if RunFolder(folder).result.exists() else read_run(folder)
+            first = _read_completed(folder) if RunFolder(folder).result.exists() else read_run(folder)
         except SweeperError:
-            continue  # cut short before its first epoch, say: the next one is the first that can be compared
+            continue  # for example stopped before its first epoch: the next trial is the first to compare with
         return Baseline(name=f"trial {folder.name}", conf=first.conf, record=first)
     return Baseline(name="the default", conf=compose(), record=None)
 
 
 @functools.lru_cache(maxsize=1)
-def _read_whole(folder: Path) -> RunRecord:
-    """Read a run that reached its end, once: its folder does not change, and every trial is held against the first."""
+def _read_completed(folder: Path) -> RunRecord:
+    """Read a completed run once: its folder no longer changes, and every later trial is compared with it."""
     return read_run(folder)
 
 
 def differences(confs: Sequence[ExperimentConf]) -> dict[str, list[Any]]:
-    """Return the keys in which configs differ, with each one's value; None where a config has no such key.
+    """Return the keys in which configs differ, each with every config's value; None if a config lacks the key.
 
-    Circumstances, as where the data lie, are left out.
+    `MACHINE_KEYS` are left out.
     """
     flat = [dict(dotted(asdict(conf))) for conf in confs]
-    keys = [key for key in dict.fromkeys(key for config in flat for key in config) if key not in CIRCUMSTANCES]
+    keys = [key for key in dict.fromkeys(key for config in flat for key in config) if key not in MACHINE_KEYS]
     columns = {key: [config.get(key) for config in flat] for key in keys}
     return {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
 
 
 def _superseded(word: str, changes: Sequence[str]) -> bool:
-    """Whether an override is changed, by itself or as a part of what is changed, or means nothing to one run."""
+    """Whether an override is replaced, itself or as part of a group, or only applies to a search."""
     key = word.partition("=")[0].lstrip("+")
     changed = [change.partition("=")[0] for change in changes]
     return key == "search" or any(key == name or key.startswith(f"{name}.") for name in changed)
 
 
 def _earlier_trials(folder: Path) -> list[Path]:
-    """Return the folders of the study's trials with lower numbers, in order; none for a run that is no trial."""
+    """Return the folders of a trial's predecessors in its study, in order; none for a run that is no trial."""
     folder = folder.absolute()
     if not folder.name.isdigit() or not (folder.parent / "search.yaml").exists():
         return []

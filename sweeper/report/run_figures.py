@@ -1,101 +1,122 @@
-"""Figures of one run, or of several over each other."""
+"""Which figures a run's page has; several runs share the same plots."""
 
 import html
 from collections.abc import Sequence
+from typing import Final
 
 import plotly.graph_objects as go
 
 from sweeper.records import Mistakes
-from sweeper.report.page_figure import BLUE, GREEN, GREY, ORANGE, PageFigure, arrange
+from sweeper.report.page_figure import BLUE, FEW_EPOCHS, GREEN, GREY, ORANGE, PageFigure, arrange
 from sweeper.report.record import RunRecord
+
+COLOURS: Final = [BLUE, ORANGE, GREEN, "#a371f7", "#d4a72c", "#cf5b9e", "#1b9e9e", GREY]
+"""One per run where several share a plot."""
 
 
 def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[PageFigure]:
-    """Draw the epochs of one run, or of several over each other."""
-    colours = [BLUE, ORANGE, GREEN, "#a371f7", "#d4a72c", "#cf5b9e", "#1b9e9e", GREY]
-    drawn = []
-    for kind, title, axis in (("accuracy", "Accuracy", "accuracy"), ("loss", "Loss", "cross-entropy, nats")):
-        figure = go.Figure()
-        for at, (record, name) in enumerate(zip(records, names, strict=True)):
-            epochs = [epoch.epoch for epoch in record.epochs]
-            colour = colours[at % len(colours)]
-            for part, dash, words in (("val", "solid", record.judges), ("train", "dot", "training, dropout on")):
-                values = [getattr(epoch, f"{part}_{kind}") for epoch in record.epochs]
-                label = words if len(records) == 1 else f"{html.escape(name)}, {words}"
-                of_one = ORANGE if part == "val" else BLUE
-                line = {"color": of_one if len(records) == 1 else colour, "dash": dash}
-                figure.add_scatter(x=epochs, y=values, name=label, mode="lines+markers", line=line)
-            if len(records) == 1 and record.result is not None:
-                measured = [getattr(record.result, f"train_{kind}_eval")]
-                marker = {"symbol": "star", "size": 12, "color": BLUE}
-                figure.add_scatter(
-                    x=epochs[-1:], y=measured, name="training, dropout off", mode="markers", marker=marker
-                )
-        if kind == "accuracy":
-            for target in dict.fromkeys(record.conf.target for record in records):
-                figure.add_hline(
-                    target,
-                    line={"color": GREY, "dash": "dash"},
-                    annotation_text="target",
-                    annotation_position="top left",
-                )
-            figure.update_yaxes(tickformat=".1%")
-        arrange(figure, x="epoch", y=axis)
-        _count_epochs(figure, records)
-        last = ", ".join(
-            f"{record.judges if len(records) == 1 else name} {getattr(record.epochs[-1], f'val_{kind}'):{'.2%' if kind == 'accuracy' else '.4f'}}"
-            for record, name in zip(records, names, strict=True)
-        )
-        drawn.append(PageFigure(name=kind, title=title, caption=f"After the last epoch: {last}.", figure=figure))
-    figure = go.Figure()
-    for at, (record, name) in enumerate(zip(records, names, strict=True)):
-        rates = [epoch.lr for epoch in record.epochs]
-        line = {"color": colours[at % len(colours)]}
-        figure.add_scatter(
-            x=[e.epoch for e in record.epochs], y=rates, name=html.escape(name), mode="lines+markers", line=line
-        )
-    arrange(figure, x="epoch", y="learning rate")
-    figure.update_layout(showlegend=len(records) > 1)
-    figure.update_yaxes(rangemode="tozero")
-    _count_epochs(figure, records)
-    caption = "The learning rate of each epoch's last step."
-    return [*drawn, PageFigure(name="lr", title="Learning rate", caption=caption, figure=figure)]
+    """Return accuracy, loss and learning rate by epoch, of one run or of several in the same plots."""
+    return [
+        _metric("accuracy", "Accuracy", "accuracy", records, names),
+        _metric("loss", "Loss", "cross-entropy, nats", records, names),
+        _learning_rate(records, names),
+    ]
 
 
-def confusion_figure(mistakes: Mistakes, *, judges: str) -> PageFigure:
-    """Draw the confusion matrix; what is right is left uncoloured."""
-    size = range(len(mistakes.confusion))
+def confusion_figure(mistakes: Mistakes, *, evaluated_on: str) -> PageFigure:
+    """Return the confusion matrix; correct predictions, on the diagonal, have no colour."""
+    classes = [str(label) for label in range(len(mistakes.confusion))]
     wrong = [
         [n if row != column else 0 for column, n in enumerate(counts)] for row, counts in enumerate(mistakes.confusion)
     ]
-    figure = go.Figure(
+    plot = go.Figure(
         go.Heatmap(
             z=wrong,
-            x=[str(label) for label in size],
-            y=[str(label) for label in size],
+            x=classes,
+            y=classes,
             text=[[str(n) if n else "" for n in counts] for counts in mistakes.confusion],
             texttemplate="%{text}",
-            # At its darkest still light enough for dark figures on a light page, and the other way round.
+            # Even the darkest cell keeps dark figures readable on a light page, and light ones on a dark page.
             colorscale=[[0, "rgba(224,112,42,0)"], [1, "rgba(224,112,42,0.6)"]],
             showscale=False,
-            hovertemplate="a %{y} taken for a %{x}: %{text}<extra></extra>",
+            hovertemplate="true %{y}, predicted %{x}: %{text}<extra></extra>",
         )
     )
-    arrange(figure, x="predicted class", y="true class")
-    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, dtick=1)
-    figure.update_xaxes(showgrid=False, zeroline=False, dtick=1)
+    arrange(plot, x="predicted class", y="true class")
+    plot.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, dtick=1)
+    plot.update_xaxes(showgrid=False, zeroline=False, dtick=1)
     count = sum(map(sum, wrong))
     total = sum(map(sum, mistakes.confusion))
     most, row, column = max((n, row, column) for row, counts in enumerate(wrong) for column, n in enumerate(counts))
-    worst = f"; most often, {most} times, a {row} was taken for a {column}" if count else ""
-    caption = f"{count:,} of {total:,} {judges} images were taken for another class{worst}."
-    return PageFigure(name="confusion", title="What was taken for what", caption=caption, figure=figure)
+    worst = f"; the most frequent mistake, {most} times, is a {row} predicted as a {column}" if count else ""
+    caption = f"{count:,} of {total:,} {evaluated_on} images are misclassified{worst}."
+    return PageFigure(name="confusion", title="Confusion matrix", caption=caption, plot=plot)
 
 
-def _count_epochs(figure: go.Figure, records: Sequence[RunRecord]) -> None:
-    """Mark every epoch, where there is room for that; a single one stands in the middle."""
+def _metric(kind: str, title: str, axis: str, records: Sequence[RunRecord], names: Sequence[str]) -> PageFigure:
+    """Training and validation by epoch: one run in the two's own colours, each of several in one colour."""
+    plot = go.Figure()
+    alone = len(records) == 1
+    for index, (record, name) in enumerate(zip(records, names, strict=True)):
+        epochs = [epoch.epoch for epoch in record.epochs]
+        for part, dash, label in (("val", "solid", record.evaluated_on), ("train", "dot", "training, dropout on")):
+            colour = COLOURS[index % len(COLOURS)] if not alone else ORANGE if part == "val" else BLUE
+            plot.add_scatter(
+                x=epochs,
+                y=[getattr(epoch, f"{part}_{kind}") for epoch in record.epochs],
+                name=label if alone else f"{html.escape(name)}, {label}",
+                mode="lines+markers",
+                line={"color": colour, "dash": dash},
+            )
+        if alone and record.result is not None:
+            plot.add_scatter(
+                x=epochs[-1:],
+                y=[getattr(record.result, f"train_{kind}_eval")],
+                name="training, dropout off",
+                mode="markers",
+                marker={"symbol": "star", "size": 12, "color": BLUE},
+            )
+    if kind == "accuracy":
+        for target in dict.fromkeys(record.conf.target for record in records):
+            plot.add_hline(
+                target,
+                line={"color": GREY, "dash": "dash"},
+                annotation_text="target",
+                annotation_position="top left",
+            )
+        plot.update_yaxes(tickformat=".1%")
+    arrange(plot, x="epoch", y=axis)
+    _tick_epochs(plot, records)
+    form = ".2%" if kind == "accuracy" else ".4f"
+    last = ", ".join(
+        f"{record.evaluated_on if alone else name} {getattr(record.epochs[-1], f'val_{kind}'):{form}}"
+        for record, name in zip(records, names, strict=True)
+    )
+    return PageFigure(name=kind, title=title, caption=f"After the last epoch: {last}.", plot=plot)
+
+
+def _learning_rate(records: Sequence[RunRecord], names: Sequence[str]) -> PageFigure:
+    plot = go.Figure()
+    for index, (record, name) in enumerate(zip(records, names, strict=True)):
+        plot.add_scatter(
+            x=[epoch.epoch for epoch in record.epochs],
+            y=[epoch.lr for epoch in record.epochs],
+            name=html.escape(name),
+            mode="lines+markers",
+            line={"color": COLOURS[index % len(COLOURS)]},
+        )
+    arrange(plot, x="epoch", y="learning rate")
+    plot.update_layout(showlegend=len(records) > 1)
+    plot.update_yaxes(rangemode="tozero")
+    _tick_epochs(plot, records)
+    caption = "The learning rate of each epoch's last step."
+    return PageFigure(name="lr", title="Learning rate", caption=caption, plot=plot)
+
+
+def _tick_epochs(plot: go.Figure, records: Sequence[RunRecord]) -> None:
+    """Mark every epoch if there are few; centre a single one."""
     epochs = max(len(record.epochs) for record in records)
-    if epochs < 16:
-        figure.update_xaxes(dtick=1)
+    if epochs < FEW_EPOCHS:
+        plot.update_xaxes(dtick=1)
     if epochs == 1:
-        figure.update_xaxes(range=[0.5, 1.5])
+        plot.update_xaxes(range=[0.5, 1.5])

@@ -1,4 +1,4 @@
-"""A run's page, its write-up with its worst mistakes as pictures; and the page of several runs side by side."""
+"""What a run's page shows, its report and its worst mistakes as images; and the page of several runs side by side."""
 
 import base64
 import io
@@ -11,70 +11,69 @@ import matplotlib.image
 
 from sweeper.data.files import Part, read_files
 from sweeper.errors import DataError
-from sweeper.report.analysis import CONFIDENCE_95, images, standard_error
+from sweeper.report.noise import CONFIDENCE_95, standard_error
 from sweeper.report.page import render
 from sweeper.report.record import RunRecord, differences, reproduce_command
 from sweeper.report.run_figures import confusion_figure, run_figures
-from sweeper.report.run_report import make_report, shown
+from sweeper.report.run_report import format_value, make_report
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
 
 def run_page(record: RunRecord) -> str:
-    """Return a run's page: its write-up, and its worst mistakes as pictures. Raises nothing for data that are gone."""
-    written = make_report(record)
-    drawn = run_figures([record], [record.folder.name])
+    """Return a run's page as HTML. If its data set is missing, the page says so in place of the images."""
+    figures = run_figures([record], [record.folder.name])
     if record.mistakes is not None:
-        drawn.append(confusion_figure(record.mistakes, judges=record.judges))
-    pictures, why_none = _pictures(record)
+        figures.append(confusion_figure(record.mistakes, evaluated_on=record.evaluated_on))
+    images, why_none = _worst_mistakes(record)
     met = "target met" if record.value >= record.conf.target else "target missed"
     return render(
         "run.html",
         kind="Run",
         title=str(record.folder),
-        status=f"{record.value:.2%} {record.judges} accuracy: {met if record.result is not None else 'ended early'}.",
-        drawn=drawn,
-        run=written,
+        status=f"{record.value:.2%} {record.evaluated_on} accuracy: {met if record.result is not None else 'ended early'}.",
+        figures=figures,
+        run=make_report(record),
         again=reproduce_command(record.folder),
         layer_columns=LAYER_COLUMNS,
         layer_rows=layer_rows(record.design),
-        images=pictures,
+        images=images,
         no_images=why_none,
     )
 
 
 def comparison_page(records: Sequence[RunRecord]) -> str:
-    """Return several runs side by side: what differs in config and result, curves over each other."""
+    """Return the page of several runs as HTML: differing results and config keys, curves in one plot."""
     names = _distinct([record.folder for record in records])
     differs = differences([record.conf for record in records])
-    errors = [CONFIDENCE_95 * standard_error(record.value, images(record)) for record in records]
+    errors = [CONFIDENCE_95 * standard_error(record.value, record.images) for record in records]
     values = [record.value for record in records]
     apart = max(values) - min(values)
     noise = max(errors) * 2**0.5
-    verdict = "more than" if apart > noise else "no more than"
+    compared = "more than" if apart > noise else "no more than"
     return render(
         "comparison.html",
         kind="Comparison",
         title=f"{len(records)} runs",
         status=", ".join(names),
-        drawn=run_figures(records, names),
+        figures=run_figures(records, names),
         names=names,
         measured=_measured(records),
-        noise=f"The last accuracies are {apart * 100:.2f} points apart, {verdict} the {noise * 100:.2f} that two "
-        "measurements on so many images may differ by (95 %). Seeds come on top of that.",
-        differs=[(key, [shown(value) for value in values]) for key, values in differs.items()],
+        noise=f"The last accuracies differ by {apart * 100:.2f} points, {compared} the {noise * 100:.2f} by which two "
+        "measurements on that many images may differ (95 %). Different seeds add to that.",
+        differs=[(key, [format_value(value) for value in values]) for key, values in differs.items()],
         commands=[(name, reproduce_command(record.folder)) for name, record in zip(names, records, strict=True)],
     )
 
 
-def _pictures(record: RunRecord) -> tuple[list[dict[str, Any]], str]:
-    """Return the worst mistakes as pictures; else why there are none."""
+def _worst_mistakes(record: RunRecord) -> tuple[list[dict[str, Any]], str]:
+    """Return the worst mistakes with their images as data URLs, or none and the reason."""
     if record.mistakes is None:
-        return [], "The run did not reach its last epoch: its mistakes were not written down."
+        return [], "The run did not reach its last epoch, so it saved no mistakes."
     if not record.mistakes.worst:
-        return [], f"None: every {record.judges} image was right."
+        return [], f"None: every {record.evaluated_on} image was classified correctly."
     try:
-        # The run may be a stranger's: a page about it downloads nothing.
-        part: Part = "test" if record.judges == "test" else "train"
+        # The run may be untrusted, so its page downloads nothing.
+        part: Part = "test" if record.evaluated_on == "test" else "train"
         images_nhw = read_files(record.conf.data, part, download=False).images_nhw
         pixels_nhw = [images_nhw[mistake.index] for mistake in record.mistakes.worst]
     except (DataError, IndexError) as error:
@@ -89,7 +88,7 @@ def _pictures(record: RunRecord) -> tuple[list[dict[str, Any]], str]:
 
 
 def _measured(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """One row per measurement: its name, and each run's, the best marked where there is a best."""
+    """Return one row per measurement: its name and each run's value, the best one marked if better has a meaning."""
     rows: list[tuple[str, str, bool | None, list[Any]]] = [
         ("last accuracy", ".2%", True, [record.value for record in records]),
         ("best accuracy", ".2%", True, [record.best.val_accuracy for record in records]),
@@ -118,7 +117,7 @@ def _measured(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
 
 
 def _distinct(folders: Sequence[Path]) -> list[str]:
-    """Return names as short as tells the folders apart; a trial's number alone says little."""
+    """Return the shortest names that tell the folders apart; a trial's number alone is not enough."""
     parts = [folder.absolute().parts for folder in folders]
     shortest = 2 if any(part[-1].isdigit() for part in parts) else 1
     for length in range(shortest, max(map(len, parts)) + 1):

@@ -1,4 +1,4 @@
-"""A run's *target, result, analysis*, written by the program: `report.md` and the drawings beside it."""
+"""What a run's report says: target, result, analysis and next command; as `report.md`, and as data for a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,57 +6,57 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.data.catalogue import DATASETS
-from sweeper.report.analysis import Observation, analyse, next_command
+from sweeper.report.analysis import Observation, next_command, observe
 from sweeper.report.markdown import fenced, plain
 from sweeper.report.png_figures import plot_confusion, plot_curves
-from sweeper.report.record import RunRecord, baseline, differences, read_run
+from sweeper.report.record import RunRecord, differences, find_baseline, read_run
 from sweeper.run.folder import RunFolder
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What is said of a run, before it is Markdown or a page."""
+    """The content of a run's report, before it becomes Markdown or a page."""
 
     record: RunRecord
     target: str
-    """What was wanted, a sentence."""
-    against: str
-    """What the run is held against."""
+    """The goal, one sentence."""
+    baseline: str
+    """The name of what the run is compared with."""
     changes: list[tuple[str, str, str]]
-    """Key, value there, value here."""
+    """Key, the baseline's value, this run's value."""
     rows: list[tuple[str, str]]
-    """What was measured, by name."""
+    """Measurements: name, value."""
     plan: list[str]
-    """What the plan alone shows, a sentence or two each."""
+    """What the network's plan alone shows, one or two sentences each."""
     observations: list[Observation]
     next: str
     """The command to try next."""
 
 
 def write_report(folder: Path) -> RunReport:
-    """Write a run's report and drawings into its folder. Raises what `read_run` raises, and OSError."""
-    written = make_report(read_run(folder))
-    record, files = written.record, RunFolder(folder)
+    """Write a run's report and its PNG figures into its folder. Raises what `read_run` raises, and OSError."""
+    report = make_report(read_run(folder))
+    record, files = report.record, RunFolder(folder)
     plot_curves(record, files.curves)
     if record.mistakes is not None:
-        plot_confusion(record.mistakes, files.confusion, of=record.judges)
-    files.write_report(as_markdown(written))
-    return written
+        plot_confusion(record.mistakes, files.confusion, evaluated_on=record.evaluated_on)
+    files.write_report(as_markdown(report))
+    return report
 
 
 def write_partial_report(folder: Path) -> None:
-    """Write up a run that was cut short, unless that was before its first epoch's end."""
+    """Write the report of a run that stopped early, if it finished an epoch."""
     files = RunFolder(folder)
     if files.metrics.exists() and files.read_epochs():
         write_report(folder)
 
 
 def make_report(record: RunRecord) -> RunReport:
-    """Compare, measure, analyse."""
-    held_against = baseline(record)
-    changed = differences([held_against.conf, record.conf])
-    observations = analyse(record, held_against)
+    """Compare a run with its baseline and apply the rules of `analysis`."""
+    baseline = find_baseline(record)
+    changed = differences([baseline.conf, record.conf])
+    observations = observe(record, baseline)
     conf = record.conf
     facts = DATASETS.facts(conf.data.name)
     limits = [
@@ -67,10 +67,10 @@ def make_report(record: RunRecord) -> RunReport:
     within = f" with at most {' and '.join(limits)}" if limits else ""
     return RunReport(
         record=record,
-        target=f"{conf.target:.2%} {record.judges} accuracy on {facts.title}{within}, "
+        target=f"{conf.target:.2%} {record.evaluated_on} accuracy on {facts.title}{within}, "
         f"in {conf.training.epochs} epoch{'s' if conf.training.epochs != 1 else ''}.",
-        against=held_against.name,
-        changes=[(key, shown(there), shown(here)) for key, (there, here) in changed.items()],
+        baseline=baseline.name,
+        changes=[(key, format_value(before), format_value(now)) for key, (before, now) in changed.items()],
         rows=list(_rows(record)),
         plan=[f"{finding.rule.replace('_', ' ')}: {finding.message}" for finding in record.design.findings],
         observations=observations,
@@ -78,32 +78,32 @@ def make_report(record: RunRecord) -> RunReport:
     )
 
 
-def as_markdown(written: RunReport) -> str:
-    """Return the report. Whatever came from a config or the command line is escaped."""
-    record = written.record
-    lines = [f"# {plain(record.folder.name)}", "", "## Target", "", plain(written.target), ""]
-    if written.changes:
-        lines += [f"Changed against {written.against}:", "", *_table(("key", written.against, "here"), written.changes)]
+def as_markdown(report: RunReport) -> str:
+    """Return the report as Markdown. Everything from a config or the command line is escaped."""
+    record = report.record
+    lines = [f"# {plain(record.folder.name)}", "", "## Target", "", plain(report.target), ""]
+    if report.changes:
+        lines += [f"Changes from {report.baseline}:", "", *_table(("key", report.baseline, "this run"), report.changes)]
     else:
-        lines += [f"Nothing is changed against {written.against}."]
-    lines += ["", "## Result", "", *_table(("", ""), written.rows, align=":-"), ""]
+        lines += [f"Nothing differs from {report.baseline}."]
+    lines += ["", "## Result", "", *_table(("", ""), report.rows, align=":-"), ""]
     lines += ["![Loss, accuracy and learning rate by epoch](curves.png)", ""]
     if record.mistakes is not None:
-        lines += ["![What was taken for what](confusion.png)", ""]
+        lines += ["![Confusion matrix](confusion.png)", ""]
     lines += _table(LAYER_COLUMNS, layer_rows(record.design))
-    lines += ["", *(f"- {plain(sentence)}" for sentence in written.plan)]
+    lines += ["", *(f"- {plain(sentence)}" for sentence in report.plan)]
     lines += ["", "## Analysis", ""]
-    if not written.observations:
-        lines += ["Nothing to object to.", ""]
-    for observation in written.observations:
+    if not report.observations:
+        lines += ["No rule found a problem.", ""]
+    for observation in report.observations:
         lines += [f"**{observation.rule.replace('_', ' ')}.** {plain(observation.text)}", ""]
         lines += [fenced(observation.command, "sh"), ""]
-    lines += ["## Next", "", fenced(written.next, "sh")]
+    lines += ["## Next", "", fenced(report.next, "sh")]
     return "\n".join(lines) + "\n"
 
 
-def shown(value: Any) -> str:
-    """Return a config's value in words."""
+def format_value(value: Any) -> str:
+    """Return a config's value as text for people."""
     return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -111,14 +111,14 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
     last, result = record.epochs[-1], record.result
     rows = []
     if result is None:
-        ended = f"after {len(record.epochs)} of {record.conf.training.epochs} epochs: pruned, stopped, diverged or still running"
-        rows += [("ended", ended)]
+        epochs = f"{len(record.epochs)} of {record.conf.training.epochs} epochs"
+        rows += [("ended", f"after {epochs}: pruned, stopped, diverged or still running")]
     else:
-        verdict = "met" if record.value >= record.conf.target else "missed"
-        rows += [("target", f"{verdict}: {record.value:.2%} of {record.conf.target:.2%}")]
+        met = "met" if record.value >= record.conf.target else "missed"
+        rows += [("target", f"{met}: {record.value:.2%} of {record.conf.target:.2%}")]
     rows += [
-        (f"last {record.judges} accuracy", f"{record.value:.2%}"),
-        (f"best {record.judges} accuracy", f"{record.best.val_accuracy:.2%} in epoch {record.best.epoch}"),
+        (f"last {record.evaluated_on} accuracy", f"{record.value:.2%}"),
+        (f"best {record.evaluated_on} accuracy", f"{record.best.val_accuracy:.2%} in epoch {record.best.epoch}"),
         ("training accuracy, dropout on", f"{last.train_accuracy:.2%}"),
     ]
     if result is not None:
@@ -134,11 +134,11 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
     rows += [("time", f"{seconds:.1f} s for {len(record.epochs)} epoch{'s' if len(record.epochs) != 1 else ''}")]
     if result is not None:
         data = result.data
-        sealed = "the test set judged" if data.validation_is_test else "the test set was not opened"
+        test = "the test set was used for validation" if data.validation_is_test else "the test set was not opened"
         machine = f"{result.device} {result.precision}, {result.threads} thread{'s' if result.threads != 1 else ''}"
         versions = f"torch {result.versions.torch}, sweeper {result.versions.sweeper}"
         rows += [
-            ("images", f"{data.train_images:,} to train, {data.validation_images:,} to judge; {sealed}"),
+            ("images", f"{data.train_images:,} for training, {data.validation_images:,} for validation; {test}"),
             ("machine", f"{machine}, {versions}"),
         ]
     return [*rows, ("seed", str(record.conf.seed))]

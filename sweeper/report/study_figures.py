@@ -1,4 +1,4 @@
-"""Figures of a study, drawn by Optuna where it draws them; each with a sentence that says what it shows."""
+"""Which figures a study's page has, most of them Optuna's own; each has a caption that says what it shows."""
 
 import html
 import re
@@ -11,65 +11,91 @@ import optuna
 import plotly.graph_objects as go
 from optuna import visualization
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from plotly.colors import sample_colorscale
 
-from sweeper.report.page_figure import BLUE, EARLY_TO_LATE, GREY, ORANGE, PageFigure, arrange
-from sweeper.study.trials import PARAMETERS, REJECTED
+from sweeper.report.page_figure import BLUE, EARLY_TO_LATE, FEW_EPOCHS, GREY, ORANGE, PageFigure, arrange
+from sweeper.report.study_snapshot import StudySnapshot
+from sweeper.study.attributes import PARAMETERS, REJECTED
 
-VALUE_WIDTH: Final = 120
-"""Pixels that one value's axis needs: where there are many, their figure scrolls in its frame."""
-LINES: Final = 200
-"""Trials in one figure of parallel coordinates: more are a carpet."""
-FEWEST: Final = 2
-"""Whole trials that Optuna's comparisons of trials need."""
+AXIS_WIDTH: Final = 120
+"""Pixels for one parameter's axis. With many parameters the figure is wider than its frame, and scrolls."""
+MAX_LINES: Final = 200
+"""Trials in one parallel-coordinate plot: more lines hide each other."""
+MIN_TRIALS: Final = 2
+"""Completed trials that Optuna's comparisons of trials need."""
 
 
-def study_figures(study: optuna.Study, *, target: float | None, budget: int | None) -> list[PageFigure]:
-    """Draw a study: its course, accuracy against parameters, what matters, where it is best."""
-    shown = _for_people(study)
-    whole = [trial for trial in shown.trials if trial.state is TrialState.COMPLETE]
+def study_figures(study: StudySnapshot, *, target: float | None, budget: int | None) -> list[PageFigure]:
+    """Return a study's figures: history, accuracy against parameters, importances, learning curves, parameters."""
+    trained = _trained(study)
+    shown = StudySnapshot.of(trained)
+    count = len(shown.completed)
+    best = f", the best {MAX_LINES} of them" if count > MAX_LINES else ""
     return [
-        _history(shown, whole, target),
-        _pareto(whole, shown.direction, target=target, budget=budget),
-        _compared(
+        _history(trained, shown, target),
+        _pareto(shown, target=target, budget=budget),
+        _comparison(
             "importances",
-            "What matters most",
-            whole,
-            lambda: visualization.plot_param_importances(shown, target_name="accuracy"),
-            f"The share of the differences between {len(whole)} whole trials that each value explains (fANOVA).",
+            "Parameter importances",
+            shown,
+            lambda: visualization.plot_param_importances(trained, target_name="accuracy"),
+            f"The share of the variance between {count} completed trials that each parameter explains (fANOVA).",
         ),
         _curves(shown),
-        _compared(
+        _comparison(
             "parallel",
-            "All values at once",
-            whole,
-            lambda: _parallel(shown, whole),
-            f"A line for each whole trial{f', the best {LINES} of them' if len(whole) > LINES else ''}: "
-            "the better, the more orange.",
+            "Parallel coordinates",
+            shown,
+            lambda: _parallel(shown),
+            f"One line per completed trial{best}: the better the trial, the more orange its line.",
             wide=True,
         ),
-        _compared(
+        _comparison(
             "slices",
-            "Each value by itself",
-            whole,
-            lambda: visualization.plot_slice(shown, target_name="validation accuracy"),
-            "Validation accuracy over each value; the later the trial, the more orange.",
+            "Slices",
+            shown,
+            lambda: visualization.plot_slice(trained, target_name="validation accuracy"),
+            "Validation accuracy over each parameter: the later the trial, the more orange its point.",
             wide=True,
         ),
     ]
 
 
-def _for_people(study: optuna.Study) -> optuna.Study:
-    """Return a copy in memory, its values under short names, and without proposals that were never trained.
+def pareto_front(points: Sequence[tuple[int, float, int]], *, maximize: bool) -> list[tuple[int, float, int]]:
+    """Return the points (parameters, value, number) that no other point matches in value with no more parameters.
 
-    Plotly reads labels as markup, so what is not ours is escaped.
+    In order of parameters; of equal points the one with the lowest number.
+    """
+    sign = -1 if maximize else 1
+    front: list[tuple[int, float, int]] = []
+    for point in sorted(points, key=lambda p: (p[0], sign * p[1], p[2])):
+        if not front or sign * point[1] < sign * front[-1][1]:
+            front.append(point)
+    return front
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return each key's short name: ``block1.0`` for a width, else its last part, or the whole key if two would clash.
+
+    >>> short_names(["model.groups.block1.channels.0", "optimizer.lr"])
+    {'model.groups.block1.channels.0': 'block1.0', 'optimizer.lr': 'lr'}
+    """
+    short = {key: re.sub(r"^model\.groups\.(\w+)\.channels\.(\d+)$", r"\1.\2", key) for key in keys}
+    short = {key: name if name != key else key.rpartition(".")[2] for key, name in short.items()}
+    taken = Counter(short.values())
+    return {key: name if taken[name] == 1 else key for key, name in short.items()}
+
+
+def _trained(study: StudySnapshot) -> optuna.Study:
+    """Return an in-memory copy of the trials that were trained, with short names for their parameters.
+
+    Plotly reads labels as markup, so text from the study is escaped. Optuna numbers the copies from 0; the attribute
+    `number` keeps each trial's own number.
     """
     copied = optuna.create_study(direction=study.direction)
-    trials = study.get_trials(deepcopy=False)
-    names = short_names({key for trial in trials for key in trial.params})
-    for trial in trials:
+    names = short_names({key for trial in study.trials for key in trial.params})
+    for trial in study.trials:
         if REJECTED in trial.user_attrs or not trial.state.is_finished():
             continue
         copied.add_trial(
@@ -85,31 +111,6 @@ def _for_people(study: optuna.Study) -> optuna.Study:
     return copied
 
 
-def pareto_front(points: Sequence[tuple[int, float, int]], *, maximize: bool) -> list[tuple[int, float, int]]:
-    """Return the points (parameters, value, number) than which no other is at least as good with no more parameters.
-
-    By parameters; of equal points the one with the lowest number.
-    """
-    sign = -1 if maximize else 1
-    front: list[tuple[int, float, int]] = []
-    for point in sorted(points, key=lambda p: (p[0], sign * p[1], p[2])):
-        if not front or sign * point[1] < sign * front[-1][1]:
-            front.append(point)
-    return front
-
-
-def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return each key's short name: ``block1.0`` for a width, else its last part, else, where two share that, the key.
-
-    >>> short_names(["model.groups.block1.channels.0", "optimizer.lr"])
-    {'model.groups.block1.channels.0': 'block1.0', 'optimizer.lr': 'lr'}
-    """
-    short = {key: re.sub(r"^model\.groups\.(\w+)\.channels\.(\d+)$", r"\1.\2", key) for key in keys}
-    short = {key: name if name != key else key.rpartition(".")[2] for key, name in short.items()}
-    taken = Counter(short.values())
-    return {key: name if taken[name] == 1 else key for key, name in short.items()}
-
-
 def _plain(distribution: BaseDistribution) -> BaseDistribution:
     if isinstance(distribution, CategoricalDistribution):
         return CategoricalDistribution([_escaped(choice) for choice in distribution.choices])
@@ -120,145 +121,137 @@ def _escaped(value: Any) -> Any:
     return html.escape(value) if isinstance(value, str) else value
 
 
-def _history(study: optuna.Study, whole: list[FrozenTrial], target: float | None) -> PageFigure:
-    title = "The course of the search"
-    if not whole:
-        return PageFigure(name="history", title=title, caption="No trial has finished yet.", figure=None, wide=True)
-    figure = visualization.plot_optimization_history(study, target_name="validation accuracy")
-    # Optuna counts the trials it was given; people know them by their own numbers.
-    numbers = [trial.user_attrs["number"] for trial in study.trials]
-    for trace in figure.data:
-        trace.x = [numbers[int(at)] for at in trace.x]
-    for trace, name in zip(figure.data, ("trial", "best so far"), strict=False):
+def _history(trained: optuna.Study, shown: StudySnapshot, target: float | None) -> PageFigure:
+    """Each trial's accuracy and the best so far, by the trials' own numbers."""
+    title = "Optimization history"
+    if shown.best is None:
+        return PageFigure(name="history", title=title, caption="No trial is completed yet.", plot=None, wide=True)
+    plot = visualization.plot_optimization_history(trained, target_name="validation accuracy")
+    numbers = [trial.user_attrs["number"] for trial in shown.trials]
+    for trace in plot.data:
+        trace.x = [numbers[int(index)] for index in trace.x]
+    for trace, name in zip(plot.data, ("trial", "best so far"), strict=False):
         trace.name = name
-    figure.update_traces(marker={"color": BLUE}, selector={"mode": "markers"})
-    figure.update_traces(line={"color": ORANGE, "shape": "hv"}, selector={"mode": "lines"})
+    plot.update_traces(marker={"color": BLUE}, selector={"mode": "markers"})
+    plot.update_traces(line={"color": ORANGE, "shape": "hv"}, selector={"mode": "lines"})
     if target is not None:
-        figure.add_hline(
-            target, line={"color": GREY, "dash": "dash"}, annotation_text="target", annotation_position="top left"
-        )
-    figure.update_yaxes(tickformat=".1%")
-    arrange(figure, x="trial", y="validation accuracy")
-    best = study.best_trial
-    caption = f"{len(whole)} whole trials; the best is trial {best.user_attrs['number']} with {best.value:.2%}."
-    return PageFigure(name="history", title=title, caption=caption, figure=figure, wide=True)
+        _add_target(plot, target)
+    plot.update_yaxes(tickformat=".1%")
+    arrange(plot, x="trial", y="validation accuracy")
+    caption = (
+        f"{len(shown.completed)} completed trials; the best is trial {shown.best.user_attrs['number']} "
+        f"with {shown.best.values[0]:.2%}."
+    )
+    return PageFigure(name="history", title=title, caption=caption, plot=plot, wide=True)
 
 
-def _pareto(
-    whole: list[FrozenTrial], direction: StudyDirection, *, target: float | None, budget: int | None
-) -> PageFigure:
-    """Accuracy against parameters; on the front no other trial has more accuracy with fewer parameters."""
+def _pareto(shown: StudySnapshot, *, target: float | None, budget: int | None) -> PageFigure:
+    """Accuracy against parameters, and the Pareto front of the two."""
     title = "Accuracy against parameters"
     points = [
-        (t.user_attrs[PARAMETERS], t.values[0], t.user_attrs["number"]) for t in whole if PARAMETERS in t.user_attrs
+        (trial.user_attrs[PARAMETERS], trial.values[0], trial.user_attrs["number"])
+        for trial in shown.completed
+        if PARAMETERS in trial.user_attrs
     ]
     if not points:
-        return PageFigure(
-            name="pareto", title=title, caption="No whole trial says how many parameters it has.", figure=None
-        )
-    front = pareto_front(points, maximize=direction is StudyDirection.MAXIMIZE)
+        caption = "No completed trial has a parameter count."
+        return PageFigure(name="pareto", title=title, caption=caption, plot=None)
+    front = pareto_front(points, maximize=shown.maximize)
     rest = [point for point in points if point not in front]
-    hover = "trial %{text}: %{y:.2%}, %{x:,} parameters<extra></extra>"
-    figure = go.Figure()
-    for name, shown, mode, colour in (
+    plot = go.Figure()
+    for name, of_trace, mode, colour in (
         ("trials", rest, "markers", BLUE),
         ("Pareto front", front, "lines+markers", ORANGE),
     ):
-        figure.add_scatter(
-            x=[point[0] for point in shown],
-            y=[point[1] for point in shown],
-            text=[str(point[2]) for point in shown],
+        plot.add_scatter(
+            x=[point[0] for point in of_trace],
+            y=[point[1] for point in of_trace],
+            text=[str(point[2]) for point in of_trace],
             name=name,
             mode=mode,
             marker={"color": colour},
             line={"color": colour, "shape": "hv"},
-            hovertemplate=hover,
+            hovertemplate="trial %{text}: %{y:.2%}, %{x:,} parameters<extra></extra>",
         )
     if budget is not None:
-        figure.add_vline(
+        plot.add_vline(
             budget,
             line={"color": GREY, "dash": "dash"},
             annotation_text=f"budget {budget:,}",
             annotation_position="bottom left",
         )
     if target is not None:
-        figure.add_hline(
-            target, line={"color": GREY, "dash": "dash"}, annotation_text="target", annotation_position="top left"
-        )
-    figure.update_yaxes(tickformat=".1%")
-    figure.update_xaxes(tickformat=",")
-    arrange(figure, x="parameters", y="validation accuracy")
-    smallest = f"the smallest on the front has {front[0][0]:,} parameters and {front[0][1]:.2%}"
-    caption = f"{len(front)} of {len(points)} whole trials are on the front: none is better with fewer parameters; {smallest}."
-    return PageFigure(name="pareto", title=title, caption=caption, figure=figure)
+        _add_target(plot, target)
+    plot.update_yaxes(tickformat=".1%")
+    plot.update_xaxes(tickformat=",")
+    arrange(plot, x="parameters", y="validation accuracy")
+    caption = (
+        f"{len(front)} of {len(points)} completed trials are on the Pareto front: no other trial is better with fewer "
+        f"parameters. The smallest on the front has {front[0][0]:,} parameters and {front[0][1]:.2%}."
+    )
+    return PageFigure(name="pareto", title=title, caption=caption, plot=plot)
 
 
-def _compared(
-    name: str,
-    title: str,
-    whole: list[FrozenTrial],
-    drawing: Callable[[], go.Figure],
-    caption: str,
-    *,
-    wide: bool = False,
+def _comparison(
+    name: str, title: str, shown: StudySnapshot, build: Callable[[], go.Figure], caption: str, *, wide: bool = False
 ) -> PageFigure:
-    """Draw what compares whole trials, if there is something to compare."""
-    if len(whole) < FEWEST or len({trial.values[0] for trial in whole}) < FEWEST or not whole[0].params:
-        why = f"It takes {FEWEST} whole trials that differ; there {'is 1' if len(whole) == 1 else f'are {len(whole)}'}."
-        return PageFigure(name=name, title=title, caption=why, figure=None, wide=wide)
+    """Return one of Optuna's comparisons of completed trials, without a plot if too few trials differ."""
+    completed = shown.completed
+    if (
+        len(completed) < MIN_TRIALS
+        or len({trial.values[0] for trial in completed}) < MIN_TRIALS
+        or not completed[0].params
+    ):
+        why = f"This needs {MIN_TRIALS} completed trials that differ; the study has {len(completed)} completed."
+        return PageFigure(name=name, title=title, caption=why, plot=None, wide=wide)
     with warnings.catch_warnings():
-        # Of few trials no importance can be told well; the caption says how many there are.
+        # Optuna warns that importances of few trials are unreliable; the caption says how many there are.
         warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
-        figure = drawing()
-    figure.update_traces(
+        plot = build()
+    plot.update_traces(
         marker={"colorscale": EARLY_TO_LATE, "line": {"width": 0}, "showscale": False}, selector={"type": "scatter"}
     )
-    figure.update_traces(marker={"color": BLUE}, selector={"type": "bar"})
-    arrange(figure)
-    figure.update_yaxes(tickformat=".1%", selector={"title.text": "validation accuracy"})
-    figure.update_yaxes(title=None, selector={"title.text": "Hyperparameter"})
-    figure.update_xaxes(title="share", selector={"title.text": "Hyperparameter Importance"})
-    values = max(len(trial.params) for trial in whole)
+    plot.update_traces(marker={"color": BLUE}, selector={"type": "bar"})
+    arrange(plot)
+    plot.update_yaxes(tickformat=".1%", selector={"title.text": "validation accuracy"})
+    plot.update_yaxes(title=None, selector={"title.text": "Hyperparameter"})
+    plot.update_xaxes(title="share", selector={"title.text": "Hyperparameter Importance"})
+    axes = 1 + max(len(trial.params) for trial in completed)
     return PageFigure(
-        name=name,
-        title=title,
-        caption=caption,
-        figure=figure,
-        wide=wide,
-        least_width=VALUE_WIDTH * (values + 1) if wide else 0,
+        name=name, title=title, caption=caption, plot=plot, wide=wide, least_width=AXIS_WIDTH * axes if wide else 0
     )
 
 
-def _parallel(study: optuna.Study, whole: list[FrozenTrial]) -> go.Figure:
-    best = sorted(whole, key=lambda trial: trial.values[0], reverse=study.direction is StudyDirection.MAXIMIZE)
-    few = optuna.create_study(direction=study.direction)
-    few.add_trials(best[:LINES])
-    figure = visualization.plot_parallel_coordinate(few, target_name="accuracy")
-    # Optuna's own blues end in one that a dark page swallows. A line begins at its trial's value, from 0 to 1.
-    for trace in figure.data:
+def _parallel(shown: StudySnapshot) -> go.Figure:
+    best = sorted(shown.completed, key=lambda trial: trial.values[0], reverse=shown.maximize)
+    few = optuna.create_study(direction=shown.direction)
+    few.add_trials(best[:MAX_LINES])
+    plot = visualization.plot_parallel_coordinate(few, target_name="accuracy")
+    # Optuna's blues end in one that is invisible on a dark page. A line starts at its trial's value, scaled to 0..1.
+    for trace in plot.data:
         if trace.mode == "lines":
-            good = trace.y[0] if study.direction is StudyDirection.MAXIMIZE else 1 - trace.y[0]
-            (trace.line.color,) = sample_colorscale(EARLY_TO_LATE, [min(1.0, max(0.0, good))])
-    figure.update_traces(showscale=False, selector={"type": "heatmap"})
-    return figure
+            goodness = trace.y[0] if shown.maximize else 1 - trace.y[0]
+            (trace.line.color,) = sample_colorscale(EARLY_TO_LATE, [min(1.0, max(0.0, goodness))])
+    plot.update_traces(showscale=False, selector={"type": "heatmap"})
+    return plot
 
 
-def _curves(study: optuna.Study) -> PageFigure:
-    """Learning curves of all trials, in two traces however many they are: whole ones, and pruned ones in grey."""
+def _curves(shown: StudySnapshot) -> PageFigure:
+    """Learning curves of all trials in two traces, however many trials there are: pruned ones grey, completed ones blue."""
     title = "Learning curves"
-    figure, counts = go.Figure(), []
-    for state, name, colour in ((TrialState.PRUNED, "pruned", GREY), (TrialState.COMPLETE, "whole", BLUE)):
-        curves = [trial for trial in study.trials if trial.state is state and trial.intermediate_values]
+    plot, counts = go.Figure(), []
+    for state, name, colour in ((TrialState.PRUNED, "pruned", GREY), (TrialState.COMPLETE, "completed", BLUE)):
+        curves = [trial for trial in shown.trials if trial.state is state and trial.intermediate_values]
         counts.append(f"{len(curves)} {name}")
         epochs: list[int | None] = []
         values: list[float | None] = []
         text: list[str] = []
         for trial in curves:
             steps = sorted(trial.intermediate_values)
-            epochs += [*steps, None]
+            epochs += [*steps, None]  # None ends a trial's line
             values += [*(trial.intermediate_values[step] for step in steps), None]
             text += [f"trial {trial.user_attrs['number']}"] * (len(steps) + 1)
-        figure.add_scatter(
+        plot.add_scatter(
             x=epochs,
             y=values,
             text=text,
@@ -269,13 +262,18 @@ def _curves(study: optuna.Study) -> PageFigure:
             line={"color": colour, "width": 1},
             hovertemplate="%{text}, epoch %{x}: %{y:.2%}<extra></extra>",
         )
-    if not any(trace.x for trace in figure.data):
-        return PageFigure(
-            name="curves", title=title, caption="No trial has finished an epoch yet.", figure=None, wide=True
-        )
-    arrange(figure, x="epoch", y="validation accuracy")
-    figure.update_yaxes(tickformat=".1%")
-    if max(max(trial.intermediate_values, default=0) for trial in study.trials) < 16:
-        figure.update_xaxes(dtick=1)
+    if not any(trace.x for trace in plot.data):
+        caption = "No trial has finished an epoch yet."
+        return PageFigure(name="curves", title=title, caption=caption, plot=None, wide=True)
+    arrange(plot, x="epoch", y="validation accuracy")
+    plot.update_yaxes(tickformat=".1%")
+    if max(max(trial.intermediate_values, default=0) for trial in shown.trials) < FEW_EPOCHS:
+        plot.update_xaxes(dtick=1)
     caption = f"Validation accuracy by epoch: {' and '.join(counts)} trials."
-    return PageFigure(name="curves", title=title, caption=caption, figure=figure, wide=True)
+    return PageFigure(name="curves", title=title, caption=caption, plot=plot, wide=True)
+
+
+def _add_target(plot: go.Figure, target: float) -> None:
+    plot.add_hline(
+        target, line={"color": GREY, "dash": "dash"}, annotation_text="target", annotation_position="top left"
+    )

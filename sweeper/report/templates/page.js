@@ -1,11 +1,11 @@
 "use strict";
 
-// Of plotly's buttons, those that stay on this machine and that a page is better for.
+// The useful ones of plotly's buttons that send nothing to another host.
 const MODE_BAR = [["toImage", "resetScale2d"]];
 
-// Figures take the page's colours, and take them again when the person changes between light and dark.
-const figures = document.getElementById("figures");
-const drawn = figures ? JSON.parse(figures.textContent) : {};
+// Figures use the page's colours, and are redrawn when the reader switches between light and dark.
+const figuresElement = document.getElementById("figures");
+const figures = figuresElement ? JSON.parse(figuresElement.textContent) : {};
 
 function themed(layout) {
   const css = getComputedStyle(document.documentElement);
@@ -18,23 +18,23 @@ function themed(layout) {
   return themed;
 }
 
-// Plotly chooses white or black for a heatmap's text as if its cells were opaque.
-function inked(data) {
+// Plotly chooses white or black for a heatmap's text as if its cells were opaque, which they are not.
+function withTextColour(data) {
   const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
   return structuredClone(data).map((trace) => (trace.type === "heatmap" && trace.texttemplate ? { ...trace, textfont: { color: ink } } : trace));
 }
 
-function draw() {
-  for (const [name, figure] of Object.entries(drawn)) {
-    const place = document.getElementById(name);
-    if (!place) continue;
-    Plotly.react(place, inked(figure.data), themed(figure.layout), { responsive: true, displaylogo: false, modeBarButtons: MODE_BAR });
+function plotAll() {
+  for (const [name, figure] of Object.entries(figures)) {
+    const element = document.getElementById(name);
+    if (!element) continue;
+    Plotly.react(element, withTextColour(figure.data), themed(figure.layout), { responsive: true, displaylogo: false, modeBarButtons: MODE_BAR });
   }
 }
 
-if (figures) {
-  draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+if (figuresElement) {
+  plotAll();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", plotAll);
 }
 
 for (const button of document.querySelectorAll(".copy")) {
@@ -44,7 +44,7 @@ for (const button of document.querySelectorAll(".copy")) {
       await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
     } catch {
-      // A page from a file may not write to the clipboard: select it, so that one key does.
+      // A page opened from a file may not write to the clipboard, so select the command for the reader to copy.
       getSelection().selectAllChildren(code);
       button.textContent = "Selected";
     }
@@ -62,7 +62,7 @@ if (table) {
     return value === undefined ? cell.textContent : Number(value);
   }
 
-  // Empty cells come last, whichever way it is sorted.
+  // Empty cells come last in either direction.
   function sort(column, descending) {
     const sign = descending ? -1 : 1;
     const keyed = rows.map((row) => [key(row, column), row]);
@@ -75,12 +75,12 @@ if (table) {
     heads.forEach((head, at) => head.setAttribute("aria-sort", at === column ? (descending ? "descending" : "ascending") : "none"));
   }
 
-  // Words must all be in the row; accuracy>99%, parameters<=5,000 and state=done ask for a column. As the table shows
-  // numbers, so may they be typed: with thousands separators, in percent, with their unit.
+  // A row must contain every word; accuracy>99%, parameters<=5,000 and state=done test a column. Numbers may be typed as
+  // the table shows them: with thousands separators, in percent, with their unit.
   const names = heads.map((head) => head.textContent.trim().toLowerCase());
   const shares = heads.map((_, column) => rows.some((row) => row.cells[column].textContent.trim().endsWith("%")));
 
-  // A word as a test of a row; null where it asks for a column that is not there, or for no number.
+  // Returns a word as a test of a row, null if it names no column or compares with no number.
   function condition(word) {
     const [, name, sign, bound] = /^([^<>=]+)([<>]=?|=)(.*)$/.exec(word) ?? [];
     if (name === undefined) return (row) => row.textContent.toLowerCase().includes(word);

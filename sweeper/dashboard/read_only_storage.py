@@ -1,0 +1,162 @@
+"""All studies as the one storage that optuna-dashboard takes: names and ids are unique, and every write is refused."""
+
+import copy
+import threading
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.errors import StudyError
+from sweeper.reading.locations import StudyLocation
+from sweeper.reading.storage_reader import StorageReader, read_only
+from sweeper.study.optuna_private import FrozenStudy, study_id, with_identity
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyEntry:
+    """One study as the dashboard shows it."""
+
+    url: str
+    """Its storage."""
+    own_id: int
+    """Its id in that storage."""
+    name: str
+    """Unique here: two storages may hold studies of the same name."""
+    folder: Path | None
+    """The folder of its trials' folders, None if it has none here."""
+
+
+class ReadOnlyStorage(BaseStorage):
+    """The studies of all locations. Ids of studies are unique here, ids of trials only within their study.
+
+    The dashboard asks for whole studies, never for a single trial, so `get_trial` is refused like every write.
+    """
+
+    def __init__(self, find: Callable[[], Sequence[StudyLocation]], warn: Callable[[str], None]) -> None:
+        """Show what `find` returns, asked again for each list of studies; `warn` receives why one cannot be read."""
+        self._find = find
+        self._warn = warn
+        self._lock = threading.RLock()  # every request has its own thread
+        self._readers: dict[str, StorageReader] = {}
+        self._entries: dict[int, StudyEntry] = {}
+        self._ids: dict[tuple[str, int], int] = {}
+
+    def entry(self, study_id: int) -> StudyEntry:
+        """Return what is known of a study. Raises `KeyError` if it does not exist."""
+        with self._lock:
+            if study_id not in self._entries:
+                self.get_all_studies()
+            return self._entries[study_id]
+
+    def close(self) -> None:
+        """Close all files and connections."""
+        with self._lock:
+            for reader in self._readers.values():
+                reader.close()
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """Return the studies of all storages that can be read now."""
+        with self._lock:
+            self._entries = {}
+            studies: list[FrozenStudy] = []
+            locations: dict[str, list[StudyLocation]] = {}
+            for location in self._find():
+                locations.setdefault(location.url, []).append(location)
+            for url, of_url in locations.items():
+                reader = self._readers.setdefault(url, StorageReader(url))
+                try:
+                    found = reader.read(lambda storage: storage.get_all_studies())
+                except StudyError as error:
+                    self._warn(str(error))
+                    continue
+                for study in found:
+                    meant = [location for location in of_url if location.study in {None, study.study_name}]
+                    if meant:
+                        studies.append(self._add(study, meant[0]))
+            return studies
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """Return the id of the study shown under that name. Raises `KeyError`."""
+        with self._lock:
+            for study_id, entry in self._entries.items():
+                if entry.name == study_name:
+                    return study_id
+        raise KeyError(study_name)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        """Return the name that a study is shown under. Raises `KeyError`."""
+        return self.entry(study_id).name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """Return a study's directions. Raises `KeyError`."""
+        return self._read(study_id, lambda storage, own_id: storage.get_study_directions(own_id))
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return a study's user attributes. Raises `KeyError`."""
+        return self._read(study_id, lambda storage, own_id: storage.get_study_user_attrs(own_id))
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return a study's system attributes. Raises `KeyError`."""
+        return self._read(study_id, lambda storage, own_id: storage.get_study_system_attrs(own_id))
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,  # noqa: FBT001, FBT002 - Optuna's signature
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return a study's trials in order of their numbers. Raises `KeyError`."""
+        trials = self._read(
+            study_id, lambda storage, own_id: storage.get_all_trials(own_id, deepcopy=False, states=states)
+        )
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """Return the best completed trial within its constraints, which Optuna's storages ignore.
+
+        If no completed trial is within them, return the best of all. Raises `ValueError` if no trial is completed.
+        """
+        completed = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+        if not completed:
+            raise ValueError("no trial is completed yet")
+        (direction,) = self.get_study_directions(study_id)
+        better = max if direction is StudyDirection.MAXIMIZE else min
+        return better([t for t in completed if is_feasible(t)] or completed, key=lambda trial: trial.value or 0.0)
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise read_only()
+
+    create_new_study = delete_study = set_study_user_attr = set_study_system_attr = _refuse
+    create_new_trial = set_trial_param = set_trial_state_values = set_trial_intermediate_value = _refuse
+    set_trial_user_attr = set_trial_system_attr = _refuse
+    get_trial = _refuse
+
+    def _read(self, study_id: int, query: Callable[[BaseStorage, int], T]) -> T:
+        with self._lock:
+            entry = self.entry(study_id)
+            return self._readers[entry.url].read(lambda storage: query(storage, entry.own_id))
+
+    def _add(self, study: FrozenStudy, location: StudyLocation) -> FrozenStudy:
+        """Enter a study under a name and an id of its own; a study that was shown before keeps its id."""
+        own_id, name = study_id(study), study.study_name
+        shown_id = self._ids.setdefault((location.url, own_id), len(self._ids))
+        folder = location.folder_of(name)
+        taken = {entry.name for entry in self._entries.values()}
+        if name in taken:
+            name += f" (in {folder.name})" if folder is not None and folder.name != name else " (another)"
+        while name in taken:
+            name += " (another)"
+        self._entries[shown_id] = StudyEntry(url=location.url, own_id=own_id, name=name, folder=folder)
+        return with_identity(study, name=name, study_id=shown_id)
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Whether a trial is within all its constraints."""
+    return all(excess <= 0 for excess in trial.constraints.values())

@@ -1,0 +1,39 @@
+"""A study as it was when it was read: name, direction and trials, so that one page stays consistent during a search."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySnapshot:
+    """A study's name, direction and trials at one moment."""
+
+    name: str
+    direction: StudyDirection
+    trials: list[FrozenTrial]
+    """In order of their numbers; not to be changed."""
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> Self:
+        """Read a study, its trials in one query."""
+        return cls(name=study.study_name, direction=study.direction, trials=study.get_trials(deepcopy=False))
+
+    @property
+    def maximize(self) -> bool:
+        """Whether a higher value is better."""
+        return self.direction is StudyDirection.MAXIMIZE
+
+    @property
+    def completed(self) -> list[FrozenTrial]:
+        """The trials that reached their last epoch and were not rejected, pruned or failed."""
+        return [trial for trial in self.trials if trial.state is TrialState.COMPLETE]
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        """The completed trial with the best value, the first of equals; None if no trial is completed."""
+        better = max if self.maximize else min
+        return better(self.completed, key=lambda trial: trial.values[0], default=None)
