@@ -16,10 +16,10 @@ from sweeper.network.build import build
 from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, NO_FAST_PATHS, FastPaths
 from sweeper.records import BatchProgress
 from sweeper.training.device import keep_freed_memory, reproducible
-from sweeper.training.loop import WATCH_EVERY, fit
+from sweeper.training.loop import PROGRESS_EVERY, fit
 
 OnBlock = Callable[[float], None]
-"""Takes the images per second of a block of `WATCH_EVERY` steps. Its own time counts toward no block."""
+"""Takes the images per second of a block of `PROGRESS_EVERY` steps. Its own time counts toward no block."""
 
 
 def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
@@ -46,7 +46,7 @@ def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
             optimizer.step()
             correct += int(network(images_bchw).argmax(dim=1).eq(labels_b).sum())
             step, seen = step + 1, seen + len(labels_b)
-            if step % WATCH_EVERY == 0:
+            if step % PROGRESS_EVERY == 0:
                 on_block(seen / (time.perf_counter() - started))
                 seen, started = 0, time.perf_counter()
 

@@ -1,1 +1,1 @@
-"""From a network and images to a stream of epochs."""
+"""Training a network on images: device, optimizer, the loop as a stream of epochs, and evaluation."""

@@ -1,4 +1,4 @@
-"""What a run computes with: device, precision and threads, `auto` made concrete, randomness fenced in."""
+"""Decides the device, precision and threads of a run, and makes it reproducible."""
 
 import ctypes
 from collections.abc import Iterator
@@ -12,22 +12,22 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.errors import DeviceError
 
 AUTO_THREADS: Final = 1
-"""Threads of `threads=auto`. Operations of networks this small are too short to share: two threads on two idle cores
-train the default network 1.06 times as fast as one and the notebook's 1.2 times, but 5 and 20 times slower once
-something else wants the cores, since each operation waits for the slower half. One thread also gives the same bits on
-machines with different numbers of cores; further cores are better spent on further runs."""
+"""Threads of `threads=auto`. Operations of networks this small are too short to split: on two idle cores, two threads
+train the default network 1.06 times as fast as one and the notebook's 1.2 times. If another process uses the cores,
+they are 5 and 20 times slower, because each operation waits for its slower half. One thread also gives the same bits
+on machines with different numbers of cores. More cores are better used for more runs."""
 
 KEPT_BYTES: Final = 2**30
-"""Freed memory that the allocator keeps, and the size from which it maps a request apart: more than a step uses."""
+"""Bytes of freed memory that the allocator keeps, and the smallest request that it maps separately: more than a step uses."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""What `mallopt` calls them (malloc.h)."""
+"""Parameters of `mallopt` (malloc.h)."""
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what is freed. Otherwise each step's maps are given back to the kernel, and come as new pages.
+    """Make glibc keep freed memory. Otherwise each step returns its maps to the kernel and gets them back as new pages.
 
-    For the notebook's network that is 6,000 page faults a step, a fifth of the time. It holds for the process, to its
-    end; where there is no glibc nothing happens.
+    For the notebook's network that is 6,000 page faults per step, a fifth of the time. The setting lasts until the
+    process ends. Without glibc nothing happens.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -36,25 +36,25 @@ def keep_freed_memory() -> None:
 
 
 def resolve(conf: ExperimentConf) -> ExperimentConf:
-    """Return the config with every `auto` replaced by what this machine has.
+    """Return the config with every `auto` replaced by this machine's device, precision and thread count.
 
-    Raises `DeviceError` for cuda or bf16 where there is none.
+    Raises `DeviceError` if the config asks for a GPU or bf16 that this machine does not have.
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if conf.device == "auto" else conf.device
     if device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device=cuda needs a CUDA GPU, and there is none here: take device=auto or device=cpu")
+        raise DeviceError("device=cuda needs a CUDA GPU, but this machine has none: use device=auto or device=cpu")
     precision = ("bf16" if has_bf16(device) else "fp32") if conf.precision == "auto" else conf.precision
     if precision == "bf16" and not has_bf16(device):
         raise DeviceError(
-            f"precision=bf16 needs a {device} that multiplies bfloat16, and this one does not: "
-            "take precision=auto or precision=fp32"
+            f"precision=bf16 needs a {device} that multiplies bfloat16, but this one does not: "
+            "use precision=auto or precision=fp32"
         )
     threads = AUTO_THREADS if conf.threads == "auto" else conf.threads
     return replace(conf, device=device, precision=precision, threads=threads)
 
 
 def has_bf16(device: str) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    """Whether the device multiplies bfloat16 in hardware; emulated bfloat16 is slower than float32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
@@ -63,10 +63,10 @@ def has_bf16(device: str) -> bool:
 
 @contextmanager
 def reproducible(conf: ExperimentConf) -> Iterator[None]:
-    """Seed torch and fix its threads for a resolved config; all of it is put back afterwards.
+    """Seed torch and set its threads for a resolved config; restore both afterwards.
 
-    On a CPU every operation used here is deterministic for a fixed number of threads. On CUDA torch is told to take
-    none that is not; saying so on a CPU as well would import torch's compiler, 1.3 s of it.
+    On a CPU every operation used here is deterministic for a fixed number of threads. On CUDA torch's deterministic
+    mode is on. On a CPU it stays off, because turning it on imports torch's compiler, which takes 1.3 s.
     """
     assert isinstance(conf.threads, int)
     threads_before = torch.get_num_threads()

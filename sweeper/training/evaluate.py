@@ -1,4 +1,4 @@
-"""How good a network is on given images, with dropout off: mean loss and accuracy, and what it took for what."""
+"""Evaluates a network on images with dropout off: loss, accuracy, confusion matrix and worst mistakes."""
 
 import math
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from sweeper.data.images import LabelledImages
 from sweeper.records import Mistake, Mistakes
 
 BATCH: Final = 500
-"""Images at a time: activations of a small network stay in the processor's cache."""
+"""Images per batch: few enough that a small network's activations stay in the processor's cache."""
 WORST: Final = 25
-"""Mistakes that are kept, those with the highest loss: a page of five by five."""
+"""How many mistakes are kept, those with the highest loss: five rows of five on a page."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """Mean over images."""
+    """Loss and accuracy over all images, and each image's own loss and prediction."""
 
     loss: float
-    """Cross-entropy, nats; without label smoothing, so that runs compare."""
+    """Mean cross-entropy, nats; without label smoothing, so that runs are comparable."""
     accuracy: float
-    """Fraction of images whose class is the top score."""
+    """Fraction of images for which the true class has the top score."""
     losses_n: torch.Tensor
-    """float32 ``[n]``: each image's own cross-entropy."""
+    """float32 ``[n]``: each image's cross-entropy, nats."""
     predicted_n: torch.Tensor
     """int64 ``[n]``: the class of each image's top score."""
 
 
 def evaluate(network: nn.Module, images: LabelledImages, *, autocast: torch.autocast) -> Score:
-    """Score the network; it is left in evaluation mode."""
+    """Score the network on these images, and leave it in evaluation mode."""
     network.eval()
     losses, predicted = [], []
     with torch.inference_mode(), autocast:
@@ -52,7 +52,7 @@ def evaluate(network: nn.Module, images: LabelledImages, *, autocast: torch.auto
 
 
 def mistakes(score: Score, images: LabelledImages, *, classes: int) -> Mistakes:
-    """Sum up a score of these images, which gives both without a second pass."""
+    """Return the confusion matrix and the worst mistakes of a score of these images, without a second forward pass."""
     labels_n, predicted_n, losses_n = images.labels_b.cpu(), score.predicted_n.cpu(), score.losses_n.cpu()
     confusion = torch.bincount(labels_n * classes + predicted_n, minlength=classes**2).view(classes, classes)
     wrong = (labels_n != predicted_n).nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""The training loop: epochs as a stream of `EpochRecord`. Who watches, stops or writes is not its business."""
+"""The training loop as a stream: one `EpochRecord` per epoch. It knows nothing of files, terminals or searches."""
 
 import math
 import time
@@ -17,10 +17,10 @@ from sweeper.records import BatchProgress, EpochRecord
 from sweeper.training.evaluate import Score, evaluate
 from sweeper.training.optim import Optimizer
 
-WATCH_EVERY: Final = 20
-"""Steps between two looks at the running loss: seldom enough to cost nothing, often enough for a smooth bar."""
+PROGRESS_EVERY: Final = 20
+"""Steps between two progress reports: rare enough to cost nothing, frequent enough for a smooth progress bar."""
 DIVERGED_FACTOR: Final = 10
-"""An epoch whose mean loss is this many times that of a uniform guess has diverged, though it be finite."""
+"""An epoch whose mean loss exceeds this multiple of the uniform-guess loss counts as diverged, even if it is finite."""
 
 
 def fit(
@@ -31,30 +31,31 @@ def fit(
     on_batch: Callable[[BatchProgress], None] | None = None,
     on_score: Callable[[Score], None] | None = None,
 ) -> Iterator[EpochRecord]:
-    """Train the network in place, one `EpochRecord` per epoch, as it ends.
+    """Train the network in place; yield one `EpochRecord` at the end of each epoch.
 
-    `on_batch` hears every few steps, `on_score` how each validation image was judged, an epoch at a time.
+    `conf` must be resolved; the network and the splits must be on its device. `on_batch` receives the running means
+    every `PROGRESS_EVERY` steps and at the end of the epoch, `on_score` each epoch's validation score.
 
-    `conf` must be resolved, the network and the splits on its device. The order of images and their augmentation
-    come from generators of their own, seeded by `conf.seed`; dropout draws from torch's global one.
+    The order of images and their augmentation come from two generators seeded with `conf.seed`; dropout draws from
+    torch's global generator. A last batch of a single image is skipped: batch normalisation cannot use it.
 
-    Raises `TrainingDivergedError` within an epoch whose loss is no longer finite or far above guessing.
+    Raises `TrainingDivergedError` as soon as a loss is no longer finite, or an epoch's is far above uniform guessing.
     """
     train, training = splits.train, conf.training
     device = train.labels_b.device
-    starts = _batch_starts(len(train), training.batch_size)
+    starts = range(0, len(train) - 1, training.batch_size)  # without a last batch of one image
     optimizer = Optimizer(conf.optimizer, conf.scheduler, network, epochs=training.epochs, steps_per_epoch=len(starts))
     order = torch.Generator().manual_seed(conf.seed)
     variation = torch.Generator().manual_seed(conf.seed)
     autocast = make_autocast(conf)
-    classes_loss = math.log(int(train.labels_b.max()) + 1)
+    guessing_loss = math.log(int(train.labels_b.max()) + 1)
 
     for epoch in range(1, training.epochs + 1):
         started = time.perf_counter()
         network.train()
         shuffled = train.take(torch.randperm(len(train), generator=order).to(device))
         draws_n4 = draw_variations(len(train), conf.augment, variation).to(device)
-        tally = _Tally(device)
+        means = _RunningMeans(device)
         lr = math.nan
         for step, start in enumerate(starts, 1):
             stop = start + training.batch_size
@@ -67,17 +68,17 @@ def fit(
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             lr = optimizer.step()
-            tally.add(loss.detach(), logits_bk.detach(), labels_b)
-            # Elsewhere a look would wait for all that is queued on the device: there, only at the epoch's end.
-            if device.type == "cpu" and step % WATCH_EVERY == 0:
-                _check_finite(tally.loss, epoch, conf)
+            means.add(loss.detach(), logits_bk.detach(), labels_b)
+            # On a GPU reading the loss would wait for all queued work: it is read at the end of the epoch only.
+            if device.type == "cpu" and step % PROGRESS_EVERY == 0:
+                _check_finite(means.loss, epoch, conf)
                 if on_batch is not None and step < len(starts):
-                    on_batch(tally.progress(epoch, len(train)))
-        _check_finite(tally.loss, epoch, conf)
-        seen = tally.progress(epoch, len(train))
+                    on_batch(means.progress(epoch, len(train)))
+        _check_finite(means.loss, epoch, conf)
+        seen = means.progress(epoch, len(train))
         if on_batch is not None:
             on_batch(seen)
-        if seen.loss > DIVERGED_FACTOR * classes_loss:
+        if seen.loss > DIVERGED_FACTOR * guessing_loss:
             raise _diverged(epoch, conf, seen.loss)
         score = evaluate(network, splits.validation, autocast=autocast)
         if not math.isfinite(score.loss):
@@ -97,7 +98,7 @@ def fit(
 
 
 def check_batch_size(conf: TrainingConf, images: int) -> None:
-    """Raise `ConfigError` for a batch larger than the training images: it would be one step per epoch, unasked."""
+    """Raise `ConfigError` for a batch larger than the training set, which would silently be one step per epoch."""
     if conf.batch_size > images:
         raise ConfigError(
             f"training.batch_size must be at most the {images:,} training images, but got {conf.batch_size}"
@@ -105,12 +106,12 @@ def check_batch_size(conf: TrainingConf, images: int) -> None:
 
 
 def make_autocast(conf: ExperimentConf) -> torch.autocast:
-    """Make the context in which the network computes: bfloat16 where it is safe, or nothing."""
+    """Make the autocast context of a resolved config: bfloat16 for `precision=bf16`, otherwise disabled."""
     return torch.autocast(conf.device, dtype=torch.bfloat16, enabled=conf.precision == "bf16")
 
 
-class _Tally:
-    """Running sums of an epoch, kept on the device: reading them is what waits for it."""
+class _RunningMeans:
+    """Running sums of an epoch. They stay on the device, because reading one waits for all queued work."""
 
     def __init__(self, device: torch.device) -> None:
         self.images = 0
@@ -134,11 +135,6 @@ class _Tally:
         )
 
 
-def _batch_starts(images: int, batch_size: int) -> range:
-    """Where batches begin. A last batch of one image is left out: batch normalisation cannot use it."""
-    return range(0, images - 1, batch_size)
-
-
 def _check_finite(loss: Tensor, epoch: int, conf: ExperimentConf) -> None:
     if not math.isfinite(loss.item()):
         raise _diverged(epoch, conf, loss.item())
@@ -146,6 +142,6 @@ def _check_finite(loss: Tensor, epoch: int, conf: ExperimentConf) -> None:
 
 def _diverged(epoch: int, conf: ExperimentConf, loss: float) -> TrainingDivergedError:
     return TrainingDivergedError(
-        f"training loss must stay finite and near that of guessing, but in epoch {epoch} it is {loss:.4g} "
-        f"with optimizer.lr={conf.optimizer.lr:g}: lower it"
+        f"training loss must stay finite and below {DIVERGED_FACTOR} times that of guessing, but in epoch {epoch} it is {loss:.4g} "
+        f"with optimizer.lr={conf.optimizer.lr:g}: lower the learning rate"
     )

@@ -1,7 +1,7 @@
-"""How weights move: all of them as one tensor, one step a batch, at the learning rate that the schedule has for it.
+"""Updates all weights as one tensor, one step per batch, with the learning rate and momentum of the schedule.
 
-The rules are torch's own functions. Its `Optimizer` classes are not used: the first call of one imports torch's compiler,
-a second and more, for each run and each worker.
+The update rules are torch's functional optimizers. torch's `Optimizer` classes are not used: the first call of one
+imports torch's compiler, which takes more than a second in each run and each worker.
 """
 
 import math
@@ -16,22 +16,25 @@ from torch.optim.sgd import sgd
 from sweeper.config.schema import AdamwConf, OneCycleConf, OptimizerConf, SchedulerConf, SgdConf, StepConf
 
 ADAM_EPS: Final = 1e-8
-"""As `torch.optim.AdamW` has it."""
+"""The default of `torch.optim.AdamW`."""
 CYCLED_MOMENTUM: Final = (0.85, 0.95)
-"""As `torch.optim.lr_scheduler.OneCycleLR` has it: lowest where the learning rate is highest."""
+"""The defaults of `torch.optim.lr_scheduler.OneCycleLR`: momentum is lowest where the learning rate is highest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
-    """What a schedule says of one step."""
+class ScheduledStep:
+    """What a schedule sets for one step."""
 
     lr: float
     momentum: float | None
-    """The first beta of Adam; None leaves the optimizer's own."""
+    """SGD's momentum or Adam's first beta; None keeps the optimizer's own."""
 
 
 class Optimizer:
-    """Moves a network's weights. They become views of one tensor, their gradients of another: a step is one operation."""
+    """SGD or AdamW under a schedule.
+
+    The network's parameters become views of one tensor, their gradients views of another, so a step is one operation.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class Optimizer:
         epochs: int,
         steps_per_epoch: int,
     ) -> None:
-        """Move that network's weights for so many epochs."""
+        """Prepare to train the network for this many epochs."""
         self._conf, self._scheduler = optimizer, scheduler
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         self._weights, self._gradient = _flatten(network)
@@ -52,13 +55,13 @@ class Optimizer:
         self._steps = 0
 
     def zero_grad(self) -> None:
-        """Forget the gradient."""
+        """Set the gradients to zero."""
         self._gradient.zero_()
 
     @torch.no_grad()
     def step(self) -> float:
-        """Move the weights once along their gradient; return the learning rate it went by."""
-        now = pace(
+        """Update the weights once; return the learning rate of this step."""
+        now = schedule(
             self._scheduler, self._conf.lr, self._steps, epochs=self._epochs, steps_per_epoch=self._steps_per_epoch
         )
         match self._conf:
@@ -98,11 +101,16 @@ class Optimizer:
         return now.lr
 
 
-def pace(scheduler: SchedulerConf, lr: float, step: int, *, epochs: int, steps_per_epoch: int) -> Pace:
-    """Return the learning rate and momentum of a step, from 0; as torch's ConstantLR, StepLR and OneCycleLR do."""
+def schedule(scheduler: SchedulerConf, lr: float, step: int, *, epochs: int, steps_per_epoch: int) -> ScheduledStep:
+    """Return the learning rate and momentum of a step, counted from 0.
+
+    Same values as torch's ConstantLR, StepLR and OneCycleLR with a base (or peak) learning rate of `lr`.
+    """
     match scheduler:
         case StepConf():
-            return Pace(lr=lr * scheduler.gamma ** (step // (scheduler.step_size * steps_per_epoch)), momentum=None)
+            return ScheduledStep(
+                lr=lr * scheduler.gamma ** (step // (scheduler.step_size * steps_per_epoch)), momentum=None
+            )
         case OneCycleConf():
             total = epochs * steps_per_epoch
             peak = scheduler.pct_start * total - 1
@@ -110,20 +118,22 @@ def pace(scheduler: SchedulerConf, lr: float, step: int, *, epochs: int, steps_p
             low, high = CYCLED_MOMENTUM
             if step < peak:
                 share = step / peak
-                return Pace(lr=_cosine(first, lr, share), momentum=_cosine(high, low, share))
+                return ScheduledStep(lr=_cosine(first, lr, share), momentum=_cosine(high, low, share))
             share = (step - peak) / (total - 1 - peak)
-            return Pace(lr=_cosine(lr, first / scheduler.final_div_factor, share), momentum=_cosine(low, high, share))
+            return ScheduledStep(
+                lr=_cosine(lr, first / scheduler.final_div_factor, share), momentum=_cosine(low, high, share)
+            )
         case _:
-            return Pace(lr=lr, momentum=None)
+            return ScheduledStep(lr=lr, momentum=None)
 
 
 def _cosine(start: float, end: float, share: float) -> float:
-    """Go from start to end along half a cosine."""
+    """Interpolate from start to end along half a cosine."""
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
 def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
-    """Lay the parameters end to end, each in the layout it has, and have them look into the whole; gradients too."""
+    """Copy the parameters into one tensor, each in its memory layout, and make them views of it; likewise gradients."""
     parameters = list(network.parameters())
     weights = torch.cat([p.detach().as_strided((p.numel(),), (1,)) for p in parameters])
     gradient = torch.zeros_like(weights)
