@@ -9,8 +9,8 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial
 
+from sweeper.dashboard.read_only_storage import ReadOnlyStorage
 from sweeper.reading.locations import find_locations
-from sweeper.reading.read_only_storage import ReadOnlyStorage
 from sweeper.study.storage import journal_url, open_storage
 
 from .conftest import Completed
@@ -79,5 +79,5 @@ def close(study: optuna.Study) -> None:
 
 
 def storage_of(warned: list[str], study: str | None = None, storage: str | None = None) -> ReadOnlyStorage:
-    """The studies below the working directory, or those named; `warned` hears what is wrong."""
+    """The studies below the working directory, or those named; warnings are added to `warned`."""
     return ReadOnlyStorage(lambda: find_locations(study, storage, warned.append), warned.append)

@@ -21,6 +21,7 @@ from sweeper.study.attributes import (
     RETRY,
 )
 from sweeper.study.folder import StudyFolder, trial_folder
+from sweeper.study.optuna_private import queued_params
 from sweeper.terminal.console import display_path
 
 
@@ -58,7 +59,7 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
         lines.append(f"Folder: {code(display_path(run.path))}")
         if run.config.exists():
             lines.append(f"Run it again: {_reproduce(run.path)}")
-    params = trial.params or trial.system_attrs.get("fixed_params", {})
+    params = trial.params or queued_params(trial)
     if params:
         lines.append(fenced("\n".join(f"{key}={value}" for key, value in params.items())))
     return "\n\n".join(lines)
