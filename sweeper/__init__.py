@@ -1,11 +1,14 @@
 """Search small convolutional networks under a parameter budget: Hydra composes, torch trains, Optuna searches.
 
-From Python: ``sweeper.compose(["model=gap"])`` gives a typed config, ``sweeper.run(conf)`` its result.
+From Python: ``sweeper.compose(["model=gap"])`` returns a typed config, ``sweeper.run(conf)`` trains it.
 """
 
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+# A package binds its name in its parent when it is first imported. Import run/ now, so that the function `run` replaces
+# it; imported later, it would replace the function.
+import sweeper.run as _run_package  # noqa: F401
 from sweeper.errors import TrainingDivergedError
 from sweeper.version import __version__
 
@@ -19,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "compose", "run"]
 
 
-# Both import what they need when called: torch alone takes two seconds, which no import should.
+# Both functions import what they need when called: torch alone takes two seconds, which no import should take.
 def compose(overrides: "Sequence[str]" = ()) -> "ExperimentConf":
     """Compose the config as the command line would with these overrides.
 
-    Leaves Hydra's global state as it was. Raises `sweeper.errors.ConfigError`.
+    Restores Hydra's global state. Raises `sweeper.errors.ConfigError`.
     """
     from sweeper.config.composition import compose as compose_config  # noqa: PLC0415
 
@@ -31,7 +34,7 @@ def compose(overrides: "Sequence[str]" = ()) -> "ExperimentConf":
 
 
 def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = True) -> "CompletedRun":
-    """Run one experiment, by default into a new folder below ``outputs/runs``; `show` prints its progress.
+    """Run one experiment, by default in a new folder below ``outputs/runs``; `show` prints its progress.
 
     Raises what `sweeper.run.experiment.run` raises, all of it a `sweeper.errors.SweeperError`.
     """

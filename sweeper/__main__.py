@@ -1,4 +1,4 @@
-"""Makes ``python -m sweeper`` the same as the ``sweeper`` command."""
+"""Runs the command line: ``python -m sweeper`` is the same as ``sweeper``."""
 
 import sys
 
@@ -7,6 +7,6 @@ if __name__ == "__main__":
         from sweeper.cli.main import main
 
         status = main()
-    except KeyboardInterrupt:  # while the imports were still going on
+    except KeyboardInterrupt:  # during the imports
         status = 130
     sys.exit(status)

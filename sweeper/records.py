@@ -153,12 +153,12 @@ class RunResult(_Record):
 
 
 _JSON_NAMES: Final[dict[type, str]] = {
-    bool: "true or false",
-    int: "a whole number",
+    bool: "a boolean",
+    int: "an integer",
     float: "a number",
-    str: "a text",
+    str: "a string",
     NoneType: "null",
-    list: "a list",
+    list: "an array",
     dict: "an object",
 }
 

@@ -1,3 +1,3 @@
-"""Which version of sweeper this is."""
+"""The version of sweeper."""
 
 __version__ = "0.1.0"

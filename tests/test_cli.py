@@ -13,6 +13,7 @@ import pytest
 from sweeper.cli import main as cli
 from sweeper.config.composition import compose
 from sweeper.design import analyze, analyze_within_budget
+from sweeper.run import experiment
 
 from .conftest import CHECKOUT, Sweeper, command, environment
 
@@ -153,7 +154,7 @@ def test_a_bug_is_not_hidden(sweeper_call: Callable[..., Any], monkeypatch: pyte
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sweeper.run.experiment.fit", broken)
+    monkeypatch.setattr(experiment, "fit", broken)
     with pytest.raises(ZeroDivisionError):
         sweeper_call("data=mnist5k", "training.epochs=1")
 

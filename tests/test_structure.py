@@ -25,6 +25,8 @@ FLOORS = [
     {"__init__", "__main__"},
 ]
 """The rooms from the lowest floor to the highest. `__init__` is the package itself, the front door for Python callers."""
+PRIVATE_PARTS = {"sweeper.study.optuna_private"}
+"""The modules that may use private names of a library: one for each library."""
 MAX_FILE_LINES = 300
 MAX_CLASS_LINES = 200
 
@@ -110,6 +112,23 @@ def test_kernels_are_reached_through_build() -> None:
             assert not [target for target in targets if target.startswith(kernels)], name
         if not name.startswith(f"{kernels}."):
             assert not [target for target in imported(name) if target.split(".")[0] == "numba"], name
+
+
+def _private_uses(name: str) -> Iterator[str]:
+    """What a module uses of names with a leading underscore that are not its own."""
+    for target in imported(name):
+        if any(part.startswith("_") and not part.startswith("__") for part in target.split(".")):
+            yield target
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            owner = ast.unparse(node.value)
+            if owner not in {"self", "cls", "os"}:  # os._exit is documented
+                yield f"{owner}.{node.attr}"
+
+
+def test_private_parts_of_libraries_are_used_in_one_file_each() -> None:
+    """A library's private names are used only in the module set aside for them."""
+    assert {name for name in modules() if list(_private_uses(name))} == PRIVATE_PARTS
 
 
 def test_files_and_classes_are_short() -> None:

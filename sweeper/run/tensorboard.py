@@ -17,8 +17,8 @@ from sweeper.records import EpochRecord
 from sweeper.run.folder import RunFolder
 from sweeper.run.listener import Listener
 
-COMPARED_WITH: Final = "torch 2.14.1"
-"""The version whose source the undocumented parts were compared with."""
+VERSION: Final = "2.14.1"
+"""The version of torch that the undocumented parts were compared with."""
 METRIC: Final = "accuracy/validation"
 """The scalar by which TensorBoard's HParams tab compares runs."""
 
