@@ -16,6 +16,8 @@ from sweeper.study.storage import journal_url, open_storage
 from .conftest import Completed
 
 Call = Callable[..., Completed]
+SAVED = Path(__file__).parent / "saved"
+"""A run and a study that an earlier version saved."""
 # A hundred training images, so that an epoch takes a tenth of a second; one process, which pytest has already.
 TINY = ["data=mnist5k", "model=compact", "training.epochs=1", "data.validation_size=3900", "training.batch_size=50"]
 HERE = ["hydra.sweeper.n_jobs=1"]
@@ -81,3 +83,8 @@ def close(study: optuna.Study) -> None:
 def storage_of(warned: list[str], study: str | None = None, storage: str | None = None) -> ReadOnlyStorage:
     """The studies below the working directory, or those named; warnings are added to `warned`."""
     return ReadOnlyStorage(lambda: find_locations(study, storage, warned.append), warned.append)
+
+
+def modules_imported(stderr: str) -> set[str]:
+    """The modules that a process with PYTHONPROFILEIMPORTTIME=1 imported, from its stderr."""
+    return {line.rpartition("|")[2].strip() for line in stderr.splitlines() if line.startswith("import time:")}

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from sweeper.reading.locations import find_locations
 from sweeper.reading.storage_reader import StorageReader, study_name
 from sweeper.study.storage import journal_url, open_storage
 
+from .conftest import Sweeper
 from .postgresql import PASSWORD
-from .studies import close, make_database, make_journal, storage_of
+from .studies import SAVED, close, make_database, make_journal, modules_imported, storage_of
 
 
 @pytest.fixture(autouse=True)
@@ -217,3 +219,14 @@ def test_a_password_is_in_no_message_and_no_note() -> None:
     note = study_note("one", folder)
     assert PASSWORD not in note
     assert "`python -m sweeper -m search=card hydra.sweeper.storage=URL`" in note
+
+
+@pytest.mark.parametrize("what", [["run"], ["study/0", "study/1"], ["study"]], ids=["run", "runs", "study"])
+def test_reports_import_no_torch(sweeper_process: Sweeper, tmp_path: Path, what: list[str]) -> None:
+    """A process that reports a run, several runs or a study never loads torch, which takes seconds."""
+    shutil.copytree(SAVED, tmp_path, dirs_exist_ok=True)
+    done = sweeper_process("report", *what, "--out", "page.html", PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0, done.stderr
+    imported = modules_imported(done.stderr)
+    assert "sweeper.report.build" in imported
+    assert "torch" not in imported
