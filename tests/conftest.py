@@ -1,4 +1,4 @@
-"""What several tests need: the program as a process, the program in process, real MNIST."""
+"""Fixtures shared by several tests: the program as a process, the program in this process, real MNIST."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ from sweeper.cli import main as cli
 from .browser import visit  # noqa: F401 - a fixture
 from .postgresql import postgresql  # noqa: F401 - likewise
 
-# A deadline would be a timed assertion: on a busy machine it fails for no fault of the code.
+# Hypothesis's deadline would be a timed assertion, which fails on a busy machine although the code is right.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# A shell's background jobs ignore Ctrl-C, and so would every process that is started here to be ended by it.
+# A shell's background jobs ignore SIGINT, and processes inherit that; tests interrupt processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -28,18 +28,18 @@ Sweeper = Callable[..., Completed]
 
 
 def command(*arguments: str) -> list[str]:
-    """``python -m sweeper`` with these arguments."""
+    """The command line ``python -m sweeper`` with these arguments."""
     return [sys.executable, "-m", "sweeper", *arguments]
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment, the checkout importable from anywhere."""
+    """This process's environment, in which the checkout can be imported from any folder."""
     return {**os.environ, "PYTHONPATH": str(CHECKOUT), **variables}
 
 
 @pytest.fixture
 def sweeper_process(tmp_path: Path) -> Sweeper:
-    """``python -m sweeper`` as a real process in an empty working directory."""
+    """Runs ``python -m sweeper`` as a process in an empty working directory."""
 
     def run(*arguments: str, **variables: str) -> Completed:
         return subprocess.run(
@@ -59,11 +59,11 @@ def sweeper_process(tmp_path: Path) -> Sweeper:
 def sweeper_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Completed]:
-    """The same command line without the two seconds a new process takes to import torch."""
+    """Runs the same command line in this process, which saves the two seconds a new one takes to import torch."""
 
     def run(*arguments: str) -> Completed:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # what main sets, so that it is unset afterwards
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the program sets it; monkeypatch restores it
         monkeypatch.setattr(sys, "argv", ["sweeper", *arguments])
         try:
             status = cli.main()
@@ -77,8 +77,8 @@ def sweeper_call(
 
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
-    """A torchvision root that holds real MNIST, from SWEEPER_DATA; without one the test is skipped."""
+    """A torchvision root with real MNIST, from SWEEPER_DATA; skips the test if there is none."""
     root = os.environ.get("SWEEPER_DATA")
     if not root or not (Path(root) / "MNIST" / "raw").is_dir():
-        pytest.skip("SWEEPER_DATA names no folder with MNIST/raw")
+        pytest.skip("SWEEPER_DATA must name a folder with MNIST/raw")
     return Path(root).resolve()

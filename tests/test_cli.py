@@ -1,4 +1,4 @@
-"""The command line: inspect, Hydra's own flags, the tracebacks a developer asks for, the wheel a user installs."""
+"""The command line: `inspect`, Hydra's own flags, import time, tracebacks, the README's commands, the wheel."""
 
 import json
 import shlex
@@ -19,7 +19,7 @@ from .conftest import CHECKOUT, Sweeper, command, environment
 
 
 def test_inspect_json_has_the_documented_keys(sweeper_process: Sweeper) -> None:
-    """Inspect model=notebook --json: 9,736 parameters, 13 layers, the true receptive fields, findings, exit 0."""
+    """``inspect model=notebook --json`` prints 9,736 parameters, 13 layers, their receptive fields and the findings."""
     done = sweeper_process("inspect", "model=notebook", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
@@ -36,7 +36,7 @@ def test_inspect_json_has_the_documented_keys(sweeper_process: Sweeper) -> None:
 
 
 def test_inspect_shows_table_budget_and_findings(sweeper_call: Callable[..., Any]) -> None:
-    """Without --json: a row for every layer, totals against the budget, each finding."""
+    """Without --json, `inspect` prints a row per layer, the totals against the budget, and each finding."""
     done = sweeper_call("inspect", "model=notebook")
     assert done.returncode == 0
     for facts in analyze(compose(["model=notebook"])).summary.layers:
@@ -48,7 +48,7 @@ def test_inspect_shows_table_budget_and_findings(sweeper_call: Callable[..., Any
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_inspect_over_budget_shows_it_and_exits_1(sweeper_call: Callable[..., Any], flags: list[str]) -> None:
-    """A network over budget is shown all the same; the budget's line goes to stderr, the exit status is 1."""
+    """`inspect` shows a network over budget, prints the budget error on stderr and exits with 1."""
     done = sweeper_call("inspect", "budget.parameters=500", *flags)
     assert done.returncode == 1
     assert "block2.2" in done.stdout
@@ -58,22 +58,38 @@ def test_inspect_over_budget_shows_it_and_exits_1(sweeper_call: Callable[..., An
         assert json.loads(done.stdout)["within_budget"] is False
 
 
-def test_inspect_loads_no_torch() -> None:
-    """Inspect and --help import neither torch nor numpy: they answer at once."""
-    for arguments in (["inspect", "--json"], ["--help"], ["--cfg", "job"]):
-        script = (
-            f"import sys; sys.argv = ['sweeper', *{arguments!r}]\n"
-            "from sweeper.cli.main import main\n"
-            "try: main()\n"
-            "except SystemExit: pass\n"
-            "print(sorted({'torch', 'numpy', 'optuna'} & set(sys.modules)), file=sys.stderr)"
-        )
-        done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=True)
-        assert done.stderr == "[]\n", arguments
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inspect", "--json"],
+        ["inspect", "budget.parameters=500"],
+        ["--help"],
+        ["--cfg", "job"],
+        ["modle=gap"],
+        ["training.epochs=0"],
+        ["budget.parameters=500"],
+        ["search=card"],
+        ["report"],
+    ],
+    ids=" ".join,
+)
+def test_quick_answers_import_no_torch(arguments: list[str], tmp_path: Path) -> None:
+    """`inspect`, --help, --cfg and every refusal of an override answer without importing torch, NumPy or Optuna."""
+    script = (
+        f"import sys; sys.argv = ['sweeper', *{arguments!r}]\n"
+        "from sweeper.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('imported', sorted({'torch', 'numpy', 'optuna'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines()[-1] == "imported []"
 
 
 def test_hydra_flags_keep_working(sweeper_process: Sweeper) -> None:
-    """--help names the commands and groups; --cfg job shows the composed config; --info answers."""
+    """--help lists commands and groups, --cfg job prints the composed config, --info works."""
     done = sweeper_process("--help")
     assert done.returncode == 0
     assert "python -m sweeper inspect" in done.stdout
@@ -85,7 +101,7 @@ def test_hydra_flags_keep_working(sweeper_process: Sweeper) -> None:
 
 
 def test_a_saved_config_runs_through_hydras_config_path(sweeper_call: Callable[..., Any], tmp_path: Path) -> None:
-    """--config-path RUN/.hydra composes the saved config as it is."""
+    """--config-path RUN/.hydra composes the saved config unchanged."""
     assert sweeper_call("data=mnist5k", "model=compact", "training.epochs=1", "hydra.run.dir=run").returncode == 0
     done = sweeper_call("--config-path", str(tmp_path / "run" / ".hydra"), "--config-name", "config", "--cfg", "job")
     assert done.returncode == 0
@@ -93,7 +109,7 @@ def test_a_saved_config_runs_through_hydras_config_path(sweeper_call: Callable[.
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("arguments", "message"),
     [
         ("report", "the following arguments are required: STUDY|RUN"),
         ("report a --out", "argument --out: expected one argument"),
@@ -103,16 +119,18 @@ def test_a_saved_config_runs_through_hydras_config_path(sweeper_call: Callable[.
         ("bench --jsn", "unrecognized arguments: --jsn"),
     ],
 )
-def test_a_verb_says_in_one_line_what_it_does_not_take(sweeper_call: Callable[..., Any], typed: str, said: str) -> None:
-    """Exit 1 and where to read on, not argparse's usage."""
-    verb, *rest = typed.split()
-    done = sweeper_call(verb, *rest)
+def test_a_wrong_argument_of_a_command_is_one_line(
+    sweeper_call: Callable[..., Any], arguments: str, message: str
+) -> None:
+    """A wrong argument is one line on stderr that points to --help, and exit status 1, not argparse's usage."""
+    name, *rest = arguments.split()
+    done = sweeper_call(name, *rest)
     assert done.returncode == 1
-    assert done.stderr == f"sweeper: {said}: see python -m sweeper {verb} --help\n"
+    assert done.stderr == f"sweeper: {message}: see python -m sweeper {name} --help\n"
 
 
 def test_completion_offers_groups() -> None:
-    """Hydra's tab completion completes our groups' options."""
+    """Hydra's tab completion completes the options of our config groups."""
     done = subprocess.run(
         [sys.executable, "-m", "sweeper", "--shell-completion", "query=bash"],
         cwd=CHECKOUT,
@@ -126,7 +144,7 @@ def test_completion_offers_groups() -> None:
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    """`| head -1` gets its line, and nothing is said on stderr."""
+    """If the reader closes the pipe after a line, as `head -1` does, nothing is printed on stderr."""
     for arguments in (["--help"], ["inspect", "--json"]):
         first = subprocess.Popen(
             command(*arguments), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -141,7 +159,7 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
 
 
 def test_debug_shows_the_traceback(sweeper_process: Sweeper) -> None:
-    """SWEEPER_DEBUG=1 lets the exception through."""
+    """SWEEPER_DEBUG=1 prints the traceback of an expected failure."""
     done = sweeper_process("training.epochs=0", SWEEPER_DEBUG="1")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -149,7 +167,7 @@ def test_debug_shows_the_traceback(sweeper_process: Sweeper) -> None:
 
 
 def test_a_bug_is_not_hidden(sweeper_call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception we did not foresee keeps its traceback: only foreseen failures become one line."""
+    """An unexpected exception is raised: only a `SweeperError` becomes one line."""
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
@@ -169,19 +187,19 @@ def _readme_commands() -> list[list[str]]:
         _, found, rest = text.partition("python -m sweeper")
         if found and (line.startswith("    ") or text.startswith(("python", ".venv", "SWEEPER_DATA"))):
             words = shlex.split(rest.partition("  #")[0], comments=True)
-            if not words or words[0] not in cli.COMMANDS.keys() - {"inspect"}:  # the others are about folders
+            if not words or words[0] not in cli.COMMANDS.keys() - {"inspect"}:  # the other commands need folders
                 commands.append(words)
     return commands
 
 
 def test_readme_has_commands() -> None:
-    """The next test has something to test."""
+    """The README's commands are found, so that the next test checks some."""
     assert len(_readme_commands()) >= 10
 
 
 @pytest.mark.parametrize("arguments", _readme_commands(), ids=" ".join)
 def test_every_readme_command_composes(arguments: list[str]) -> None:
-    """Each `python -m sweeper` command in README.md composes to a network within its budget."""
+    """Each `python -m sweeper` command in README.md composes a network within its budget."""
     overrides = [word for word in arguments if not word.startswith("-") and word != "inspect"]
     overrides = [override for override in overrides if "interval(" not in override]
     swept = [override for override in overrides if "," in override and "[" not in override]
@@ -196,7 +214,7 @@ def test_every_readme_command_composes(arguments: list[str]) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_carries_its_config(tmp_path: Path) -> None:
-    """Built and unpacked away from the checkout, the package composes from its own conf/ and has its pages' templates."""
+    """Installed from its wheel, the package composes from its own conf/ and has the templates of its pages."""
     wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(CHECKOUT)]
     subprocess.run(wheel, check=True)
     (built,) = tmp_path.glob("*.whl")

@@ -1,4 +1,4 @@
-"""Composing and checking configs: every form of override, and what each bad one is answered."""
+"""Composing and checking configs: every form of override, and the message for each wrong one."""
 
 import dataclasses
 from typing import Any
@@ -19,7 +19,7 @@ from sweeper.errors import ConfigError
 
 
 def saved(conf: ExperimentConf) -> DictConfig:
-    """The config as it would be read back from disk."""
+    """The config as it is read back from disk."""
     config = OmegaConf.create(dump(conf))
     assert isinstance(config, DictConfig)
     return config
@@ -32,7 +32,7 @@ GOOD = {
     "another option for a group": ["group@model.groups.block1=transition"],
     "a new group from an option": ["+group@model.groups.block3=conv", "model.groups.block3.channels=[4]"],
     "a new group written out": ["+model.groups.block3={channels:[4],kernel_size:1}"],
-    "a group less": ["~model.groups.block2"],
+    "a deleted group": ["~model.groups.block2"],
     "another head": ["model=notebook", "head@model.head=gap"],
     "another optimizer": ["optimizer=adamw", "optimizer.beta2=0.99"],
     "another schedule": ["scheduler=step", "scheduler.step_size=2"],
@@ -43,13 +43,13 @@ GOOD = {
 
 @pytest.mark.parametrize("overrides", GOOD.values(), ids=GOOD.keys())
 def test_override_forms_compose_and_survive_saving(overrides: list[str]) -> None:
-    """Each documented form of override composes, and the saved config loads to an equal one."""
+    """Each documented form of override composes, and the saved config loads as an equal config."""
     conf = compose(overrides)
     assert load(saved(conf)) == conf
 
 
-def test_overrides_do_what_they_say() -> None:
-    """Overrides change the value they name, at the place they name."""
+def test_overrides_change_what_they_name() -> None:
+    """Each override changes the value it names."""
     conf = compose(
         [
             "model=notebook",
@@ -71,7 +71,7 @@ def test_overrides_do_what_they_say() -> None:
 
 
 def test_notebook_experiment_is_the_reference_protocol() -> None:
-    """The reference's optimizer, batches, epochs, seed and validation are the notebook's."""
+    """experiment=notebook has the notebook's optimizer, batch size, epochs, seed and validation set."""
     conf = compose(["experiment=notebook"])
     assert conf.optimizer == SgdConf(name="sgd", lr=0.01, weight_decay=0.0, momentum=0.9, nesterov=False)
     assert (conf.training.epochs, conf.training.batch_size, conf.seed) == (15, 64, 1)
@@ -137,11 +137,11 @@ BAD = {
 
 @pytest.mark.parametrize("override", BAD)
 def test_bad_input_is_one_line_and_leaves_nothing(override: str, sweeper_call: Any, tmp_path: Any) -> None:
-    """A bad value is answered by one line on stderr with the rule, the value and the fix, exit 1, and no file."""
+    """A wrong override is one line on stderr with the rule, the value and the fix; it exits with 1 and leaves no file."""
     if override == "device=cuda":
         torch = pytest.importorskip("torch")
         if torch.cuda.is_available():
-            pytest.skip("there is a GPU here")
+            pytest.skip("this machine has a GPU")
     done = sweeper_call("data=mnist5k", override) if not override.startswith("data=") else sweeper_call(override)
     assert done.returncode == 1
     assert done.stdout == ""
@@ -153,7 +153,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(override: str, sweeper_call: A
 
 
 def test_load_names_the_missing_key() -> None:
-    """A saved config that lost a key is refused with the key's name."""
+    """A saved config that lacks a key is refused with the key's name."""
     config = saved(compose())
     del config.training["epochs"]
     with pytest.raises(ConfigError, match=r"training\.epochs must be given"):
@@ -161,7 +161,7 @@ def test_load_names_the_missing_key() -> None:
 
 
 def test_load_runs_no_code_a_config_names() -> None:
-    """A config with a `_target_` is refused as an unknown key; nothing is called."""
+    """A config with a `_target_` is refused because the key is unknown; nothing is called."""
     config = saved(compose())
     config.optimizer["_target_"] = "os.abort"
     with pytest.raises(ConfigError, match="optimizer has no key '_target_'"):
@@ -175,7 +175,7 @@ def test_overrides_are_a_list() -> None:
 
 
 def test_compose_leaves_no_global_state() -> None:
-    """Composing twice works, also inside a Hydra application, whose state survives it."""
+    """Composing works repeatedly, and inside a Hydra application, whose global state it restores."""
     assert compose(["model=gap"]) == compose(["model=gap"])
     assert not GlobalHydra.instance().is_initialized()
     with initialize_config_dir(str(conf_dir())):
@@ -190,7 +190,7 @@ def test_compose_leaves_no_global_state() -> None:
 
 @given(st.builds(dict, lr=st.floats(1e-6, 10), seed=st.integers(0, 2**63 - 1), dropout=st.floats(0, 0.999)))
 def test_numbers_survive_saving_to_the_last_bit(values: dict[str, Any]) -> None:
-    """Dump and load are inverse for every number in bounds."""
+    """`load` is the inverse of `dump` for every number within its bounds."""
     base = _base()
     conf = dataclasses.replace(
         base,

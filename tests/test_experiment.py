@@ -1,4 +1,4 @@
-"""What a run leaves on disk, from Python and from the command line, however it ends."""
+"""The files that a run leaves, from Python and from the command line, however it ends."""
 
 import dataclasses
 import json
@@ -41,7 +41,7 @@ EPOCH_KEYS = {
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> CompletedRun:
+def completed(tmp_path_factory: pytest.TempPathFactory) -> CompletedRun:
     """One quick run from Python."""
     conf = sweeper.compose([*QUICK, "threads=1"])
     return sweeper.run(conf, folder=tmp_path_factory.mktemp("runs") / "run", show=False)
@@ -53,71 +53,71 @@ def _config(path: Path) -> DictConfig:
     return config
 
 
-def test_a_run_leaves_its_files_and_no_others(result: CompletedRun) -> None:
-    """Config, log, metrics, result, weights: each complete, no temporary file beside them."""
-    folder = result.folder
+def test_a_run_leaves_its_files_and_no_others(completed: CompletedRun) -> None:
+    """A completed run leaves its config, log, metrics, result, weights and report, and no temporary file."""
+    folder = completed.folder
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files == {
         *(".hydra/config.yaml", ".hydra/overrides.yaml"),
         *("run.log", "metrics.jsonl", "result.json", "model.pt", "mistakes.json"),
         *("report.md", "curves.png", "confusion.png"),
     }
-    summary = json.loads((folder / "result.json").read_text())
-    assert summary == dataclasses.asdict(result.result)
-    assert set(summary) >= RESULT_KEYS
-    assert summary["epochs"] == 2
-    assert summary["parameters"] == 7578
-    assert set(summary["versions"]) == {"python", "torch", "sweeper", "git_commit", "git_dirty"}
-    assert len(summary["data"]["sha256"]) == 64
+    saved = json.loads((folder / "result.json").read_text())
+    assert saved == dataclasses.asdict(completed.result)
+    assert set(saved) >= RESULT_KEYS
+    assert saved["epochs"] == 2
+    assert saved["parameters"] == 7578
+    assert set(saved["versions"]) == {"python", "torch", "sweeper", "git_commit", "git_dirty"}
+    assert len(saved["data"]["sha256"]) == 64
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [set(line) for line in lines] == [EPOCH_KEYS] * 2
     assert "value" in (folder / "run.log").read_text()
 
 
-def test_the_value_is_the_last_epochs(result: CompletedRun) -> None:
-    """A run's value is its last validation accuracy, in the result, the metrics and from Python alike."""
-    lines = (result.folder / "metrics.jsonl").read_text().splitlines()
+def test_the_value_is_the_last_epochs(completed: CompletedRun) -> None:
+    """A run's value is the last validation accuracy, equal in the result, the metrics and Python's return value."""
+    lines = (completed.folder / "metrics.jsonl").read_text().splitlines()
     last = json.loads(lines[-1])["val_accuracy"]
-    assert result.value == result.result.value == result.epochs[-1].val_accuracy == last
-    assert result.target_met == (last >= 0.99)
+    assert completed.value == completed.result.value == completed.epochs[-1].val_accuracy == last
+    assert completed.target_met == (last >= 0.99)
 
 
-def test_saved_weights_score_what_was_reported(result: CompletedRun) -> None:
-    """model.pt loads with weights_only=True, has the stated checksum, and scores the stated accuracies again."""
-    state = torch.load(result.folder / "model.pt", weights_only=True)
-    assert weights_sha256(state) == result.result.weights_sha256
-    network = build(analyze(result.conf).plan)
+def test_saved_weights_score_what_was_reported(completed: CompletedRun) -> None:
+    """model.pt loads with weights_only=True, has the saved checksum, and reaches the saved accuracies again."""
+    state = torch.load(completed.folder / "model.pt", weights_only=True)
+    assert weights_sha256(state) == completed.result.weights_sha256
+    network = build(analyze(completed.conf).plan)
     network.load_state_dict(state)
     network.to(memory_format=torch.channels_last)
-    splits = split(result.conf.data)
-    autocast = make_autocast(result.conf)
-    assert evaluate(network, splits.validation, autocast=autocast).accuracy == result.value
+    splits = split(completed.conf.data)
+    autocast = make_autocast(completed.conf)
+    assert evaluate(network, splits.validation, autocast=autocast).accuracy == completed.value
     first = splits.train.take(torch.arange(3500))
-    assert evaluate(network, first, autocast=autocast).accuracy == result.result.train_accuracy_eval
+    assert evaluate(network, first, autocast=autocast).accuracy == completed.result.train_accuracy_eval
 
 
-def test_the_saved_config_is_resolved_and_runs_again_to_the_same_bits(result: CompletedRun, tmp_path: Path) -> None:
-    """No auto and no interpolation is left in it; it loads to the run's config; the weights come out equal."""
-    text = (result.folder / ".hydra" / "config.yaml").read_text()
+def test_the_saved_config_is_resolved_and_runs_again_to_the_same_bits(completed: CompletedRun, tmp_path: Path) -> None:
+    """The saved config has no auto and no interpolation; it loads as the run's config and trains the same weights."""
+    text = (completed.folder / ".hydra" / "config.yaml").read_text()
     assert "auto" not in text
     assert "${" not in text
-    conf = load(_config(result.folder / ".hydra" / "config.yaml"))
-    assert conf == result.conf
+    conf = load(_config(completed.folder / ".hydra" / "config.yaml"))
+    assert conf == completed.conf
     assert Path(conf.data.root).is_absolute()
     again = sweeper.run(conf, folder=tmp_path / "again", show=False)
-    assert again.result.weights_sha256 == result.result.weights_sha256
+    assert again.result.weights_sha256 == completed.result.weights_sha256
 
 
-def test_a_folder_holds_one_run(result: CompletedRun) -> None:
-    """A second run into the same folder is refused and changes nothing in it."""
-    before = {path: path.read_bytes() for path in result.folder.rglob("*") if path.is_file()}
+def test_a_folder_holds_one_run(completed: CompletedRun) -> None:
+    """A second run in the same folder is refused and changes nothing in it."""
+    before = {path: path.read_bytes() for path in completed.folder.rglob("*") if path.is_file()}
     with pytest.raises(RunFolderError, match="needs an empty folder"):
-        sweeper.run(result.conf, folder=result.folder, show=False)
-    assert {path: path.read_bytes() for path in result.folder.rglob("*") if path.is_file()} == before
+        sweeper.run(completed.conf, folder=completed.folder, show=False)
+    assert {path: path.read_bytes() for path in completed.folder.rglob("*") if path.is_file()} == before
 
 
 def test_an_unwritable_folder_is_one_error(tmp_path: Path) -> None:
-    """A folder that cannot be made is refused with its path."""
+    """A folder that cannot be created is refused with its path."""
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFolderError, match="cannot be written"):
         RunFolder(tmp_path / "file" / "run").claim()
@@ -126,7 +126,7 @@ def test_an_unwritable_folder_is_one_error(tmp_path: Path) -> None:
 def test_python_and_notebook_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Run shows its progress, goes to a new folder each time, can be called twice, leaves Hydra as it was."""
+    """`sweeper.run` prints its progress, uses a new folder each time, works twice, and restores Hydra's state."""
     monkeypatch.chdir(tmp_path)
     conf = sweeper.compose([*QUICK, "training.epochs=1"])
     first, second = sweeper.run(conf), sweeper.run(conf)
@@ -138,7 +138,7 @@ def test_python_and_notebook_use(
 
 
 def test_divergence_keeps_what_was_measured(tmp_path: Path) -> None:
-    """A run that diverges in its second epoch leaves the first epoch, the reason in its log, and no result."""
+    """A run that diverges in its second epoch keeps the first one, logs the reason and leaves no result."""
     conf = sweeper.compose([*QUICK, "scheduler=step", "scheduler.step_size=1", "optimizer.lr=0.01", "augment=none"])
     conf.scheduler.gamma = 1e30  # type: ignore[attr-defined]  # past the schema's bound, to diverge after epoch 1
     with pytest.raises(TrainingDivergedError):
@@ -149,9 +149,9 @@ def test_divergence_keeps_what_was_measured(tmp_path: Path) -> None:
 
 
 def test_tensorboard_has_the_config_as_hyperparameters(tmp_path: Path) -> None:
-    """One event file: the config, the network's size and the metric to compare by; accuracy has no value but the epochs'.
+    """One event file has the config and the network's size as hyperparameters, and one accuracy per epoch.
 
-    This holds with torch 2.14.1, whose undocumented parts sweeper/run/tensorboard.py uses.
+    This exercises the undocumented parts of torch that sweeper/run/tensorboard.py uses.
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415 - takes a second
     from tensorboard.plugins.hparams import plugin_data_pb2  # noqa: PLC0415 - likewise
@@ -171,7 +171,7 @@ def test_tensorboard_has_the_config_as_hyperparameters(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_give_the_same_bits(sweeper_process: Sweeper, tmp_path: Path) -> None:
-    """Two processes with one config, augmentation and dropout on: the same weights and metrics, to the bit."""
+    """Two processes with the same config, augmentation and dropout on, give bit-identical weights and values."""
     for name in ("a", "b"):
         done = sweeper_process(*QUICK, "model.dropout=0.1", "augment=affine", f"hydra.run.dir={name}")
         assert done.returncode == 0, done.stderr
@@ -181,8 +181,8 @@ def test_two_processes_give_the_same_bits(sweeper_process: Sweeper, tmp_path: Pa
     assert results[0]["value"] == results[1]["value"]
 
 
-def test_a_process_prints_plain_lines_and_keeps_what_hydra_keeps(sweeper_process: Sweeper, tmp_path: Path) -> None:
-    """Without a terminal: one line per epoch, the closing panel, no control codes; .hydra has Hydra's three files."""
+def test_a_process_prints_plain_lines_and_saves_hydras_files(sweeper_process: Sweeper, tmp_path: Path) -> None:
+    """Without a terminal, a run prints a line per epoch and the result, no control codes; .hydra has Hydra's three files."""
     done = sweeper_process("experiment=notebook", "data=mnist5k", "training.epochs=1", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
@@ -199,7 +199,7 @@ def test_a_process_prints_plain_lines_and_keeps_what_hydra_keeps(sweeper_process
 
 @pytest.mark.slow
 def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
-    """On a real pseudo-terminal the bar moves, with loss, accuracy, images per second and time left."""
+    """On a pseudo-terminal, the progress bar shows loss, accuracy, images per second and the time left."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         command(*QUICK, "training.epochs=8"),
@@ -214,7 +214,7 @@ def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
     try:
         while chunk := os.read(leader, 65536):
             shown += chunk
-    except OSError:  # how a pseudo-terminal says that the other end is closed
+    except OSError:  # how a pseudo-terminal reports that its other end is closed
         pass
     finally:
         os.close(leader)
@@ -233,7 +233,7 @@ def _wait_for_lines(path: Path, lines: int) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_stopped_run_keeps_its_epochs(tmp_path: Path, ending: signal.Signals) -> None:
-    """After Ctrl-C or kill -9 the finished epochs are whole lines on disk and there is no result.json."""
+    """After Ctrl-C or kill -9, the completed epochs are complete lines on disk and there is no result.json."""
     process = subprocess.Popen(
         command(*QUICK, "training.epochs=1000", "hydra.run.dir=run"),
         cwd=tmp_path,
@@ -257,7 +257,7 @@ def test_a_stopped_run_keeps_its_epochs(tmp_path: Path, ending: signal.Signals) 
 
 @pytest.mark.slow
 def test_default_run_reaches_its_target(mnist_root: Path, sweeper_process: Sweeper, tmp_path: Path) -> None:
-    """Python -m sweeper on real MNIST: at least 99.0 % on the validation split within 5 epochs, the test set unread."""
+    """The default on real MNIST reaches 99.0 % on the validation split within 5 epochs, without the test set."""
     done = sweeper_process("hydra.run.dir=run", SWEEPER_DATA=str(mnist_root))
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -273,7 +273,7 @@ def test_default_run_reaches_its_target(mnist_root: Path, sweeper_process: Sweep
 def test_notebook_experiment_reproduces_the_reference(
     mnist_root: Path, sweeper_process: Sweeper, tmp_path: Path
 ) -> None:
-    """15 epochs as the notebook ran them: final 98.2 to 98.7 %, best training accuracy 80 to 83 %, fitted at 98 %."""
+    """experiment=notebook reaches 98.2 to 98.7 %, a training accuracy of 80 to 83 %, and over 97 % with dropout off."""
     done = sweeper_process("experiment=notebook", "hydra.run.dir=run", SWEEPER_DATA=str(mnist_root))
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
