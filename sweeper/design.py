@@ -1,4 +1,4 @@
-"""What is known of an experiment's network without data, weights or torch; and whether it may be trained."""
+"""What a config says about its network without data, weights or torch: its layers, their costs, its findings."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from sweeper.network.summary import Summary, summarize
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Design:
-    """A network on paper."""
+    """A network as planned, before it is built."""
 
     plan: Plan
-    """The list of its layers."""
+    """Its layers."""
     summary: Summary
-    """The facts of each layer."""
+    """Output shape, parameters, MACs and receptive field of each layer, and the totals."""
     findings: tuple[Finding, ...]
-    """What is wrong with it."""
+    """Its weaknesses, as diagnosed from the plan."""
 
 
 def analyze(conf: ExperimentConf) -> Design:
@@ -35,7 +35,7 @@ def analyze(conf: ExperimentConf) -> Design:
 
 
 def analyze_within_budget(conf: ExperimentConf) -> Design:
-    """`draw`, and raise `BudgetError` when the network is larger than `budget` allows."""
+    """Call `analyze`, and raise `BudgetError` if the network exceeds its budget."""
     design = analyze(conf)
     check_budget(conf.model, design.plan, design.summary, conf.budget)
     return design

@@ -1,4 +1,4 @@
-"""How a process loads what takes seconds: nothing of it is garbage, so none is looked for meanwhile."""
+"""How slow imports such as torch's become faster: without garbage collection, since what they create is kept."""
 
 import gc
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import without collections in between, and keep what was imported out of later ones.
+    """Disable garbage collection in the block, and exempt what the block created from later collections.
 
-    torch alone makes half a million objects: importing what a run needs takes 1.6 s so, and 2.0 s otherwise.
+    torch alone creates half a million objects: importing what a run needs takes 1.6 s this way, 2.0 s otherwise.
     """
     was_enabled = gc.isenabled()
     gc.disable()
