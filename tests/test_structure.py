@@ -48,7 +48,7 @@ def tree(name: str) -> ast.Module:
 
 
 def imported(name: str) -> Iterator[str]:
-    """Everything a module imports, wherever the import stands: in functions and under TYPE_CHECKING too."""
+    """Everything a module imports, also inside functions and under TYPE_CHECKING."""
     package = name if modules()[name].name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):

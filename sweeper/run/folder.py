@@ -144,7 +144,7 @@ class RunFolder:
         write_atomically(self.report, markdown.encode())
 
     def read_config(self) -> ExperimentConf:
-        """Read the config. It may come from anyone: only plain values are read, no code runs, nothing is looked up.
+        """Read the config. It may come from anyone: only plain values are read, no code runs, nothing is interpolated.
 
         Raises `RunFolderError` if the folder is not a run's, `ConfigError` if the config is not sweeper's.
         """
