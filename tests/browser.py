@@ -1,4 +1,4 @@
-"""A real browser: what it showed, what it complained of, what it asked for."""
+"""A real browser for tests: its page, its errors and its requests."""
 
 import os
 import shutil
@@ -9,21 +9,21 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 WAIT_MS = 60_000
-"""How long a condition may take on a busy machine."""
+"""Milliseconds that a condition may take on a busy machine."""
 
 
 @dataclass
 class Visit:
-    """A page and all that went on in it since it was opened."""
+    """A page, and everything that happened in it since it was opened."""
 
     page: Page
     errors: list[str] = field(default_factory=list)
-    """Console errors and exceptions nobody caught."""
+    """Console errors and uncaught exceptions."""
     requests: list[str] = field(default_factory=list)
-    """Every URL asked for."""
+    """Every URL requested."""
 
-    def elsewhere(self, *own: str) -> list[str]:
-        """The URLs asked for that begin with none of `own`, and are no data that the page itself holds."""
+    def requests_outside(self, *own: str) -> list[str]:
+        """The requested URLs that start with none of `own` and are not data inside the page."""
         return [url for url in self.requests if not url.startswith((*own, "data:", "blob:"))]
 
 
@@ -39,7 +39,7 @@ def visit() -> Iterator[Visit]:
         page = browser.new_page(viewport={"width": 1400, "height": 2000})
         page.set_default_timeout(WAIT_MS)
         visited = Visit(page)
-        page.on("console", lambda said: visited.errors.append(said.text) if said.type == "error" else None)
+        page.on("console", lambda message: visited.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: visited.errors.append(str(error)))
         page.on("request", lambda request: visited.requests.append(request.url))
         yield visited

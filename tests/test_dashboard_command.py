@@ -1,0 +1,291 @@
+"""The verb `dashboard` as a process: how it starts, ends and refuses, beside a search, and in a real browser."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sweeper.errors import StudyError
+from sweeper.reading.storage_reader import StorageReader
+from sweeper.study.storage import journal_url, open_storage
+
+from .browser import Visit
+from .conftest import Sweeper, command, environment
+from .postgresql import PASSWORD
+from .studies import SAVED, TINY, Call, close, make_journal, modules_imported, wait_for
+
+ADDRESS = re.compile(r"dashboard: (http://127\.0\.0\.1:\d+)/ · (\d+) stud(?:y|ies) · Ctrl-C ends it\n")
+HOSTILE = "<img src=x onerror=alert(1)> `tick` [link](http://example.com) ![](http://example.com/i.png) $x$"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies are found below the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_to_show_is_one_line(sweeper_call: Call) -> None:
+    """No study, an unknown name, a folder that is no study, a storage that cannot be read: one line, exit 1."""
+    for arguments, says in (
+        ([], "outputs/studies must hold a study, but holds none: search with python -m sweeper -m search=card"),
+        (
+            ["nowhere"],
+            "STUDY must be a study's name or folder, but nowhere is neither: studies in outputs/studies: none",
+        ),
+        (
+            ["."],
+            f"a study's folder must hold journal.log, or a multirun.yaml that names its storage, but {Path.cwd()} does not",
+        ),
+        (["--storage", "sqlite:///none.db"], "none.db must be an existing database"),
+        (["--storage", "gibberish"], "gibberish must be a readable storage, but reading it fails"),
+    ):
+        done = sweeper_call("dashboard", *arguments)
+        assert done.returncode == 1
+        assert done.stderr.startswith("sweeper: ")
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert done.stdout == ""
+
+
+@pytest.mark.parametrize("verb", ["dashboard", "report"])
+def test_a_study_that_its_storage_lacks_is_one_line(sweeper_call: Call, verb: str) -> None:
+    """Both verbs that read a storage name the studies that it holds, or say that it is empty."""
+    close(optuna.create_study(study_name="other", storage="sqlite:///full.db"))
+    optuna.storages.RDBStorage("sqlite:///empty.db").engine.dispose()
+    for database, held in (
+        ("full", "holds other: give one of these"),
+        ("empty", "is empty: has the search started?"),
+    ):
+        done = sweeper_call(verb, "nope", "--storage", f"sqlite:///{database}.db")
+        assert done.returncode == 1
+        assert done.stderr == f"sweeper: a study must be in its storage, but nope is not: the storage {held}\n"
+
+
+def test_a_damaged_study_alone_is_one_line(sweeper_call: Call) -> None:
+    """If the only study cannot be read, the command says why and exits 1."""
+    (make_journal("bad") / "journal.log").write_bytes(b"damaged\n")
+    done = sweeper_call("dashboard")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "line 1 is damaged" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_busy_port_is_one_line(sweeper_call: Call) -> None:
+    """A port that another program uses, or that is no port: one line that says what to type, exit 1."""
+    make_journal("one")
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        done = sweeper_call("dashboard", "--port", str(port))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"sweeper: port {port} cannot be opened (another program uses it): give another with --port N, "
+        "or --port 0 for any free port\n"
+    )
+    refused = sweeper_call("dashboard", "--port", "65536")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "sweeper: argument --port: must be 0 to 65535, but got '65536': see python -m sweeper dashboard --help\n"
+    )
+
+
+@contextmanager
+def _serving(
+    *arguments: str, stderr: int | TextIO = subprocess.PIPE, **variables: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The dashboard as a real process that listens; yields its address."""
+    process = subprocess.Popen(
+        command("dashboard", "--port", "0", *arguments),
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
+    assert process.stdout is not None
+    address = ADDRESS.fullmatch(process.stdout.readline())
+    try:
+        if address is None:
+            process.kill()
+            _, err = process.communicate()
+            pytest.fail(err)
+        yield address[1], process
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_it_imports_no_torch(tmp_path: Path) -> None:
+    """The process that serves the dashboard never loads torch, neither to start nor to answer."""
+    shutil.copytree(SAVED / "study", tmp_path / "saved")
+    with (
+        Path("imports").open("w") as imports,
+        _serving("saved", stderr=imports, PYTHONPROFILEIMPORTTIME="1") as (url, _),
+    ):
+        assert len(_get(f"{url}/api/studies/0")["trials"]) == 6
+        assert _get(f"{url}/api/studies/0/param_importances")
+    imported = modules_imported(Path("imports").read_text())
+    assert "optuna_dashboard" in imported
+    assert "torch" not in imported
+
+
+def _get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - http, to ourselves
+        return json.load(answer)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_it_serves_until_it_is_ended(ending: signal.Signals) -> None:
+    """With a damaged study among others: the address is printed once it answers, one line names the damaged study, and
+    Ctrl-C or SIGTERM ends it with status 0 and no further output, even with a connection open.
+    """
+    make_journal("one")
+    make_journal("two")
+    (make_journal("bad") / "journal.log").write_bytes(b"damaged\n")
+    with _serving() as (address, process):
+        summaries = _get(f"{address}/api/studies")["study_summaries"]
+        assert [study["study_name"] for study in summaries] == ["one", "two"]
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=60):
+            assert len(_get(f"{address}/api/studies/1")["trials"]) == 2
+            process.send_signal(ending)
+            out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "")
+    assert err.startswith("sweeper: ")
+    assert "line 1 is damaged" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", ["journal", "sqlite"])
+def test_a_search_is_watched_while_it_runs(storage: str, tmp_path: Path) -> None:
+    """Trials of a running search appear from one request to the next; the search neither fails nor prints anything."""
+    given = [f"hydra.sweeper.storage=sqlite:///{tmp_path}/my.db"] if storage == "sqlite" else []
+    arguments = ["-m", "search=dropout_lr", *TINY, "target=1", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=1000"]
+    search = subprocess.Popen(
+        command(*arguments, "hydra.sweeper.study_name=long", *given),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    folder = tmp_path / "outputs" / "studies" / "long"
+    wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 2)
+    with _serving() as (address, _):
+
+        def states() -> list[str]:
+            return [trial["state"] for trial in _get(f"{address}/api/studies/0")["trials"]]
+
+        seen = len(states())
+        wait_for(lambda: len(states()) > seen + 2)
+        assert search.poll() is None
+        search.send_signal(signal.SIGINT)
+        out, err = search.communicate(timeout=120)
+        assert (search.returncode, err) == (130, ""), out
+        assert "interrupted" in out
+        assert " 0 failed" in out or "failed" not in out
+        study = optuna.load_study(
+            study_name="long",
+            storage=open_storage(given[0].partition("=")[2] if given else journal_url(folder / "journal.log")),
+        )
+        told = [trial.state.name.capitalize() for trial in study.trials]
+        wait_for(lambda: states() == told)
+        if given:
+            close(study)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("postgresql")
+def test_postgresql_is_shown_without_its_password(postgresql: str, sweeper_process: Sweeper) -> None:
+    """A study on a real server is found by the variable that its folder names; no answer and no line has the password."""
+    storage = "hydra.sweeper.storage=${oc.env:STUDY_URL}"
+    named = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=watched", storage]
+    done = sweeper_process("-m", *TINY, "model.dropout=0.05,0.1", *named, STUDY_URL=postgresql)
+    assert done.returncode == 0, done.stderr
+    with _serving("watched", STUDY_URL=postgresql) as (address, process):
+        (summary,) = _get(f"{address}/api/studies")["study_summaries"]
+        assert summary["study_name"] == "watched"
+        shown = _get(f"{address}/api/studies/{summary['study_id']}")
+        assert [trial["params"][0]["param_external_value"] for trial in shown["trials"]] == ["0.05", "0.1"]
+        assert shown["trials"][0]["artifacts"]
+        assert "${oc.env:STUDY_URL}" in shown["note"]["body"]
+        assert PASSWORD not in json.dumps(shown)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "")
+    with StorageReader(postgresql) as reader, pytest.raises(StudyError, match="read-only transaction"):
+        reader.read(lambda opened: optuna.delete_study(study_name="watched", storage=opened))
+    done = sweeper_process("dashboard", "--port", "0")
+    assert done.returncode == 1
+    assert "STUDY_URL" in done.stderr
+
+
+# -- in a browser --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_browser_shows_studies_notes_and_files(visit: Visit, sweeper_process: Sweeper) -> None:
+    """A real search in real Chromium: it is listed, a trial's note and files are shown, nothing is loaded from elsewhere."""
+    swept = ["-m", *TINY, "model.dropout=0.05,0.1", "hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=shown"]
+    assert sweeper_process(*swept).returncode == 0
+    with _serving() as (address, _):
+        visit.page.goto(f"{address}/")
+        visit.page.get_by_text("shown").first.click()
+        visit.page.get_by_text("Best Trial (number=").wait_for()
+        visit.page.goto(f"{address}/dashboard/studies/0/trials?numbers=1")
+        visit.page.get_by_text("python -m sweeper reproduce outputs/studies/shown/1").wait_for()
+        images = visit.page.locator("img[src*='/artifacts/0/']")
+        images.nth(1).wait_for()
+        # The widths in pixels of the curves and the confusion matrix.
+        widths = [image.evaluate("image => image.decode().then(() => image.naturalWidth)") for image in images.all()]
+        assert sorted(widths) == [500, 1100]
+        visit.page.get_by_text("config.yaml").first.wait_for()
+        visit.page.goto(f"{address}/dashboard/studies/0/note")
+        visit.page.get_by_text("Run the best trial again:").wait_for()
+        assert visit.requests_outside(address) == []
+    assert visit.errors == []
+
+
+@pytest.mark.slow
+def test_a_browser_shows_hostile_names_as_text(visit: Visit, tmp_path: Path) -> None:
+    """Names and reasons that are HTML and Markdown are shown character by character: no image, no link, no script."""
+    database = f"sqlite:///{tmp_path}/hostile.db"
+    study = optuna.create_study(study_name=HOSTILE, storage=database, direction="maximize")
+    trial = study.ask()
+    trial.suggest_categorical(HOSTILE, [HOSTILE])
+    trial.set_user_attr("failed", HOSTILE)
+    study.tell(trial, state=TrialState.FAIL)
+    close(study)
+    with _serving("--storage", database) as (address, _):
+        for path in ("/dashboard", "/dashboard/studies/0/trials?numbers=0", "/dashboard/studies/0/note"):
+            visit.page.goto(address + path)
+            visit.page.get_by_text("onerror=alert(1)").first.wait_for()
+            assert visit.page.locator("img[src='x'], img[src*='example.com'], a[href*='example.com']").count() == 0
+        assert visit.requests_outside(address) == []
+    assert visit.errors == []
+
+
+@pytest.mark.slow
+def test_a_browser_cannot_delete_a_study(visit: Visit, tmp_path: Path) -> None:
+    """Deleting a study in the page is refused, the page shows the reason, and the study stays."""
+    folder = make_journal("kept")
+    before = (folder / "journal.log").read_bytes()
+    with _serving() as (address, _):
+        visit.page.goto(f"{address}/dashboard")
+        visit.page.get_by_text("kept").first.wait_for()
+        visit.page.locator("button[aria-label='delete study']").first.click()
+        visit.page.get_by_role("button", name=re.compile("yes|delete", re.IGNORECASE)).last.click()
+        visit.page.get_by_text(re.compile("Failed to delete study")).wait_for()
+        assert len(_get(f"{address}/api/studies")["study_summaries"]) == 1
+    assert (folder / "journal.log").read_bytes() == before
+    assert os.listdir(tmp_path / "outputs" / "studies") == ["kept"]  # noqa: PTH208 - names alone
