@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sweeper.config.composition import compose
@@ -55,44 +55,56 @@ def _fit(conf: ExperimentConf, splits: Splits) -> tuple[list[EpochRecord], torch
         return list(fit(network, splits, conf)), network
 
 
+def _train_plainly(network: torch.nn.Module, splits: Splits, conf: ExperimentConf) -> list[tuple[float, float]]:
+    """Train with a textbook loop and torch's own SGD; return each epoch's mean loss and accuracy."""
+    assert isinstance(conf.optimizer, SgdConf)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=conf.optimizer.lr,
+        momentum=conf.optimizer.momentum,
+        nesterov=conf.optimizer.nesterov,
+        weight_decay=conf.optimizer.weight_decay,
+    )
+    order = torch.Generator().manual_seed(conf.seed)
+    images_bchw = (splits.train.images_bhw.unsqueeze(1) / 255 - 0.1307) / 0.3081
+    epochs = []
+    for _ in range(conf.training.epochs):
+        total, hits = 0.0, 0
+        network.train()
+        permutation = torch.randperm(len(images_bchw), generator=order)
+        for start in range(0, len(images_bchw), conf.training.batch_size):
+            indices = permutation[start : start + conf.training.batch_size]
+            logits = network(images_bchw[indices])
+            loss = F.cross_entropy(logits, splits.train.labels_b[indices])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+            total += loss.item() * len(indices)
+            hits += int((logits.argmax(1) == splits.train.labels_b[indices]).sum())
+        epochs.append((total / len(images_bchw), hits / len(images_bchw)))
+    return epochs
+
+
 def test_the_engine_computes_what_a_plain_loop_computes() -> None:
-    """fp32 losses after each of two epochs are those of the textbook loop on the same order, to 1e-4, weights likewise."""
-    overrides = [
-        "seed=3",
-        "augment=none",
-        "scheduler=constant",
-        "optimizer.lr=0.01",
-        "optimizer.nesterov=false",
-        "threads=1",
-    ]
-    conf = device.resolve(compose([*SMALL, *overrides]))
-    splits = _splits(conf)
+    """Two epochs in fp32 give the losses, accuracies and weights of a textbook loop with torch's own SGD.
+
+    The network is smooth, so that rounding stays small: five seeds differ by 2e-7 at most. A weight decay of 1e-4 instead
+    of 5e-4 moves the loss by 2e-6, a momentum of 0.89 by 6e-5; a mean of 0.13 instead of 0.1307 moves the weights by 3e-5.
+    Of 650 images the last batch has ten. The hand-made kernels are compared with torch's modules in test_fused.py.
+    """
+    overrides = ["model.norm=none", "model.activation=gelu", "augment=none", "scheduler=constant", "threads=1"]
+    conf = device.resolve(compose([*SMALL, *overrides, "seed=3", "optimizer.lr=0.1"]))
+    splits = _splits(conf, 650)
     with device.reproducible(conf):
         ours, plain = build(analyze(conf).plan), build(analyze(conf).plan, NO_FAST_PATHS)
         plain.load_state_dict(ours.state_dict())
         metrics = list(fit(ours, splits, conf))
-
-        optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-        order = torch.Generator().manual_seed(conf.seed)
-        images_bchw = (splits.train.images_bhw.unsqueeze(1) / 255 - 0.1307) / 0.3081
-        for epoch in range(2):
-            losses, hits = [], 0
-            plain.train()
-            permutation = torch.randperm(640, generator=order)
-            for start in range(0, 640, 64):
-                indices = permutation[start : start + 64]
-                logits = plain(images_bchw[indices])
-                loss = F.cross_entropy(logits, splits.train.labels_b[indices])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                optimizer.step()
-                losses.append(loss.item())
-                hits += int((logits.argmax(1) == splits.train.labels_b[indices]).sum())
-            assert metrics[epoch].train_loss == pytest.approx(sum(losses) / 10, rel=1e-4)
-            assert metrics[epoch].train_accuracy == pytest.approx(hits / 640, abs=2 / 640)
-    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
-        # The first layer's gradients are small differences of large sums, whose order is not the same.
-        torch.testing.assert_close(mine, theirs, atol=5e-3, rtol=1e-2)
+        expected = _train_plainly(plain, splits, conf)
+    for epoch, (loss, accuracy) in zip(metrics, expected, strict=True):
+        assert epoch.train_loss == pytest.approx(loss, rel=1e-6)
+        assert epoch.train_accuracy == pytest.approx(accuracy, abs=1 / 650)
+    mine, theirs = (torch.cat([p.detach().flatten() for p in network.parameters()]) for network in (ours, plain))
+    assert ((mine - theirs).norm() / theirs.norm()).item() < 2e-6
 
 
 def test_evaluation_is_the_plain_mean() -> None:
@@ -289,12 +301,36 @@ def test_sgd_without_momentum_goes_with_onecycle() -> None:
     assert len(metrics) == 2
 
 
-@given(st.integers(2, 500), st.integers(2, 64))
+@settings(max_examples=20)
+@given(st.integers(2, 128), st.integers(2, 64))
 def test_batches_cover_all_images_but_a_lonely_last_one(images: int, batch_size: int) -> None:
-    """Every image is in one batch, except a remainder of exactly one; no batch has fewer than two."""
-    sizes = [min(batch_size, images - start) for start in loop._batch_starts(images, batch_size)]
-    assert min(sizes) >= 2
-    assert images - sum(sizes) == (1 if images % batch_size == 1 else 0)
+    """Each image is in one batch, no batch has more than `batch_size` or a single image: a remainder of one is left out."""
+    assume(batch_size <= images)
+    conf = device.resolve(compose([*SMALL, "augment=none", "training.epochs=1", f"training.batch_size={batch_size}"]))
+    network = _CountsBatches()
+    splits = Splits(
+        train=_tiny().train.take(torch.arange(128 - images, 128)),
+        validation=_tiny().train,
+        validation_is_test=False,
+        sha256="",
+    )
+    list(fit(network, splits, conf))
+    remainder = images % batch_size
+    assert network.sizes == [batch_size] * (images // batch_size) + ([remainder] if remainder > 1 else [])
+
+
+class _CountsBatches(torch.nn.Module):
+    """A network of ten weights that records the size of every training batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(10))
+        self.sizes: list[int] = []
+
+    def forward(self, images_bchw: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.sizes.append(len(images_bchw))
+        return self.weight.expand(len(images_bchw), 10)
 
 
 def test_resolving_leaves_no_auto(monkeypatch: pytest.MonkeyPatch) -> None:
