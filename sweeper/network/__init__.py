@@ -1,1 +1,1 @@
-"""The network before it has weights: config → plan → summary → budget and diagnosis; `build` makes the module."""
+"""The network without weights: config → plan → summary → budget, diagnosis, repair; and `build`, which makes it a torch module."""

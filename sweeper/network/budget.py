@@ -1,4 +1,4 @@
-"""Whether a network may be trained at all: its parameters and MACs against the budget, and what would fit."""
+"""Decides whether a network is within its budget of parameters and MACs, and which uniform scaling would be."""
 
 from dataclasses import replace
 from typing import Final, Literal
@@ -12,9 +12,9 @@ from sweeper.network.summary import Summary, summarize
 Cost = Literal["parameters", "macs"]
 COSTS: Final[tuple[tuple[Cost, str], ...]] = (("parameters", "parameters"), ("macs", "MACs"))
 LARGEST_SHOWN: Final = 2
-"""Layers the error names."""
+"""How many layers the error names."""
 SCALE_STEPS: Final = 1000
-"""Uniform scalings are tried in thousandths."""
+"""Uniform scalings are searched in steps of one thousandth."""
 
 
 def within_budget(summary: Summary, budget: BudgetConf) -> bool:
@@ -23,7 +23,7 @@ def within_budget(summary: Summary, budget: BudgetConf) -> bool:
 
 
 def check_budget(model: ModelConf, plan: Plan, summary: Summary, budget: BudgetConf) -> None:
-    """Raise `BudgetError` with the count, the budget, the largest layers and the widest scaling that fits."""
+    """Raise `BudgetError` if the network is over budget, naming the largest layers and the widest scaling that fits."""
     for cost, unit in COSTS:
         if _over(summary, budget, cost):
             raise BudgetError(
@@ -33,7 +33,7 @@ def check_budget(model: ModelConf, plan: Plan, summary: Summary, budget: BudgetC
 
 
 def scaled(model: ModelConf, factor: float) -> ModelConf:
-    """Return the model with every channel count times the factor, rounded down, at least 1."""
+    """Return the model with every channel count multiplied by the factor, rounded down, but at least 1."""
     groups = {
         name: replace(group, channels=[max(1, int(c * factor)) for c in group.channels])
         for name, group in model.groups.items()
@@ -58,7 +58,7 @@ def _largest(plan: Plan, summary: Summary, cost: Cost) -> str:
 
 
 def _fitting_scale(model: ModelConf, plan: Plan, budget: BudgetConf, cost: Cost, unit: str) -> str:
-    """Find the widest uniform scaling within the whole budget by bisection: costs only grow with channels."""
+    """Find the widest uniform scaling within the budget by bisection: costs only grow with the number of channels."""
 
     def at(step: int) -> Summary:
         narrowed = scaled(model, step / SCALE_STEPS)
@@ -71,5 +71,5 @@ def _fitting_scale(model: ModelConf, plan: Plan, budget: BudgetConf, cost: Cost,
         middle = (low + high) // 2
         low, high = (middle, high) if within_budget(at(middle), budget) else (low, middle)
     if low == 0:
-        return f"take one channel per convolution ({getattr(at(0), cost):,} {unit})"
+        return f"use one channel per convolution ({getattr(at(0), cost):,} {unit})"
     return f"scale all channels by {low / SCALE_STEPS:g}, rounded down ({getattr(at(low), cost):,} {unit})"

@@ -1,4 +1,4 @@
-"""What is wrong with a network before it is trained, each finding with the numbers that show it."""
+"""Finds flaws of a network before it is trained: erased signal, bottlenecks, a small receptive field; with evidence."""
 
 import math
 from collections.abc import Iterator
@@ -10,27 +10,27 @@ from sweeper.network.plan import Conv, Plan
 from sweeper.network.summary import LayerSummary, Summary
 
 ERASED_NOTICEABLE: Final = 0.01
-"""Share of training passes without any signal from which it is worth a word: it costs that much accuracy."""
+"""Share of training passes without any signal that is worth reporting: it costs about that much training accuracy."""
 SQUEEZE_FACTOR: Final = 4
-"""A layer this many times narrower than both neighbours is a bottleneck."""
+"""A layer at least this many times narrower than both neighbours is a bottleneck."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing wrong with the network."""
+    """One flaw of the network."""
 
     rule: str
-    """Which rule found it: ``erased_signal``, ``bottleneck`` or ``receptive_field``."""
+    """The rule: ``erased_signal``, ``bottleneck`` or ``receptive_field``."""
     layers: tuple[str, ...]
-    """Names of the layers it is about."""
+    """Names of the layers concerned."""
     evidence: dict[str, float]
-    """The numbers it rests on."""
+    """The numbers behind it, by name."""
     message: str
-    """One or two sentences: what, why it matters, what to do."""
+    """One to three sentences: what, why it matters, what to do."""
 
 
 def diagnose(plan: Plan, summary: Summary, *, majority_share: float) -> tuple[Finding, ...]:
-    """Apply every rule; `majority_share` is the accuracy that guessing the most frequent class reaches."""
+    """Apply every rule; `majority_share` is the accuracy of always guessing the most frequent class."""
     convs = [
         (layer, facts) for layer, facts in zip(plan.layers, summary.layers, strict=True) if isinstance(layer, Conv)
     ]
@@ -42,9 +42,9 @@ def diagnose(plan: Plan, summary: Summary, *, majority_share: float) -> tuple[Fi
 
 
 def _erased_signal(convs: list[tuple[Conv, LayerSummary]], majority_share: float) -> Iterator[Finding]:
-    """Dropout with probability p erases a map of k independent units whole with probability p^k.
+    """Find dropout that erases whole maps: with probability p, a map of k independent units is erased with p^k.
 
-    An image whose map is erased can only be guessed, so training accuracy, measured with dropout on, stays below
+    The class of an erased image can only be guessed, so training accuracy, measured with dropout on, stays below
     survival + (1 - survival) · majority_share.
     """
     erased = {layer.name: layer.dropout ** _dropped_units(layer, facts) for layer, facts in convs if layer.dropout > 0}
@@ -52,22 +52,22 @@ def _erased_signal(convs: list[tuple[Conv, LayerSummary]], majority_share: float
     if 1 - survival < ERASED_NOTICEABLE:
         return
     ceiling = survival + (1 - survival) * majority_share
-    # The layers that matter: those that alone would be noticed, or all when only their product is.
-    guilty = tuple(name for name, probability in erased.items() if probability >= ERASED_NOTICEABLE) or tuple(erased)
+    # Name the layers that matter on their own, or all if only their product does.
+    named = tuple(name for name, probability in erased.items() if probability >= ERASED_NOTICEABLE) or tuple(erased)
     yield Finding(
         rule="erased_signal",
-        layers=guilty,
+        layers=named,
         evidence={"survival": survival, "training_accuracy_ceiling": ceiling},
         message=(
             f"Dropout erases the whole image in {1 - survival:.1%} of training passes: the signal survives "
-            f"{survival:.1%}, so training accuracy, seen with dropout on, cannot pass about {ceiling:.1%}. "
+            f"{survival:.1%}, so training accuracy, measured with dropout on, cannot exceed about {ceiling:.1%}. "
             "That is not under-fitting. Widen these layers or set their dropout to 0."
         ),
     )
 
 
 def _dropped_units(layer: Conv, facts: LayerSummary) -> int:
-    """How many independent coins are thrown for one image."""
+    """Return how many units are dropped independently in one image."""
     return layer.out_channels if layer.dropout_kind == "channel" else math.prod(facts.output_shape)
 
 
@@ -80,28 +80,28 @@ def _bottlenecks(convs: list[tuple[Conv, LayerSummary]], classes: int) -> Iterat
                 layers=(layer.name,),
                 evidence={"values": values, "classes": classes},
                 message=(
-                    f"{layer.name} leaves {values} values for {classes} classes: everything after it works from those. "
+                    f"{layer.name} leaves {values} values to tell {classes} classes apart. "
                     f"Widen model.groups.{layer.group}.channels."
                 ),
             )
     for (before, _), (after, _) in pairwise(convs):
         width = before.out_channels
         neighbours = (before.in_channels, after.out_channels)
-        # The first convolution's input is the image, whose one channel says nothing about width.
+        # The first convolution's input is the image: its one channel says nothing about width.
         if before is not convs[0][0] and width * SQUEEZE_FACTOR <= min(neighbours):
             yield Finding(
                 rule="bottleneck",
                 layers=(before.name,),
                 evidence={"channels": width, "channels_before": neighbours[0], "channels_after": neighbours[1]},
                 message=(
-                    f"{before.name} squeezes {neighbours[0]} channels to {width} before {neighbours[1]}: "
-                    f"what its neighbours learn has to pass through {width}. Widen model.groups.{before.group}.channels."
+                    f"{before.name} narrows {neighbours[0]} channels to {width} before {neighbours[1]}: "
+                    f"all information passes through {width}. Widen model.groups.{before.group}.channels."
                 ),
             )
 
 
 def _receptive_field(plan: Plan, summary: Summary) -> Iterator[Finding]:
-    last = summary.layers[-2]  # the head, last of all, joins what the layer before it sees
+    last = summary.layers[-2]  # the layer before the head
     side = max(plan.input_shape[1:])
     if last.receptive_field < side:
         yield Finding(

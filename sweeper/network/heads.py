@@ -1,4 +1,4 @@
-"""How the last map becomes class scores: in its weights' precision, whatever the rest has, and in few operations."""
+"""The heads that turn the last map into class scores: in float32, even if the rest is bfloat16, and in few operations."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class ConvHead(nn.Module):
-    """A 1×1 convolution of a 1×1 map."""
+    """A 1×1 convolution of a 1×1 map, computed as a linear layer."""
 
     def __init__(self, channels: int, classes: int, *, bias: bool) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class ConvHead(nn.Module):
 
 
 class GapHead(nn.Module):
-    """The mean of all pixels (global average pooling), and a linear layer."""
+    """Global average pooling and a linear layer."""
 
     def __init__(self, channels: int, classes: int, *, bias: bool) -> None:
         super().__init__()
@@ -30,6 +30,6 @@ class GapHead(nn.Module):
         """Map ``[n, c, h, w]`` to ``[n, classes]``."""
         weight, bias = self.linear.weight, self.linear.bias
         with torch.autocast(map_nchw.device.type, enabled=False):
-            # Channels are last in memory: this mean and its gradient take a third of AdaptiveAvgPool2d's time.
+            # On channels-last maps this mean and its gradient take a third of AdaptiveAvgPool2d's time.
             pixels_npc = map_nchw.permute(0, 2, 3, 1).flatten(1, 2)
             return F.linear(pixels_npc.to(weight.dtype).mean(1), weight, bias)

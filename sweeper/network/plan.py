@@ -1,4 +1,4 @@
-"""Which layers a model config means, in order: the single source that `summary` reads and `build` makes."""
+"""Expands a model config into an ordered list of layers: the plan that summary, budget, diagnosis and build all read."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conv:
-    """One convolution with its activation, normalisation and dropout; stride 1."""
+    """A convolution of stride 1 with its activation, normalisation and dropout."""
 
     name: str
-    """Group and position in it: ``block1.0``."""
+    """The group and the position in it: ``block1.0``."""
     group: str
     """The group's name in the config."""
     in_channels: int
@@ -33,10 +33,10 @@ class Conv:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
-    """Max pooling before a group; a remainder at the right and bottom edge is cut off."""
+    """Max pooling before a group; pixels at the right and bottom edge that fill no window are dropped."""
 
     name: str
-    """Group and ``pool``: ``transition1.pool``."""
+    """The group and ``pool``: ``transition1.pool``."""
     group: str
     channels: int
     size: int
@@ -45,7 +45,7 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """The last layer: from a map to one score per class."""
+    """The last layer: a map to one score per class."""
 
     name: str
     kind: str
@@ -66,13 +66,13 @@ class Plan:
     """Channels, height, width of an image."""
     classes: int
     layers: tuple[Layer, ...]
-    """In the order they are applied; the head is the last."""
+    """In the order in which they are applied; the head is last."""
 
 
 def make_plan(model: ModelConf, *, input_shape: tuple[int, int, int], classes: int) -> Plan:
-    """Lay the groups out as layers, each unset value taken from the model.
+    """List the layers of all groups; a group's null values are the model's.
 
-    Says nothing about sizes of maps: `summary.summarize` computes them and refuses what does not fit.
+    Map sizes are not checked here: `summary.summarize` computes them and raises `ConfigError` if a layer does not fit.
     """
     layers: list[Layer] = []
     channels = input_shape[0]
@@ -85,7 +85,7 @@ def make_plan(model: ModelConf, *, input_shape: tuple[int, int, int], classes: i
 
 def _group_layers(name: str, group: GroupConf, model: ModelConf, in_channels: int) -> list[Layer]:
     layers: list[Layer] = []
-    pool = _either(group.pool, model.pool)
+    pool = _own_or(group.pool, model.pool)
     if pool > 1:
         layers.append(Pool(name=f"{name}.pool", group=name, channels=in_channels, size=pool))
     for index, out_channels in enumerate(group.channels):
@@ -95,14 +95,14 @@ def _group_layers(name: str, group: GroupConf, model: ModelConf, in_channels: in
                 group=name,
                 in_channels=in_channels,
                 out_channels=out_channels,
-                kernel_size=_either(group.kernel_size, model.kernel_size),
-                padding=_either(group.padding, model.padding),
-                bias=_either(group.bias, model.bias),
-                norm=_either(group.norm, model.norm),
-                activation=_either(group.activation, model.activation),
-                order=_either(group.order, model.order),
-                dropout=_either(group.dropout, model.dropout),
-                dropout_kind=_either(group.dropout_kind, model.dropout_kind),
+                kernel_size=_own_or(group.kernel_size, model.kernel_size),
+                padding=_own_or(group.padding, model.padding),
+                bias=_own_or(group.bias, model.bias),
+                norm=_own_or(group.norm, model.norm),
+                activation=_own_or(group.activation, model.activation),
+                order=_own_or(group.order, model.order),
+                dropout=_own_or(group.dropout, model.dropout),
+                dropout_kind=_own_or(group.dropout_kind, model.dropout_kind),
             )
         )
         in_channels = out_channels
@@ -113,5 +113,5 @@ def _head(head: HeadConf, in_channels: int, classes: int) -> Head:
     return Head(name="head", kind=head.name, in_channels=in_channels, classes=classes, bias=head.bias)
 
 
-def _either(own: T | None, model_wide: T) -> T:
+def _own_or(own: T | None, model_wide: T) -> T:
     return model_wide if own is None else own

@@ -1,4 +1,4 @@
-"""The facts of each layer in closed form: output shape, parameters, MACs, receptive field, jump. No weights."""
+"""Computes each layer's output shape, parameters, MACs, receptive field and jump in closed form, without weights."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,10 +12,10 @@ BATCH_NORM_PARAMETERS: Final = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerSummary:
-    """One layer's facts.
+    """The size and cost of one layer.
 
     Receptive field and jump follow Dumoulin and Visin, *A guide to convolution arithmetic* (2016): a window of k
-    pixels widens the field by (k - 1) times the jump so far, a stride multiplies the jump.
+    pixels widens the field by (k - 1) times the current jump, and a stride multiplies the jump.
     """
 
     name: str
@@ -28,27 +28,28 @@ class LayerSummary:
     parameters: int
     """Learned numbers: weights, biases, normalisation."""
     macs: int
-    """Multiply-accumulates for one image, of convolutions and the linear layer alone."""
+    """Multiply-accumulates for one image; only convolutions and the linear layer count."""
     receptive_field: int
-    """Side of the input square one output value depends on, pixels; past the image's side it includes padding."""
+    """Side of the input square that one output value depends on, pixels; beyond the image's side it includes padding."""
     jump: int
-    """Input pixels between two neighbouring output values."""
+    """Distance of two neighbouring output values in input pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """All layers' facts and their sums."""
+    """All layers' summaries and their totals."""
 
     layers: tuple[LayerSummary, ...]
-    """One for each layer of the plan, in its order."""
+    """One per layer of the plan, in its order."""
     parameters: int
     macs: int
 
 
 def summarize(plan: Plan) -> Summary:
-    """Compute every layer's facts in one pass.
+    """Summarize every layer in one pass.
 
-    Raises `ConfigError` where a map is smaller than the kernel or window, or not what the head needs.
+    Raises `ConfigError` if a map is smaller than its kernel or pooling window, if padding reaches the kernel's size, or
+    if the last map does not fit the head.
     """
     layers: list[LayerSummary] = []
     shape = plan.input_shape
@@ -56,20 +57,20 @@ def summarize(plan: Plan) -> Summary:
     for layer in plan.layers:
         match layer:
             case Conv():
-                facts = _conv(layer, shape, receptive_field, jump)
+                summary = _conv(layer, shape, receptive_field, jump)
             case Pool():
-                facts = _pool(layer, shape, receptive_field, jump)
+                summary = _pool(layer, shape, receptive_field, jump)
             case Head():
-                facts = _head(layer, shape, receptive_field, jump)
-        layers.append(facts)
-        receptive_field, jump = facts.receptive_field, facts.jump
-        if len(facts.output_shape) == len(shape):
-            channels, height, width = facts.output_shape
+                summary = _head(layer, shape, receptive_field, jump)
+        layers.append(summary)
+        receptive_field, jump = summary.receptive_field, summary.jump
+        if len(summary.output_shape) == len(shape):
+            channels, height, width = summary.output_shape
             shape = (channels, height, width)
     return Summary(
         layers=tuple(layers),
-        parameters=sum(facts.parameters for facts in layers),
-        macs=sum(facts.macs for facts in layers),
+        parameters=sum(summary.parameters for summary in layers),
+        macs=sum(summary.macs for summary in layers),
     )
 
 
@@ -77,8 +78,8 @@ def _conv(layer: Conv, shape: tuple[int, int, int], receptive_field: int, jump: 
     _, height, width = shape
     if layer.padding >= layer.kernel_size:
         raise ConfigError(
-            f"{layer.name} must pad by less than its kernel's {layer.kernel_size} pixels, but pads by {layer.padding}: "
-            f"lower model.groups.{layer.group}.padding, or the edge sees nothing but zeros"
+            f"{layer.name} must pad by less than its kernel's {layer.kernel_size} pixels, but pads by {layer.padding}, "
+            f"so that windows at the edge hold only zeros: lower model.groups.{layer.group}.padding"
         )
     grown = 2 * layer.padding + 1 - layer.kernel_size
     out_height, out_width = height + grown, width + grown
@@ -127,7 +128,7 @@ def _head(layer: Head, shape: tuple[int, int, int], receptive_field: int, jump: 
     if layer.kind == "conv" and (height, width) != (1, 1):
         raise ConfigError(
             f"head=conv needs a 1×1 map, but the last group leaves {height}×{width}: "
-            "take head@model.head=gap, or pool and convolve more before it"
+            "use head@model.head=gap, or pool and convolve more before it"
         )
     weights = layer.in_channels * layer.classes
     return LayerSummary(
@@ -137,7 +138,7 @@ def _head(layer: Head, shape: tuple[int, int, int], receptive_field: int, jump: 
         output_shape=(layer.classes,),
         parameters=weights + (layer.classes if layer.bias else 0),
         macs=weights,
-        # Global pooling is one window as large as the map; on a 1×1 map it adds nothing.
+        # Global pooling is one window of the map's size; on a 1×1 map it adds nothing.
         receptive_field=receptive_field + (max(height, width) - 1) * jump,
         jump=jump,
     )
