@@ -1,1 +1,1 @@
-"""Images in memory: which sets there are, how they are split, how they are changed on the way to the network."""
+"""Images: which data sets exist, reading them, splitting them, augmenting them."""

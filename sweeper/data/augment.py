@@ -1,4 +1,4 @@
-"""How training images are varied: one affine map per image, drawn and applied for a whole batch at once."""
+"""Augments training images: one random affine transform per image, applied to a whole batch at once."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
@@ -8,23 +8,23 @@ from sweeper.config.schema import AugmentConf
 
 
 def draw_variations(images: int, conf: AugmentConf, generator: Generator) -> Tensor:
-    """Draw how each image is to vary, uniform in [-1, 1): ``[images, 4]``, or ``[images, 0]`` where none does.
+    """Draw each image's transform, uniform in [-1, 1): ``[images, 4]``, or ``[images, 0]`` without augmentation.
 
-    From a CPU generator whatever the device, so that the device does not change the draws.
+    The generator is a CPU generator on every device, so that all devices get the same draws.
     """
     return torch.rand(images, 0 if conf.name == "none" else 4, generator=generator).mul_(2).sub_(1)
 
 
 def augment(pixels_bchw: Tensor, conf: AugmentConf, draws_b4: Tensor) -> Tensor:
-    """Rotate, scale and shift each image by its draws; zeros come in from outside.
+    """Rotate, scale and shift each image by its draws; pixels from outside the image are zero.
 
-    Takes pixels before normalisation, so that what comes in is the background.
+    Takes pixels before normalisation, where zero is the background.
     """
     if conf.name == "none":
         return pixels_bchw
     angle_b = draws_b4[:, 0] * conf.rotation
     size_b = 1 + draws_b4[:, 1] * conf.scale
-    # affine_grid asks where each output pixel comes from: the inverse map, in coordinates from -1 to 1.
+    # affine_grid takes the inverse transform, from output to input pixels, in coordinates from -1 to 1.
     cosine_b, sine_b = angle_b.cos() / size_b, angle_b.sin() / size_b
     shift_x_b, shift_y_b = draws_b4[:, 2] * 2 * conf.shift, draws_b4[:, 3] * 2 * conf.shift
     theta_b23 = torch.stack((cosine_b, -sine_b, shift_x_b, sine_b, cosine_b, shift_y_b), dim=1).view(-1, 2, 3)

@@ -1,4 +1,4 @@
-"""Which data sets there are, and the facts about each that need no data: torch-free, so that `inspect` is quick."""
+"""Lists the data sets with the facts that planning and diagnosis need. Reads no data and imports no torch."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,20 +9,20 @@ from sweeper.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFacts:
-    """What the network and the diagnosis must know of a data set."""
+    """The facts of one data set."""
 
     title: str
-    """Its name in prose."""
+    """Name for display."""
     torchvision_class: str | None
-    """Its class in `torchvision.datasets`; ``None`` for the embedded digits."""
+    """Class in `torchvision.datasets`; None for the embedded digits."""
     mean: float
     """Mean of the training pixels, as a fraction of 255."""
     std: float
-    """Their standard deviation, as a fraction of 255."""
+    """Standard deviation of the training pixels, as a fraction of 255."""
     majority_share: float
-    """Share of the training images that the most frequent class has: what guessing reaches."""
+    """Share of the most frequent class in the training images: the accuracy of always guessing it."""
     training_images: int = 60_000
-    """How many there are, before any are held out."""
+    """Number of training images, including those that validation holds out."""
     image_shape: tuple[int, int, int] = (1, 28, 28)
     """Channels, height, width."""
     classes: int = 10
@@ -30,10 +30,10 @@ class DatasetFacts:
 
 
 class Catalogue(dict[str, DatasetFacts]):
-    """The data sets by config name."""
+    """Data sets by their name in the config."""
 
     def facts(self, name: str) -> DatasetFacts:
-        """Return the facts of one. Raises `ConfigError` for an unknown name."""
+        """Return a data set's facts. Raises `ConfigError` for an unknown name."""
         if name not in self:
             raise ConfigError(
                 f"data.name must be one of {', '.join(self)}, but got {name!r}{nearest(name, list(self))}: "
@@ -42,8 +42,8 @@ class Catalogue(dict[str, DatasetFacts]):
         return self[name]
 
 
-# Means and standard deviations were measured on the 60,000 training images of each set; for MNIST they are the
-# figures everyone uses. MNIST's most frequent digit is the 1, 6,742 of 60,000; the others are balanced.
+# Means and standard deviations were measured on the 60,000 training images of each set; those of MNIST are the usual
+# ones. MNIST's most frequent digit is 1, 6,742 of 60,000; the other sets are balanced.
 DATASETS: Final = Catalogue(
     mnist=DatasetFacts(title="MNIST", torchvision_class="MNIST", mean=0.1307, std=0.3081, majority_share=0.1124),
     mnist5k=DatasetFacts(

@@ -1,4 +1,4 @@
-"""Which images train the network and which judge it; the test set stays sealed unless asked for by name."""
+"""Decides which images train the network and which validate it; opens the test set only for ``data.validation=test``."""
 
 from dataclasses import dataclass
 
@@ -12,52 +12,53 @@ from sweeper.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """The two parts a run sees."""
+    """The images of a run."""
 
     train: LabelledImages
     validation: LabelledImages
     validation_is_test: bool
-    """Whether the test set itself judges: the notebook's protocol, which flatters."""
+    """Whether the test set validates. This is the notebook's protocol, and its accuracies are optimistic."""
     sha256: str
-    """Checksum of all training images of the data set, before the split."""
+    """Checksum of the data set's training images and labels, before the split."""
 
 
 def split(conf: DataConf) -> Splits:
-    """Read the data and part it. With ``validation=split`` the test files are not even opened.
+    """Read the data and split it. With ``validation=split`` the test files are not opened.
 
-    Raises `DataError` for data that cannot be read, `ConfigError` for a split that leaves nothing to train on.
+    Raises `DataError` for data that cannot be read, `ConfigError` for a split that leaves no training images.
     """
-    whole = read(conf, "train")
-    sha256 = whole.sha256()
+    images = read(conf, "train")
+    sha256 = images.sha256()
     if conf.validation == "test":
-        return Splits(train=whole, validation=read(conf, "test"), validation_is_test=True, sha256=sha256)
-    if conf.validation_size >= len(whole):
+        return Splits(train=images, validation=read(conf, "test"), validation_is_test=True, sha256=sha256)
+    if conf.validation_size >= len(images):
         raise ConfigError(
-            f"data.validation_size must be less than the {len(whole):,} training images, but got {conf.validation_size}"
+            f"data.validation_size must be less than the {len(images):,} training images, but got {conf.validation_size}"
         )
-    validation_b = stratified(whole.labels_b, conf.validation_size, conf.split_seed)
+    validation_b = stratified(images.labels_b, conf.validation_size, conf.split_seed)
     return Splits(
-        train=whole.take((~validation_b).nonzero().squeeze(1)),
-        validation=whole.take(validation_b.nonzero().squeeze(1)),
+        train=images.take((~validation_b).nonzero().squeeze(1)),
+        validation=images.take(validation_b.nonzero().squeeze(1)),
         validation_is_test=False,
         sha256=sha256,
     )
 
 
 def stratified(labels_b: Tensor, size: int, seed: int) -> Tensor:
-    """Choose `size` of the labels so that each class keeps its share, to within one image: a bool mask ``[n]``.
+    """Select `size` of the labels so that each class keeps its share, to within one image: a bool mask ``[n]``.
 
-    Seats go by largest remainder, ties to the smaller class number; who sits in them is drawn with the seed.
+    The largest-remainder method sets each class's quota; ties go to the smaller class number. The seed decides which
+    images of a class are selected.
     """
     counts = torch.bincount(labels_b)
-    exact = counts * size  # in units of 1/n, so that the arithmetic is in whole numbers
-    seats = exact // len(labels_b)
+    exact = counts * size  # in units of 1/n, so that the arithmetic is exact
+    quotas = exact // len(labels_b)
     remainders = exact % len(labels_b)
-    for label in torch.argsort(remainders, descending=True, stable=True)[: size - int(seats.sum())]:
-        seats[label] += 1
+    for label in torch.argsort(remainders, descending=True, stable=True)[: size - int(quotas.sum())]:
+        quotas[label] += 1
     generator = torch.Generator().manual_seed(seed)
     chosen_b = torch.zeros(len(labels_b), dtype=torch.bool)
-    for label, count in enumerate(seats.tolist()):
+    for label, count in enumerate(quotas.tolist()):
         members = (labels_b == label).nonzero().squeeze(1)
         chosen_b[members[torch.randperm(len(members), generator=generator)[:count]]] = True
     return chosen_b
