@@ -1,12 +1,13 @@
-"""What is left after kill -9 and Ctrl-C, and of two processes at once; real processes, real storages."""
+"""Kill -9, Ctrl-C and several processes on one study: real processes, real storages."""
 
 import errno
-import functools
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,12 +15,11 @@ from pathlib import Path
 
 import optuna
 import pytest
-from hydra.types import HydraContext
-from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from sweeper.config.composition import conf_dir
 from sweeper.run.folder import atomic_write, write_atomically
-from sweeper.study.executors.workers import Worker
+from sweeper.study.storage import journal_url, open_storage
 
 from .conftest import Sweeper, command, environment
 from .postgresql import PASSWORD
@@ -31,10 +31,10 @@ LONG = ["-m", "search=dropout_lr", *TINY, "training.epochs=30", "hydra.sweeper.s
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """``python -m sweeper`` begun as a real process; what still runs when the test ends is killed."""
+    """``python -m sweeper`` started as a real process, killed if it still runs when the test ends."""
     with ExitStack() as ending:
 
-        def begin(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+        def start_process(*arguments: str, **variables: str) -> subprocess.Popen[str]:
             process = subprocess.Popen(
                 command(*arguments),
                 cwd=tmp_path,
@@ -47,7 +47,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             ending.callback(process.kill)
             return process
 
-        yield begin
+        yield start_process
 
 
 def _children(pid: int) -> Iterator[int]:
@@ -60,11 +60,21 @@ def _children(pid: int) -> Iterator[int]:
             yield int(status.parent.name)
 
 
-def _cpu_worker(pid: int) -> bool:
+def _descendants(pid: int) -> Iterator[int]:
+    for child in _children(pid):
+        yield child
+        yield from _descendants(child)
+
+
+def _command_line(pid: int) -> bytes:
     try:
-        return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return False
+        return b""
+
+
+def _is_worker(pid: int) -> bool:
+    return b"spawn_main" in _command_line(pid)
 
 
 @pytest.mark.slow
@@ -76,11 +86,11 @@ def test_kill_9_loses_nothing_and_the_same_command_goes_on(
     process = start(*LONG, "hydra.sweeper.n_jobs=2", total)
     folder = tmp_path / "outputs" / "studies" / "long"
     wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 1 and len(list(folder.glob("*/metrics.jsonl"))) >= 3)
-    workers = [child for child in _children(process.pid) if _cpu_worker(child)]
+    workers = [child for child in _children(process.pid) if _is_worker(child)]
     assert len(workers) == 2
     process.kill()
     process.communicate()
-    wait_for(lambda: not any(_cpu_worker(worker) for worker in workers))
+    wait_for(lambda: not any(_is_worker(worker) for worker in workers))
     before = {trial.number: trial.value for trial in trials_of(folder) if trial.state is TrialState.COMPLETE}
 
     done = sweeper_process(*LONG, "hydra.sweeper.n_jobs=2", total)
@@ -103,13 +113,13 @@ def test_ctrl_c_ends_at_once_and_queues_what_was_running(start: Start, tmp_path:
     process = start(*LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=50")
     folder = tmp_path / "outputs" / "studies" / "long"
 
-    def begun() -> list[Path]:
-        """Trials in their first epochs."""
+    def in_first_epochs() -> list[Path]:
+        """The folders of trials in their first epochs."""
         files = [path for path in folder.glob("*/metrics.jsonl") if not path.with_name("result.json").exists()]
         return [path.parent for path in files if 1 <= len(path.read_text().splitlines()) <= 10]
 
-    wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 1 and bool(begun()))
-    running = begun()
+    wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 1 and bool(in_first_epochs()))
+    running = in_first_epochs()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -126,19 +136,97 @@ def test_ctrl_c_ends_at_once_and_queues_what_was_running(start: Start, tmp_path:
     assert (folder / "best" / "model.pt").exists()
 
 
+APPLICATION = """
+import hydra
+
+@hydra.main(config_path=None, config_name=None)
+def task(config):
+    return config.x
+
+task()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_at_any_moment_ends_the_search(tmp_path: Path, jobs: int) -> None:
+    """Jobs that are over at once, so that Ctrl-C comes while trials are asked, stored and told: it is never lost.
+
+    Each time the search ends with status 130, no trial is RUNNING, the journal is whole, and the same command goes on.
+    """
+    (tmp_path / "app.py").write_text(APPLICATION)
+    arguments = [
+        *(
+            "-m",
+            "hydra/sweeper=study",
+            f"hydra.searchpath=[file://{conf_dir()}]",
+            "hydra.sweep.dir=study",
+            "+x=interval(0,1)",
+        ),
+        *("hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=10000", f"hydra.sweeper.n_jobs={jobs}"),
+        *("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"),
+    ]
+    journal = tmp_path / "study" / "journal.log"
+    moments = random.Random(jobs)  # noqa: S311 - which moments are tried
+    for _ in range(8):
+        size = journal.stat().st_size if journal.exists() else 0
+        process = subprocess.Popen(
+            [sys.executable, "app.py", *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            wait_for(lambda before=size: journal.exists() and journal.stat().st_size > before + 5000)  # type: ignore[misc]
+            time.sleep(moments.uniform(0, 0.5))
+            process.send_signal(signal.SIGINT)
+            try:
+                out, _ = process.communicate(timeout=30)
+            finally:
+                process.kill()
+        assert process.returncode != 0
+        assert "interrupted: " in out
+        trials = optuna.load_study(study_name="s", storage=open_storage(journal_url(journal))).trials
+        assert not [trial for trial in trials if trial.state is TrialState.RUNNING]
+        assert [trial.number for trial in trials] == list(range(len(trials)))
+
+
 @pytest.mark.slow
 def test_a_killed_worker_costs_its_trial_alone(start: Start, tmp_path: Path) -> None:
     """Kill -9 of one worker: its trial fails with that reason, is tried again by a new worker, the study is whole."""
     process = start(*LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4")
     folder = tmp_path / "outputs" / "studies" / "long"
     wait_for(lambda: len(list(folder.glob("*/metrics.jsonl"))) >= 2)
-    os.kill(next(child for child in _children(process.pid) if _cpu_worker(child)), signal.SIGKILL)
+    os.kill(next(child for child in _children(process.pid) if _is_worker(child)), signal.SIGKILL)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "its worker died (exit code -9)" in out
     trials = trials_of(folder)
     assert len([t for t in trials if t.state in {TrialState.COMPLETE, TrialState.PRUNED}]) == 4
     assert [t.user_attrs["failed"] for t in trials if t.state is TrialState.FAIL] == ["its worker died (exit code -9)"]
+
+
+@pytest.mark.slow
+def test_a_killed_submitit_job_costs_its_trial_alone(start: Start, tmp_path: Path) -> None:
+    """Kill -9 of one job of a launcher's batch: its trial is tried again, its neighbour's value counts, nothing is RUNNING."""
+    arguments = ["hydra/launcher=submitit_local", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=3"]
+    process = start(*LONG, *arguments)
+    folder = tmp_path / "outputs" / "studies" / "long"
+    wait_for(lambda: all((folder / number / "metrics.jsonl").exists() for number in "01"))
+    jobs = [pid for pid in _descendants(process.pid) if b"submitit.core._submit" in _command_line(pid)]
+    working = [pid for pid in jobs if not any(child in jobs for child in _children(pid))]
+    os.kill(working[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "Traceback" not in out + err
+    assert re.search(r"trial [01] failed, its point is tried again: its process died \(UncompletedJobError", out)
+    trials = trials_of(folder)
+    assert len([t for t in trials if t.state in {TrialState.COMPLETE, TrialState.PRUNED}]) == 3
+    assert [t.number for t in trials if t.state is TrialState.FAIL] in ([0], [1])
+    assert not [t for t in trials if t.state in {TrialState.RUNNING, TrialState.WAITING}]
+    assert not (folder / ".jobs").exists()
 
 
 @pytest.mark.slow
@@ -207,12 +295,12 @@ def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's signals from /proc")
-def test_a_workers_first_instruction_is_deaf_to_ctrl_c(tmp_path: Path) -> None:
+def test_a_worker_ignores_ctrl_c_from_its_first_instruction(tmp_path: Path) -> None:
     """The first process a sweep spawns blocks SIGINT from its start: no traceback out of the middle of its imports."""
     script = tmp_path / "spawn.py"
     script.write_text(
         "import multiprocessing, pathlib, time\n"
-        "from sweeper.study.executors.workers import start_ignoring_sigint\n"
+        "from sweeper.study.executors.process import start_ignoring_sigint\n"
         "if __name__ == '__main__':\n"
         "    child = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,))\n"
         "    start_ignoring_sigint(child)\n"
@@ -224,17 +312,6 @@ def test_a_workers_first_instruction_is_deaf_to_ctrl_c(tmp_path: Path) -> None:
     )
     (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", done.stdout, re.MULTILINE)
     assert int(blocked, 16) & 1 << (signal.SIGINT - 1)
-
-
-def test_a_worker_killed_as_it_starts_costs_its_job_alone() -> None:
-    """However much it was to receive: nobody waits for it to be read."""
-    context = HydraContext(config_loader=None, callbacks=None)  # type: ignore[arg-type]  # it gets as far as neither
-    worker = Worker(context, functools.partial(print, bytes(2**21)))
-    os.kill(worker._process.pid or 0, signal.SIGKILL)
-    outcome = worker.run(OmegaConf.create({}))
-    assert outcome.error == "its worker died (exit code -9)"
-    assert not outcome.certain
-    assert not worker.alive
 
 
 def test_a_lost_journal_is_not_passed_over(sweeper_call: Call, tmp_path: Path) -> None:

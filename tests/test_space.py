@@ -1,4 +1,4 @@
-"""What is searched, and how a proposal is judged before anything is trained."""
+"""The search space, the feasibility of its points, and where a search starts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sweeper.config.composition import compose
+from sweeper.config.model import GroupConf
 from sweeper.config.schema import BudgetConf, ExperimentConf
-from sweeper.design import analyze, analyze_within_budget
+from sweeper.design import analyze, analyze_within_budget, image_facts
 from sweeper.errors import ConfigError
-from sweeper.search.feasibility import FeasibilityCheck, fingerprint, value_at
-from sweeper.search.initial_points import advised, mended
+from sweeper.network.repair import MODEL_WIDE, Bounds, repair, width_bounds
+from sweeper.search.feasibility import FeasibilityCheck, fingerprint
+from sweeper.search.initial_points import initial_points
 from sweeper.search.space import Params, Space, parse, width_distributions
 
 from .studies import (
@@ -31,7 +33,7 @@ def _parse(*arguments: str, params: dict[str, Any] | None = None) -> Space:
     return parse(arguments, params or {}, OverridesParser.create())
 
 
-# -- what is swept -------------------------------------------------------------------------------------------------
+# -- parsing --------------------------------------------------------------------------------------------------------
 
 
 def test_listed_values_are_a_grid_in_hydras_order() -> None:
@@ -55,7 +57,7 @@ def test_intervals_and_presets_are_a_search() -> None:
     assert space.distributions["d"] == IntDistribution(2, 8, step=2)
 
 
-def test_what_is_typed_wins_over_the_preset() -> None:
+def test_the_command_line_replaces_the_preset() -> None:
     """A fixed value on the command line takes its key out of the preset's search; a typed range replaces it."""
     params = {"a": "interval(0,1)", "b": "interval(0,1)"}
     space = _parse("a=0.5", "b=interval(0,9)", params=params)
@@ -87,11 +89,11 @@ def test_an_interval_of_a_whole_number_is_searched_in_whole_numbers(sweeper_call
         assert isinstance(trial.distributions["optimizer.lr"], FloatDistribution)
 
 
-# -- judging -------------------------------------------------------------------------------------------------------
+# -- feasibility ----------------------------------------------------------------------------------------------------
 
 
-def _judge(*keys: str) -> FeasibilityCheck:
-    """A feasibility_check of the compact model with these keys searched."""
+def _check(*keys: str) -> FeasibilityCheck:
+    """The feasibility check of the compact model with these keys searched."""
     searched = {key: FloatDistribution(0, 1) for key in keys}
     return FeasibilityCheck(Space(distributions=dict(searched), template=("model=compact", *keys), grid=None), compose)
 
@@ -103,8 +105,8 @@ def _judge(*keys: str) -> FeasibilityCheck:
     st.floats(1e-4, 2),
     st.one_of(st.none(), st.floats(0, 0.9)),
 )
-def test_the_short_way_to_a_config_is_hydras(dropout: float, width: int, lr: float, group: float | None) -> None:
-    """A proposal set on the typed config is the config that Hydra composes, or both refuse it."""
+def test_numbers_set_on_the_typed_config_are_what_hydra_composes(dropout: float, width: int, lr: float, group: float | None) -> None:
+    """A proposal set on the typed config equals the config that Hydra composes, or both refuse it."""
     params: dict[str, Any] = {
         "model.dropout": dropout,
         "model.groups.block1.channels.0": width,
@@ -119,7 +121,7 @@ def test_the_short_way_to_a_config_is_hydras(dropout: float, width: int, lr: flo
     except ConfigError as error:
         long = str(error)
     try:
-        short = _judge(*params).configure(params)
+        short = _check(*params).configure(params)
     except ConfigError as error:
         short = str(error)
     if isinstance(long, str):
@@ -128,22 +130,24 @@ def test_the_short_way_to_a_config_is_hydras(dropout: float, width: int, lr: flo
         assert short == long
 
 
-def _advised(model: str, budget: str = "10k") -> tuple[ExperimentConf, Params | None, FeasibilityCheck]:
-    """What is advised where dropout and every width of a model are searched."""
-    fixed = (f"model={model}", f"budget={budget}")
+def _space(*fixed: str, **rates: FloatDistribution) -> tuple[ExperimentConf, Space]:
+    """The composed config, and a space of dropout and every width of its model."""
     base = compose(fixed)
     distributions = {"model.dropout": FloatDistribution(0, 0.3), **width_distributions(analyze(base).plan)}
-    space = Space(distributions=distributions, template=(*fixed, *distributions), grid=None)
-    feasibility_check = FeasibilityCheck(space, compose)
-    start = {key: value_at(base, key) for key in space.keys}
-    return base, mended(base, start, space, feasibility_check), feasibility_check
+    distributions |= {key.replace("_", "."): distribution for key, distribution in rates.items()}
+    return base, Space(distributions=distributions, template=(*fixed, *distributions), grid=None)
 
 
-def test_what_the_diagnosis_names_is_mended_within_the_budget() -> None:
-    """Of the reference: its bottlenecks wide, no dropout, the other widths narrowed alike, and nothing left to blame."""
-    base, point, feasibility_check = _advised("notebook")
-    assert point is not None
-    conf = feasibility_check.configure(point)
+def _configured(space: Space, params: Params) -> ExperimentConf:
+    return FeasibilityCheck(space, compose).configure(params)
+
+
+def test_a_network_is_repaired_within_its_budget() -> None:
+    """The reference: bottlenecks at their widest, no dropout, other widths narrowed alike, and no finding is left."""
+    base, space = _space("model=notebook")
+    start, repaired = initial_points(base, space)
+    assert start["model.dropout"] == 0.1
+    conf = _configured(space, repaired)
     assert [conf.model.groups[name].channels for name in ("transition1", "transition2")] == [[12], [12]]
     assert conf.model.dropout == 0
     assert analyze_within_budget(conf).summary.parameters > 0.9 * 9_999
@@ -153,62 +157,76 @@ def test_what_the_diagnosis_names_is_mended_within_the_budget() -> None:
     assert all(now < before for now, before in pairs)
 
 
-def test_what_is_advised_is_tried_at_two_learning_rates() -> None:
-    """Where the learning rate is searched, the mended network comes twice, the second time at half the rate."""
-    base, point, feasibility_check = _advised("notebook")
-    rates = {"optimizer.lr": FloatDistribution(0.003, 0.5, log=True)}
-    space = replace(feasibility_check._space, distributions={**feasibility_check._space.distributions, **rates})
-    space = replace(space, template=tuple(space.keys))
-    start = {key: value_at(base, key) for key in space.keys}
-    first, second = advised(base, start, space, FeasibilityCheck(space, lambda _: base))
-    assert point is not None
-    assert first == {**point, "optimizer.lr": 0.2}
-    assert second == {**point, "optimizer.lr": 0.1}
+def test_a_repaired_network_is_tried_at_two_learning_rates() -> None:
+    """Where the learning rate is searched, the repaired network comes twice, the second time at half the rate."""
+    base, space = _space("model=notebook", optimizer_lr=FloatDistribution(0.003, 0.5, log=True))
+    _, first, second = initial_points(base, space)
+    assert first["optimizer.lr"] == 0.2
+    assert second == {**first, "optimizer.lr": 0.1}
 
 
-def test_a_start_over_budget_is_advised_narrower() -> None:
-    """A budget that the composed network breaks: the advice fits it, its widened layers narrowed too where they must be."""
-    for model in ("quick", "notebook"):
-        base, _, feasibility_check = _advised(model)
-        small = replace(base, budget=BudgetConf(parameters=4000, macs=None))
-        tight = FeasibilityCheck(
-            feasibility_check._space, lambda overrides: replace(compose(overrides), budget=small.budget)
-        )
-        start = {key: value_at(base, key) for key in feasibility_check._space.keys}
-        point = mended(small, start, feasibility_check._space, tight)
-        assert point is not None
-        assert analyze_within_budget(tight.configure(point)).summary.parameters > 0.8 * 4000
+@pytest.mark.parametrize("model", ["quick", "notebook"])
+def test_a_network_over_budget_is_repaired_by_narrowing(model: str) -> None:
+    """A budget that the composed network exceeds: the repaired one fits it, its widened layers narrowed too if they must."""
+    base, space = _space(f"model={model}", "budget.parameters=4000")
+    _, repaired = initial_points(base, space)
+    assert 0.8 * 4000 < analyze_within_budget(_configured(space, repaired)).summary.parameters <= 4000
 
 
-def test_nothing_to_mend_is_no_advice() -> None:
-    """The default network has neither bottleneck nor dropout; and a budget may leave the advice no room."""
-    assert _advised("quick")[1] is None
-    base, _, feasibility_check = _advised("notebook")
-    tight = replace(base, budget=BudgetConf(parameters=600, macs=None))
-    cramped = FeasibilityCheck(
-        feasibility_check._space, lambda overrides: replace(compose(overrides), budget=tight.budget)
-    )
-    start = {key: value_at(base, key) for key in feasibility_check._space.keys}
-    assert advised(tight, start, feasibility_check._space, cramped) == ()
+def test_a_search_starts_once_where_nothing_can_be_repaired() -> None:
+    """The default network has neither bottleneck nor dropout; and a budget may leave a repair no room."""
+    for fixed in (["model=quick"], ["model=notebook", "budget.parameters=600"]):
+        base, space = _space(*fixed)
+        assert len(initial_points(base, space)) == 1
 
 
-def test_a_proposal_over_budget_is_judged_by_its_margin() -> None:
-    """The margin is the share by which the count passes the budget: positive over it, negative within."""
-    feasibility_check = _judge("model.groups.block2.channels.1")
-    over = feasibility_check.check({"model.groups.block2.channels.1": 200})
-    within = feasibility_check.check({"model.groups.block2.channels.1": 8})
+@settings(max_examples=40)
+@given(
+    channels=st.lists(st.lists(st.integers(1, 24), min_size=1, max_size=3), min_size=2, max_size=3),
+    dropout=st.floats(0, 0.6),
+    limit=st.integers(200, 12_000),
+    least=st.floats(0, 0.2),
+)
+def test_a_repair_keeps_to_its_bounds_and_its_budget(
+    channels: list[list[int]], dropout: float, limit: int, least: float
+) -> None:
+    """Whatever the network: every width is within its bounds, nothing else but dropout changes, and the budget holds."""
+    groups = {f"g{at}": GroupConf(channels=widths, kernel_size=3) for at, widths in enumerate(channels)}
+    base = compose(["model=compact"])
+    model = replace(base.model, groups=groups, dropout=dropout, padding=1, pool=1)
+    conf = replace(base, model=model, budget=BudgetConf(parameters=limit, macs=None))
+    bounds = Bounds(widths=width_bounds(analyze(conf).plan), least_dropout={MODEL_WIDE: least})
+    repaired = repair(model, conf.budget, bounds, image_facts(conf))
+    if repaired is None:
+        return
+    assert repaired != model
+    assert analyze_within_budget(replace(conf, model=repaired)).summary.parameters <= limit
+    assert repaired.dropout in {dropout, least}
+    for name, group in repaired.groups.items():
+        for index, width in enumerate(group.channels):
+            low, high = bounds.widths[f"{name}.{index}"]
+            assert low <= width <= high
+    widths_back = {name: replace(group, channels=groups[name].channels) for name, group in repaired.groups.items()}
+    assert replace(repaired, groups=widths_back, dropout=dropout) == model
+
+
+def test_a_proposal_over_budget_has_a_positive_constraint() -> None:
+    """The constraint is the relative excess over the budget: positive over it, negative within."""
+    check = _check("model.groups.block2.channels.1")
+    over = check.check({"model.groups.block2.channels.1": 200})
+    within = check.check({"model.groups.block2.channels.1": 8})
     assert over.rule == "over budget"
     assert over.design is not None
     assert over.constraints["parameters"] == pytest.approx(over.design.summary.parameters / 9999 - 1)
     assert over.constraints["parameters"] > 0 > within.constraints["parameters"]
     assert within.reason is None
-    unbuildable = _judge("model.groups.block2.kernel_size").check({"model.groups.block2.kernel_size": 13})
+    unbuildable = _check("model.groups.block2.kernel_size").check({"model.groups.block2.kernel_size": 13})
     assert unbuildable.rule == "cannot be built"
     assert unbuildable.constraints == {"buildable": 1.0}
 
 
-def test_a_fingerprint_is_of_what_is_trained() -> None:
-    """Two ways to write one config have one fingerprint; the target is no part of it, the seed is."""
+def test_a_fingerprint_covers_what_is_trained() -> None:
+    """Two ways to write one config have the same fingerprint; the target is not part of it, the seed is."""
     base = fingerprint(compose(["model=compact"]))
     assert fingerprint(compose(["model=compact", "target=0.5", "model.groups.block1.channels=[8,12]"])) == base
     assert fingerprint(compose(["model=compact", "seed=2"])) != base

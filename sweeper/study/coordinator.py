@@ -11,6 +11,7 @@ from sweeper.search.feasibility import UNCHECKED
 from sweeper.search.options import StudyOptions
 from sweeper.search.space import as_overrides
 from sweeper.study.executors.base import Executor, Job, JobResult
+from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
 
@@ -35,15 +36,17 @@ class Coordinator:
 
     def __init__(
         self,
+        *,
         opened: OpenedStudy,
         search: Search,
         options: StudyOptions,
         executor: Executor,
         progress: StudyProgress,
+        interrupts: Interrupts,
     ) -> None:
-        """Run the study's trials on that executor; `progress` is told each event."""
+        """Run the study's trials on that executor; `progress` is told each event, `interrupts` may end the loop."""
         self._opened, self._search, self._options = opened, search, options
-        self._executor, self._progress = executor, progress
+        self._executor, self._progress, self._interrupts = executor, progress, interrupts
         self._trials = opened.trials
         self._running: dict[int, _Running] = {}
         self._rejected_in_a_row = 0
@@ -60,7 +63,9 @@ class Coordinator:
                 self._fill()
                 if not self._running:
                     return
-                for result in self._executor.wait(WAIT_SECONDS):
+                with self._interrupts.allowed():
+                    results = self._executor.wait(WAIT_SECONDS)
+                for result in results:
                     self._tell(result)
         finally:
             self._executor.cancel()
@@ -68,7 +73,7 @@ class Coordinator:
     def requeue_running(self, reason: str) -> int:
         """Queue the points of running trials again; return how many."""
         with self._opened.lock():
-            # Ctrl-C between asking for a trial and noting it leaves one that only the storage knows.
+            # An error between asking for a trial and noting it leaves one that only the storage knows.
             numbers = {*self._running, *self._trials.own_running()}
             self._running.clear()
             return sum(self._trials.requeue(number, self._opened.folder, reason) for number in sorted(numbers))
@@ -83,6 +88,7 @@ class Coordinator:
     def _next_job(self) -> Job | None:
         """Take the next proposal that has to be run; None if there is none left."""
         while not self.why_stopped:
+            self._interrupts.check()
             with self._opened.lock():
                 if self._is_enough():
                     return None

@@ -18,6 +18,7 @@ from sweeper.search.options import StudyOptions
 from sweeper.study.coordinator import Coordinator
 from sweeper.study.executors import make_executor
 from sweeper.study.folder import trial_folder
+from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
 
@@ -68,9 +69,19 @@ class Sweep:
             jobs=min(self._jobs, search.total),
         )
         end = _End(opened, search, self._options, [*arguments, *typed])
-        with StudyProgress(opened.trials, name=opened.name, total=search.total, folder=opened.folder.path) as progress:
+        with (
+            Interrupts() as interrupts,
+            StudyProgress(opened.trials, name=opened.name, total=search.total, folder=opened.folder.path) as progress,
+        ):
             progress.on_recovered(opened.recovered)
-            coordinator = Coordinator(opened, search, self._options, executor, progress)
+            coordinator = Coordinator(
+                opened=opened,
+                search=search,
+                options=self._options,
+                executor=executor,
+                progress=progress,
+                interrupts=interrupts,
+            )
             try:
                 coordinator.run()
             except KeyboardInterrupt:

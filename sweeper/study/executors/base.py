@@ -1,6 +1,7 @@
 """What an executor is: jobs go in, results come out, whichever finishes first."""
 
 import contextlib
+import functools
 import io
 import math
 from dataclasses import dataclass
@@ -77,12 +78,20 @@ def run_hydra_job(context: HydraContext, task: TaskFunction, config: DictConfig)
     """Run one job of a sweep in this process."""
     returned = run_job(
         hydra_context=context,
-        task_function=task,
+        task_function=functools.partial(call_task, task),
         config=config,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )
     return job_result(int(config.hydra.job.num), returned)
+
+
+def call_task(task: TaskFunction, config: DictConfig) -> object:
+    """Call a job's task. Raises `RuntimeError` if it exits, which would end the process that runs the other jobs too."""
+    try:
+        return task(config)
+    except SystemExit as error:
+        raise RuntimeError(f"the job exited with status {error.code}") from error
 
 
 def job_result(number: int, returned: JobReturn) -> JobResult:

@@ -9,7 +9,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from sweeper.errors import StudyError
-from sweeper.study.executors.base import Job, JobResult, job_result, one_line
+from sweeper.study.executors.base import Job, JobResult, job_result
 from sweeper.study.executors.recorded_task import RecordedTask
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class HydraLauncher:
         try:
             returned = self._launcher.launch([job.overrides for job in batch], initial_job_idx=batch[0].number)
         except Exception as error:  # noqa: BLE001 - each launcher raises its own
-            return self._recover(batch, one_line(error))
+            first_line = next(iter(str(error).splitlines()), "")  # some append pages of advice
+            return self._recover(batch, f"{type(error).__name__}: {first_line}".rstrip(": "))
         finally:
             self._task.forget([job.number for job in batch])
         self._has_started_jobs = True

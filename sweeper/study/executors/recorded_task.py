@@ -16,7 +16,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
 from sweeper.run.folder import write_atomically
-from sweeper.study.executors.base import JobResult, failed, finished
+from sweeper.study.executors.base import JobResult, call_task, failed, finished
 from sweeper.study.locks import exclusive, is_locked
 from sweeper.study.owner import Owner, identify_process, may_be_alive
 
@@ -49,7 +49,7 @@ class RecordedTask:
         try:
             with exclusive(self._lock(number)):
                 try:
-                    value = self.task(config)
+                    value = call_task(self.task, config)
                 except Exception as error:
                     self._write(failed(number, error))
                     raise

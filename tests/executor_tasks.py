@@ -1,0 +1,105 @@
+"""The jobs of the executors' contract suite, and a process that runs some: ``executor_tasks.py KIND FOLDER DO…``."""
+
+import functools
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from sweeper.errors import TrainingDivergedError
+from sweeper.search.job_composer import JobComposer
+from sweeper.study.executors import make_executor
+from sweeper.study.executors.base import Executor, Job, PrunedAt
+
+KINDS = {
+    "in_process": ["hydra/launcher=basic"],
+    "workers": ["hydra/launcher=basic"],
+    "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+    "submitit": ["hydra/launcher=submitit_local"],
+}
+"""Overrides that choose each executor."""
+
+NAP_SECONDS = 0.3
+
+
+def task(config: DictConfig, payload: bytes = b"") -> Any:  # noqa: ARG001 - it is only carried
+    """Do what the job's override says, and leave a file that names the process as soon as it has started."""
+    started = Path(config.folder) / f"started-{os.getpid()}-{config.do}"
+    started.touch()
+    match config.do:
+        case "one":
+            return 1.0
+        case "nap":
+            time.sleep(NAP_SECONDS)
+            return 2.0
+        case "hang":
+            time.sleep(600)
+        case "prune":
+            return PrunedAt(epoch=1, value=0.5)
+        case "nothing":
+            return None
+        case "raise":
+            raise ValueError("two\nlines")
+        case "diverge":
+            raise TrainingDivergedError("lower the learning rate")
+        case "exit":
+            sys.exit(3)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError(config.do)
+
+
+def open_executor(kind: str, folder: Path, payload: bytes = b"") -> Executor:
+    """The executor of that kind for `task`, whose jobs leave their files in the folder; `payload` is sent along."""
+    conf = folder / "conf"
+    conf.mkdir(parents=True, exist_ok=True)
+    (conf / "config.yaml").write_text(
+        f"do: one\nfolder: {folder}\nhydra: {{sweep: {{dir: {folder}/sweep}}, output_subdir: null}}\n"
+    )
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), job_name="contract"):
+        config = compose("config", overrides=[*KINDS[kind], *quiet], return_hydra_config=True)
+        context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
+    HydraConfig.instance().set_config(config)
+    composer = JobComposer(context, config)
+    jobs = 1 if kind == "in_process" else 2
+    return make_executor(
+        context,
+        functools.partial(task, payload=payload),
+        config,
+        lambda job: composer.job(job.overrides, job.number),
+        jobs=jobs,
+    )
+
+
+def make_job(number: int, do: str, *, is_retry: bool = False) -> Job:
+    """A job that does that."""
+    return Job(number=number, overrides=[f"do={do}"], is_retry=is_retry)
+
+
+def main() -> None:
+    """Run jobs to their end on a new executor."""
+    kind, folder, *actions = sys.argv[1:]
+    executor = open_executor(kind, Path(folder))
+    try:
+        for number, do in enumerate(actions):
+            executor.submit(make_job(number, do))
+        left = len(actions)
+        while left:
+            left -= len(executor.wait(1))
+    finally:
+        executor.cancel()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""The contract that every executor keeps: whatever its jobs do, each gets one result, and nothing is left running."""
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeper.study.executors.base import Executor, JobResult
+
+from .conftest import CHECKOUT, environment
+from .executor_tasks import KINDS, make_job, open_executor
+from .studies import wait_for
+
+# submitit's record of a local job is dropped while its process is still ending.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+ONE_BY_ONE = {"in_process"}
+BATCHES = {"joblib", "submitit"}
+
+
+# joblib stands for Hydra's launchers in the fast set; submitit starts every job as a process of its own.
+EVERY = [pytest.param(kind, marks=pytest.mark.slow) if kind == "submitit" else kind for kind in KINDS]
+
+
+@pytest.fixture(params=EVERY)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each executor in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def executor(kind: str, tmp_path: Path) -> Iterator[Executor]:
+    """A new executor, cancelled at the end."""
+    made = open_executor(kind, tmp_path)
+    yield made
+    made.cancel()
+
+
+def _run(executor: Executor, *actions: str) -> dict[str, JobResult]:
+    """Run jobs as the coordinator does, never more at a time than there is room for; their results by what they did."""
+    queued, results = list(enumerate(actions)), dict[str, JobResult]()
+    running = 0
+    while queued or running:
+        while queued and running < executor.capacity:
+            executor.submit(make_job(*queued.pop(0)))
+            running += 1
+        for result in executor.wait(10):
+            running -= 1
+            assert actions[result.number] not in results
+            results[actions[result.number]] = result
+    return results
+
+
+def _processes(folder: Path) -> list[int]:
+    """The processes in which jobs have started."""
+    return [int(path.name.split("-")[1]) for path in folder.glob("started-*")]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_every_way_a_job_ends_is_its_own_result(executor: Executor) -> None:
+    """A number, a pruned job, an exception, divergence, an exit and no number: each as it is, none disturbs another."""
+    results = _run(executor, "one", "prune", "raise", "diverge", "exit", "nothing")
+    assert (results["one"].value, results["one"].pruned, results["one"].error) == (1.0, False, None)
+    assert (results["prune"].value, results["prune"].pruned, results["prune"].error) == (0.5, True, None)
+    assert (results["raise"].error, results["raise"].retryable) == ("ValueError: two lines", True)
+    assert (results["diverge"].error, results["diverge"].retryable) == ("lower the learning rate", False)
+    assert (results["exit"].error, results["exit"].retryable) == ("RuntimeError: the job exited with status 3", True)
+    assert results["nothing"].error == "a job must return a number, but got None"
+    assert all(results[do].value is None for do in ("raise", "diverge", "exit", "nothing"))
+
+
+def test_results_come_as_jobs_finish(executor: Executor, kind: str) -> None:
+    """A short job's result does not wait for a long one's, unless jobs are run one by one or in batches."""
+    order = list(_run(executor, "nap", "one"))
+    if kind in ONE_BY_ONE | BATCHES:
+        assert order == ["nap", "one"]
+    else:
+        executor.submit(make_job(2, "nap"))
+        assert executor.wait(0.01) == []  # its worker has started by now: this job takes as long as it naps
+        executor.submit(make_job(3, "one"))
+        assert [result.number for result in executor.wait(10)] == [3]
+        assert [result.number for result in executor.wait(10)] == [2]
+
+
+def test_a_job_killed_costs_itself(kind: str, tmp_path: Path) -> None:
+    """Kill -9 of a job's process: that job failed, and may be tried again; its neighbour has its value, at once or retried."""
+    if kind in ONE_BY_ONE:
+        script = [sys.executable, "-m", "tests.executor_tasks", kind, str(tmp_path), "die", "one"]
+        assert subprocess.run(script, cwd=CHECKOUT, env=environment(), check=False).returncode == -signal.SIGKILL
+        return
+    executor = open_executor(kind, tmp_path)
+    results = _run(executor, "die", "nap")
+    assert re.match(r"its (worker|process) died \(", results["die"].error or "")
+    assert results["die"].retryable
+    if kind == "joblib":  # it ends all its workers when one of them dies
+        executor.submit(make_job(2, "die", is_retry=True))
+        executor.submit(make_job(3, "nap", is_retry=True))
+        died, napped = *executor.wait(60), *executor.wait(60)
+        assert died.error is not None
+    else:
+        napped = results["nap"]
+    assert (napped.value, napped.error) == (2.0, None)
+    executor.cancel()
+
+
+def test_cancelled_jobs_end_at_once(executor: Executor, kind: str, tmp_path: Path) -> None:
+    """`cancel` ends jobs in their middle and returns with none of them alive; jobs not yet started never start."""
+    executor.submit(make_job(0, "hang"))
+    if kind in ONE_BY_ONE | BATCHES:
+        executor.cancel()
+        assert executor.wait(0.01) == []
+        assert _processes(tmp_path) == []
+        return
+    executor.submit(make_job(1, "hang"))
+    wait_for(lambda: len(_processes(tmp_path)) == 2)
+    executor.cancel()
+    assert not any(map(_lives, _processes(tmp_path)))
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_running(kind: str, tmp_path: Path, ending: signal.Signals) -> None:
+    """Ctrl-C, which the whole process group gets, and kill -9 of the coordinator alone: its jobs are gone soon after."""
+    actions = ["hang"] if kind in ONE_BY_ONE else ["hang", "hang"]
+    script = [sys.executable, "-m", "tests.executor_tasks", kind, str(tmp_path), *actions]
+    coordinator = subprocess.Popen(
+        script, cwd=CHECKOUT, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        wait_for(lambda: len(_processes(tmp_path)) == len(actions) or coordinator.poll() is not None)
+        if ending is signal.SIGINT:
+            os.killpg(coordinator.pid, ending)
+        else:
+            coordinator.kill()
+        assert coordinator.wait(timeout=30) != 0
+        wait_for(lambda: not any(map(_lives, _processes(tmp_path))))
+    finally:
+        coordinator.kill()
+        coordinator.wait()
+
+
+def test_a_worker_killed_as_it_starts_costs_its_job_alone(tmp_path: Path) -> None:
+    """However much it has yet to receive: the coordinator does not wait for it to be read, and the next job gets a worker."""
+    executor = open_executor("workers", tmp_path, payload=bytes(2**21))
+    os.kill(_started_by(lambda: executor.submit(make_job(0, "one"))), signal.SIGKILL)
+    (died,) = executor.wait(10)
+    assert (died.error, died.retryable) == ("its worker died (exit code -9)", True)
+    executor.submit(make_job(1, "one", is_retry=True))
+    assert [result.value for result in executor.wait(30)] == [1.0]
+    executor.cancel()
+
+
+def _started_by(start: Callable[[], None]) -> int:
+    """The process that a call starts."""
+    before = {child.pid for child in multiprocessing.active_children()}
+    start()
+    (child,) = (child for child in multiprocessing.active_children() if child.pid not in before)
+    assert child.pid is not None
+    return child.pid
