@@ -1,9 +1,10 @@
-"""Reading, splitting and varying images: real digits, real damaged files, a real local download."""
+"""Reading, splitting and augmenting images: real digits, damaged files, a download from a local server."""
 
 import gc
 import gzip
 import hashlib
 import http.server
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,9 +20,12 @@ from hypothesis import strategies as st
 from sweeper.config.composition import compose
 from sweeper.config.schema import AugmentConf, DataConf
 from sweeper.data.augment import augment, draw_variations
+from sweeper.data.files import read_files
 from sweeper.data.images import LabelledImages, read
 from sweeper.data.splits import split, stratified
 from sweeper.errors import DataError
+
+from .conftest import environment
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -40,7 +44,7 @@ def _write_idx(path: Path, values: torch.Tensor) -> None:
 
 @pytest.fixture
 def tiny_root(tmp_path: Path) -> Path:
-    """A torchvision root of 100 training and 20 test images, made of noise."""
+    """A torchvision root with 100 training and 20 test images of noise."""
     raw = tmp_path / "root" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     generator = torch.Generator().manual_seed(0)
@@ -50,8 +54,8 @@ def tiny_root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def test_embedded_digits_need_nothing() -> None:
-    """mnist5k is 4,000 training and 1,000 test digits, 28×28 bytes, balanced, and real: mean and deviation fit."""
+def test_embedded_digits_need_no_download() -> None:
+    """mnist5k has 4,000 training and 1,000 test digits, 28×28 bytes, balanced; normalised, they have mean 0, deviation 1."""
     conf = compose(["data=mnist5k"]).data
     train, test = read(conf, "train"), read(conf, "test")
     assert train.images_bhw.shape == (4000, 28, 28)
@@ -78,7 +82,7 @@ def test_embedded_test_digits_are_not_among_the_training_ones() -> None:
     st.integers(0, 2**40),
 )
 def test_split_is_stratified(drawn: tuple[list[int], int], seed: int) -> None:
-    """For any labels, size and seed: exactly `size` are chosen, each class within one of its share, repeatably."""
+    """For any labels, size and seed, exactly `size` are selected, each class within one of its share, repeatably."""
     labels, size = torch.tensor(drawn[0]), drawn[1]
     chosen = stratified(labels, size, seed)
     assert int(chosen.sum()) == size
@@ -89,20 +93,20 @@ def test_split_is_stratified(drawn: tuple[list[int], int], seed: int) -> None:
     assert torch.equal(chosen, stratified(labels, size, seed))
 
 
-def test_split_parts_the_training_set_and_nothing_else(tiny_root: Path) -> None:
-    """Training and validation images together are the training set, and another split seed parts it differently."""
+def test_split_divides_the_training_set(tiny_root: Path) -> None:
+    """Training and validation images together are the training set; another split seed divides it differently."""
     conf = _conf("mnist", tiny_root, size=20)
     whole = read(conf, "train")
     splits = split(conf)
     assert (len(splits.train), len(splits.validation)) == (80, 20)
-    parted = torch.cat([splits.train.images_bhw, splits.validation.images_bhw])
-    assert sorted(i.numpy().tobytes() for i in parted) == sorted(i.numpy().tobytes() for i in whole.images_bhw)
+    together = torch.cat([splits.train.images_bhw, splits.validation.images_bhw])
+    assert sorted(i.numpy().tobytes() for i in together) == sorted(i.numpy().tobytes() for i in whole.images_bhw)
     conf.split_seed = 1
     assert not torch.equal(split(conf).validation.images_bhw, splits.validation.images_bhw)
 
 
 def test_the_test_set_is_sealed(tiny_root: Path) -> None:
-    """Without data.validation=test its files are not opened: damage in them goes unnoticed."""
+    """Without data.validation=test the test files are not opened: damage in them goes unnoticed."""
     for name in FILES[2:]:
         (tiny_root / "MNIST" / "raw" / name).write_bytes(b"sealed")
     assert not split(_conf("mnist", tiny_root)).validation_is_test
@@ -110,8 +114,8 @@ def test_the_test_set_is_sealed(tiny_root: Path) -> None:
         split(_conf("mnist", tiny_root, validation="test"))
 
 
-def test_the_test_set_judges_when_asked(tiny_root: Path) -> None:
-    """data.validation=test trains on the whole training set and judges on the test set."""
+def test_the_test_set_validates_on_request(tiny_root: Path) -> None:
+    """data.validation=test trains on the whole training set and validates on the test set."""
     splits = split(_conf("mnist", tiny_root, validation="test"))
     assert (len(splits.train), len(splits.validation), splits.validation_is_test) == (100, 20, True)
 
@@ -123,7 +127,7 @@ def test_the_test_set_judges_when_asked(tiny_root: Path) -> None:
 )
 @pytest.mark.parametrize("name", FILES[:2])
 def test_damaged_file_is_named(tiny_root: Path, name: str, damage: bytes) -> None:
-    """A damaged file is named in the error, with what to do."""
+    """The error names the damaged file and the fix."""
     path = tiny_root / "MNIST" / "raw" / name
     path.write_bytes(damage)
     with pytest.raises(DataError, match=f"{name}.*: delete .* or use data=mnist5k"):
@@ -131,7 +135,7 @@ def test_damaged_file_is_named(tiny_root: Path, name: str, damage: bytes) -> Non
 
 
 def test_wrong_shapes_are_named(tiny_root: Path) -> None:
-    """Images of another size, or labels of another number, are refused with both shapes."""
+    """The error for images of the wrong size, or the wrong number of labels, states both shapes."""
     raw = tiny_root / "MNIST" / "raw"
     _write_idx(raw / FILES[1], torch.zeros(99))
     with pytest.raises(DataError, match=r"must hold uint8 of shape 100, but holds uint8 of shape 99"):
@@ -142,7 +146,7 @@ def test_wrong_shapes_are_named(tiny_root: Path) -> None:
 
 
 def test_processes_share_one_copy_of_the_images(tiny_root: Path) -> None:
-    """Images are the file itself, mapped: choosing and shuffling them copies none, and the file is never written."""
+    """Images are a memory map of the file: selecting and shuffling copy none, and writing to them leaves the file alone."""
     conf = _conf("mnist", tiny_root, size=20)
     file = tiny_root / "MNIST" / "raw" / FILES[0]
     before = file.read_bytes()
@@ -157,14 +161,14 @@ def test_processes_share_one_copy_of_the_images(tiny_root: Path) -> None:
 
 
 def test_label_out_of_range_is_refused(tiny_root: Path) -> None:
-    """A label that is no class is refused before it can index past the scores."""
+    """A label beyond the classes is an error before it can index past the scores."""
     _write_idx(tiny_root / "MNIST" / "raw" / FILES[1], torch.full((100,), 10))
     with pytest.raises(DataError, match="must hold labels below 10, but holds 10"):
         read(_conf("mnist", tiny_root), "train")
 
 
 def test_unreadable_root_is_one_error(tmp_path: Path) -> None:
-    """A data.root that is a file is refused with its path and a way out."""
+    """A data.root that is a file is an error with its path and the fix."""
     file = tmp_path / "file"
     file.write_text("no folder")
     with pytest.raises(DataError, match=f"data.root={file} cannot be read .*data=mnist5k"):
@@ -173,7 +177,7 @@ def test_unreadable_root_is_one_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def mirror(tmp_path: Path, tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A real HTTP server on this machine that torchvision takes for its mirror; the served folder."""
+    """The folder that a local HTTP server serves as torchvision's mirror."""
     served = tmp_path / "served"
     served.mkdir()
     resources = []
@@ -194,7 +198,7 @@ def mirror(tmp_path: Path, tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 class _Mirror(http.server.ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Pass over an answer that was not read: torchvision first asks where a file is, and hangs up on its content."""
+        """Ignore a closed connection: torchvision first asks where a file is, and hangs up before the content."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
@@ -207,7 +211,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def test_missing_data_is_downloaded_once(
     mirror: Path, tmp_path: Path, tiny_root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A missing set is fetched into data.root, quietly; the second read needs no server."""
+    """A missing data set is downloaded into data.root without output; the second read needs no server."""
     conf = _conf("mnist", tmp_path / "new" / "root")
     fetched = read(conf, "train")
     assert fetched.sha256() == read(_conf("mnist", tiny_root), "train").sha256()
@@ -218,10 +222,30 @@ def test_missing_data_is_downloaded_once(
     assert {path.name for path in (tmp_path / "new" / "root").iterdir()} == {"MNIST"}
 
 
+def test_a_forbidden_download_is_an_error(mirror: Path, tmp_path: Path) -> None:
+    """With download=False a missing data set is an error that says where to copy it, even if a download would work."""
+    assert mirror.exists()
+    folder = tmp_path / "new" / "MNIST" / "raw"
+    with pytest.raises(DataError, match=f"data=mnist is not in data.root={tmp_path / 'new'}, .*: copy .* to {folder}"):
+        read_files(_conf("mnist", tmp_path / "new"), "train", download=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_reading_files_imports_no_torch(tiny_root: Path) -> None:
+    """Reports read images without torch, which takes two seconds to import."""
+    code = (
+        "import sys; from sweeper.config.schema import DataConf; from sweeper.data.files import read_files; "
+        "root = sys.argv[1]; data = DataConf(name='mnist', root=root, validation='test', validation_size=1, split_seed=0); "
+        "assert read_files(data, 'test', download=False).images_nhw.shape == (20, 28, 28); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tiny_root)], env=environment(), check=True)
+
+
 # torchvision keeps urllib's error, and with it an open socket, until it is collected: here, not in a later test.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_broken_download_leaves_nothing(mirror: Path, tmp_path: Path) -> None:
-    """When one of four files cannot be had, the error names data.root and mnist5k, and no file stays behind."""
+    """If one of four files cannot be downloaded, the error names data.root and mnist5k, and no file stays behind."""
     (mirror / f"{FILES[3]}.gz").unlink()
     before = set(tmp_path.rglob("*"))
     with pytest.raises(DataError, match=r"data\.root=.*downloading it failed.*data=mnist5k"):
@@ -239,44 +263,44 @@ def _digits(count: int) -> torch.Tensor:
     return images.pixels(0, count)
 
 
-def _vary(pixels_bchw: torch.Tensor, conf: AugmentConf, *, seed: int) -> torch.Tensor:
+def _augment(pixels_bchw: torch.Tensor, conf: AugmentConf, *, seed: int) -> torch.Tensor:
     draws_b4 = draw_variations(len(pixels_bchw), conf, torch.Generator().manual_seed(seed))
     return augment(pixels_bchw, conf, draws_b4)
 
 
-def test_augmentation_of_nothing_changes_nothing() -> None:
-    """None returns the very tensor; affine with all widths 0 returns its values."""
+def test_augmentation_without_any_range_changes_nothing() -> None:
+    """`none` returns the same tensor; `affine` with all ranges 0 returns the same values."""
     digits = _digits(32)
-    assert _vary(digits, AugmentConf(name="none"), seed=0) is digits
-    torch.testing.assert_close(_vary(digits, _affine(), seed=0), digits, atol=255e-5, rtol=0)
+    assert _augment(digits, AugmentConf(name="none"), seed=0) is digits
+    torch.testing.assert_close(_augment(digits, _affine(), seed=0), digits, atol=255e-5, rtol=0)
 
 
-def test_each_image_is_varied_on_its_own_and_repeatably() -> None:
-    """Thirty-two copies of one digit come out all different; the same seed gives the same ones."""
+def test_each_image_is_augmented_on_its_own_and_repeatably() -> None:
+    """Thirty-two copies of one digit become thirty-two different images; the same seed gives the same ones."""
     copies = _digits(1).repeat(32, 1, 1, 1)
     conf = _affine(rotation=0.15, shift=0.08, scale=0.1)
-    varied = _vary(copies, conf, seed=3)
-    assert len({image.numpy().tobytes() for image in varied}) == 32
-    assert torch.equal(varied, _vary(copies, conf, seed=3))
+    augmented = _augment(copies, conf, seed=3)
+    assert len({image.numpy().tobytes() for image in augmented}) == 32
+    assert torch.equal(augmented, _augment(copies, conf, seed=3))
 
 
 @pytest.mark.parametrize("width", [0.05, 0.15])
 def test_shift_moves_the_centre_of_mass_by_at_most_its_width(width: float) -> None:
-    """A shift of s moves a dot by up to s of the image's side, in both directions, and the draws fill that range."""
+    """A shift of s moves a dot by at most s times the image's side, in both directions, and the draws fill that range."""
     dot = torch.zeros(500, 1, 28, 28)
     dot[:, :, 13:15, 13:15] = 1
-    moved = _vary(dot, _affine(shift=width), seed=0)[:, 0]
+    moved = _augment(dot, _affine(shift=width), seed=0)[:, 0]
     columns = (moved.sum(1) * torch.arange(28)).sum(1) / moved.sum((1, 2)) - 13.5
     assert columns.abs().max().item() <= width * 28 + 1e-3
     assert columns.max().item() > 0.9 * width * 28
     assert columns.min().item() < -0.9 * width * 28
 
 
-def test_rotation_turns_by_at_most_its_angle() -> None:
-    """A bar turned by up to a radians: its principal axis stays within that angle, and the draws fill the range."""
+def test_rotation_is_by_at_most_its_angle() -> None:
+    """Rotated by up to a radians, a bar's principal axis stays within that angle, and the draws fill the range."""
     bar = torch.zeros(500, 1, 28, 28)
     bar[:, :, 13:15, 4:24] = 1
-    turned = _vary(bar, _affine(rotation=0.5), seed=0)[:, 0]
+    turned = _augment(bar, _affine(rotation=0.5), seed=0)[:, 0]
     y, x = torch.meshgrid(torch.arange(28) - 13.5, torch.arange(28) - 13.5, indexing="ij")
     angle = 0.5 * torch.atan2(2 * (turned * x * y).sum((1, 2)), (turned * (x**2 - y**2)).sum((1, 2)))
     assert angle.abs().max().item() <= 0.5 + 0.02
@@ -285,10 +309,10 @@ def test_rotation_turns_by_at_most_its_angle() -> None:
 
 
 def test_scale_changes_the_size_by_at_most_its_share() -> None:
-    """A square grown or shrunk by up to s: its side stays within that share, and the draws fill the range."""
+    """Scaled by up to s, a square's side changes by at most that share, and the draws fill the range."""
     square = torch.zeros(500, 1, 28, 28)
     square[:, :, 8:20, 8:20] = 1
-    sized = _vary(square, _affine(scale=0.25), seed=0)[:, 0]
+    sized = _augment(square, _affine(scale=0.25), seed=0)[:, 0]
     sides = sized.sum((1, 2)).sqrt() / 12
     assert 0.74 < sides.min().item() < 0.78
     assert 1.22 < sides.max().item() < 1.26
