@@ -33,7 +33,7 @@ class TestLauncherSuite(LauncherTestSuite):
     def test_failure_preserves_task_traceback(
         self, hydra_sweep_runner: TSweepRunner, launcher_name: str, overrides: list[str], tmpdir: Path
     ) -> None:
-        """In process: of a function that goes to a worker by value, cloudpickle 3.1.3 forgets the file's name."""
+        """In process only: cloudpickle 3.1.3 loses the file name of a function that is sent to a worker by value."""
         in_process = [*overrides, "hydra.sweeper.n_jobs=1"]
         super().test_failure_preserves_task_traceback(hydra_sweep_runner, launcher_name, in_process, tmpdir)
 
@@ -45,7 +45,7 @@ class TestBatchedSuite(BatchedSweeperTestSuite):
 
 @pytest.mark.parametrize(("task_launcher_cfg", "extra_flags"), [({}, ["-m", *OURS])])
 class TestIntegrationSuite(IntegrationTestSuite):
-    """Small applications in processes of their own: job names, folders, environment, working directories."""
+    """Small applications as processes: job names, folders, environment, working directories."""
 
-    # It runs one sweep twice into one folder and waits for the second to run: here, a study that is done stays done.
+    # It runs the same sweep twice in one folder and expects the second to run again: a finished study stays finished.
     test_to_absolute_path_multirun = None  # type: ignore[assignment]

@@ -1,6 +1,8 @@
 """Sweeps: grids, searches, failures and refusals; real runs in real storages."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
@@ -13,7 +15,7 @@ from optuna.trial import TrialState
 from sweeper.errors import StudyError
 from sweeper.study.storage import journal_url, open_storage, redacted
 
-from .conftest import Sweeper
+from .conftest import Sweeper, environment
 from .studies import (
     HERE,
     PRUNING,
@@ -208,6 +210,25 @@ def test_other_sweepers_still_work(sweeper_process: Sweeper, tmp_path: Path, swe
     done = sweeper_process("-m", f"hydra/sweeper={sweeper}", *TINY, "model.dropout=0.05,0.1", "hydra.sweep.dir=sweep")
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("sweep/*/result.json"))) >= 2
+
+
+def test_the_coordinator_imports_no_torch(tmp_path: Path) -> None:
+    """The parent of a search checks budgets, runs workers and writes the page without torch: only its workers import it."""
+    arguments = ["sweeper", "-m", *TINY, "hydra.sweeper.n_jobs=2", "seed=1,2"]
+    script = f"""
+import sys
+from sweeper.cli.main import main
+sys.argv = {arguments}
+status = main()
+print(sorted({{"torch", "numba"}} & set(sys.modules)))
+sys.exit(status)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 done" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 # -- failures ------------------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Many experiments as one study: what is searched, who runs it, where it is kept."""
+"""A search as an Optuna study: opened, coordinated, run on an executor, kept in a folder and a storage."""

@@ -44,7 +44,7 @@ class Coordinator:
         progress: StudyProgress,
         interrupts: Interrupts,
     ) -> None:
-        """Run the study's trials on that executor; `progress` is told each event, `interrupts` may end the loop."""
+        """Run the study's trials on that executor; `progress` shows each event, `interrupts` may end the loop."""
         self._opened, self._search, self._options = opened, search, options
         self._executor, self._progress, self._interrupts = executor, progress, interrupts
         self._trials = opened.trials

@@ -68,7 +68,7 @@ class StudyFolder:
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the study's lock, which keeps its other processes out; the kernel releases a killed holder's."""
-        return exclusive(self.path / ".turn")
+        return exclusive(self.path / ".turn")  # its name since the first version, whose processes may share the study
 
     def write_report(self, page: Callable[[], str]) -> None:
         """Write the study's page under a lock: of several processes that end together, the last one reads the study last.

@@ -1,4 +1,4 @@
-"""Which sampler proposes and which pruner stops: Optuna's own, made from their configs and from nothing else."""
+"""How the configured sampler and pruner are made: Optuna's own classes, and no other code that a config may name."""
 
 import warnings
 from typing import Final
@@ -34,7 +34,7 @@ def make_pruner(config: DictConfig) -> optuna.pruners.BasePruner:
 
 def _make(config: DictConfig, allowed: tuple[str, ...], name: str) -> object:
     with warnings.catch_warnings():
-        # Some that are offered by name are still marked experimental.
+        # Some that conf/ offers are still marked experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
             return instantiate(config, _execution_whitelist_=allowed)

@@ -98,8 +98,8 @@ def _cut_torn_line(path: Path) -> None:
     if not path.exists():
         return
     content = path.read_bytes()
-    whole, newline, _torn = content.rpartition(b"\n")
-    for number, line in enumerate(whole.splitlines(), 1):
+    complete, newline, _torn = content.rpartition(b"\n")
+    for number, line in enumerate(complete.splitlines(), 1):
         try:
             json.loads(line)
         except ValueError as error:
@@ -107,9 +107,9 @@ def _cut_torn_line(path: Path) -> None:
                 f"{path} must hold one JSON record a line, but line {number} is damaged: restore it, or start a new "
                 "study with another hydra.sweeper.study_name"
             ) from error
-    if len(whole) + len(newline) < len(content):
+    if len(complete) + len(newline) < len(content):
         with path.open("r+b") as file:
-            file.truncate(len(whole) + len(newline))
+            file.truncate(len(complete) + len(newline))
 
 
 def _absolute_sqlite(url: str) -> str:

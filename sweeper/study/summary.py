@@ -38,7 +38,7 @@ def summarize_trials(trials: list[FrozenTrial], direction: StudyDirection) -> St
 
 
 def state_of(trial: FrozenTrial) -> str:
-    """Return what a trial counts as: ``rejected`` is told from ``pruned``, ``retried`` from ``failed``."""
+    """Return what a trial counts as: Optuna's state in lower case, but ``rejected`` or ``retried`` where that applies."""
     match trial.state:
         case TrialState.PRUNED:
             return "rejected" if REJECTED in trial.user_attrs else "pruned"

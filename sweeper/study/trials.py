@@ -59,7 +59,7 @@ class TrialStore:
         return min(counts, default=None)
 
     def enqueue_missing(self, points: tuple[Params, ...]) -> None:
-        """Queue every point that no trial has or had, failed ones included."""
+        """Queue every point that no trial has, whatever its state."""
         known = {_key(trial.params or queued_params(trial)) for trial in self.trials()}
         for point in points:
             if _key(point) not in known:
@@ -89,7 +89,7 @@ class TrialStore:
         self.study.tell(trial, state=TrialState.PRUNED)
 
     def accept(self, trial: optuna.Trial, feasibility: Feasibility) -> FrozenTrial | None:
-        """Annotate a feasible proposal. Return the completed trial with the same config, whose value is told, if any."""
+        """Annotate a feasible proposal. If a completed trial has the same config, tell its value and return it."""
         self._annotate(trial, feasibility)
         if feasibility.fingerprint is None:
             return None
@@ -118,7 +118,7 @@ class TrialStore:
     def requeue(self, number: int, folder: StudyFolder, reason: str) -> bool:
         """Fail a running trial that was interrupted, and queue its point again; return whether that was done.
 
-        A trial that left a result had finished but was not told yet: it is completed.
+        A trial that left a result had finished before it was told: it is completed instead.
         """
         value = _finished_value(folder.trial(number).result)
         if value is not None:

@@ -21,7 +21,7 @@ START_SECONDS: Final = 10.0
 
 
 class HydraLauncher:
-    """An executor whose `wait` launches one batch. A job whose process dies costs itself, though its batch has failed."""
+    """An executor whose `wait` launches one batch. A job whose process dies costs no other job its result."""
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, *, capacity: int) -> None:
         """Run jobs of that task, `config` being the sweep's."""
