@@ -1,9 +1,11 @@
-"""The fused convolution unit against torch's modules one after the other: it may be faster, it may not be different."""
+"""The hand-made CPU kernels compute what torch's modules compute: outputs, gradients and running statistics."""
 
 import copy
+import dataclasses
 import json
+import subprocess
+import sys
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,19 +19,21 @@ from sweeper.config.composition import compose
 from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.network.build import build
-from sweeper.network.cpu import kernels
-from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS
+from sweeper.network.cpu.fast_paths import NO_FAST_PATHS, FastPaths
 from sweeper.network.cpu.fused import ConvUnit, MaxPool
 from sweeper.network.heads import ConvHead, GapHead
+from sweeper.network.plan import Conv
 from sweeper.training import device
 from sweeper.training.loop import fit
+
+from .conftest import environment
 
 if TYPE_CHECKING:
     from sweeper.records import BatchProgress
 
 CURVE = Path(__file__).with_name("loss_curve.json")
 CURVE_TOLERANCE = 5e-3
-"""Relative. Other instruction sets (SSE4.1, AVX2, AVX-512) move the curve by up to 0.37 %, no Nesterov momentum by 1.5 %."""
+"""Relative. Other instruction sets (SSE4.1, AVX2, AVX-512) move the curve by up to 0.37 %, a missing Nesterov momentum by 1.5 %."""
 
 units = st.fixed_dictionaries(
     {
@@ -42,6 +46,8 @@ units = st.fixed_dictionaries(
         "bias": st.booleans(),
         "activation_first": st.booleans(),
         "dropout": st.sampled_from([0.0, 0.3]),
+        "matrix_product": st.booleans(),
+        "one_channel_gradient": st.booleans(),
     }
 )
 
@@ -55,6 +61,7 @@ def _unit(
     bias: bool,
     activation_first: bool,
     dropout: float,
+    **fast_paths: bool,
 ) -> ConvUnit:
     norm, activation = ("norm", nn.BatchNorm2d(channels_out)), ("activation", nn.ReLU())
     nn.init.uniform_(norm[1].weight, -1, 2)
@@ -65,7 +72,7 @@ def _unit(
     parts.update([activation, norm] if activation_first else [norm, activation])
     if dropout:
         parts["dropout"] = nn.Dropout2d(dropout)
-    return ConvUnit(parts, ALL_FAST_PATHS)
+    return ConvUnit(parts, FastPaths(**fast_paths))
 
 
 def _modules_of(unit: ConvUnit) -> nn.Sequential:
@@ -84,38 +91,49 @@ def _step(unit: nn.Sequential, images: Tensor, direction: Tensor) -> dict[str, T
     return {"output": out, "input": images.grad, **gradients, **dict(unit.named_buffers())}
 
 
-@given(facts=units)
-def test_a_unit_trains_as_its_modules_do(facts: dict[str, int]) -> None:
-    """Output, every gradient and the running statistics are those of torch's modules.
+@given(settings=units)
+def test_a_unit_trains_as_its_modules_do(settings: dict[str, int]) -> None:
+    """Output, gradients and running statistics equal those of torch's modules, whichever fast paths are on.
 
-    With the same draws for dropout, and in float64, so that a wrong formula cannot hide in rounding.
+    Dropout has the same draws. Everything is float64, so that a wrong formula cannot hide in rounding.
     """
-    n, size = facts.pop("n"), facts.pop("size")
+    n, size = settings.pop("n"), settings.pop("size")
     with torch.random.fork_rng():
-        torch.manual_seed(sum(facts.values()) + n + size)
-        unit = _unit(**facts).double()  # type: ignore[arg-type]  # Hypothesis draws each as it should be
-        images = torch.randn(n, facts["channels_in"], size, size, dtype=torch.float64)
+        torch.manual_seed(sum(settings.values()) + n + size)
+        unit = _unit(**settings).double()  # type: ignore[arg-type]  # Hypothesis draws each with its own type
+        images = torch.randn(n, settings["channels_in"], size, size, dtype=torch.float64)
         direction = torch.randn_like(unit.eval()(images))
         unit.train()
         ours = _step(unit, images, direction)
         theirs = _step(_modules_of(unit), images, direction)
     assert ours.keys() == theirs.keys()
-    for name in theirs:  # shown by pytest where one is not close
+    for name in theirs:  # pytest shows the name of the one that differs
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-9, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("activation_first", "channels", "padding"), [(False, 10, 1), (True, 10, 0), (True, 1, 1)])
+@pytest.mark.parametrize(
+    ("activation_first", "channels", "padding", "fast_paths"),
+    [
+        (False, 10, 1, FastPaths()),
+        (True, 10, 0, FastPaths()),
+        (True, 10, 0, FastPaths(framed_gradient=False)),
+        (True, 1, 1, FastPaths()),
+        (True, 1, 1, FastPaths(one_channel_gradient=False)),
+    ],
+)
 def test_a_unit_in_bf16_rounds_no_worse_than_its_modules(
-    activation_first: bool,  # noqa: FBT001 - pytest's
+    activation_first: bool,  # noqa: FBT001 - pytest passes it by name
     channels: int,
     padding: int,
+    fast_paths: FastPaths,
 ) -> None:
-    """Under autocast, its distance from float32 is at most that of the modules, half as much again allowed."""
+    """Under autocast its distance from the float32 result is at most 1.5 times that of torch's modules."""
     if not device.has_bf16("cpu"):
         pytest.skip("this processor has no bf16")
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        unit = _unit(channels, 16, 3, padding, bias=True, activation_first=activation_first, dropout=0.1)
+        paths = dataclasses.asdict(fast_paths)
+        unit = _unit(channels, 16, 3, padding, bias=True, activation_first=activation_first, dropout=0.1, **paths)
         images = torch.randn(16, channels, 28, 28).contiguous(memory_format=torch.channels_last)
         direction = torch.randn(16, 16, 26 + 2 * padding, 26 + 2 * padding)
         exact = _step(_modules_of(unit), images, direction)
@@ -127,8 +145,8 @@ def test_a_unit_in_bf16_rounds_no_worse_than_its_modules(
         assert distances[0] <= 1.5 * distances[1], name
 
 
-def test_a_number_that_is_none_is_seen() -> None:
-    """A NaN passes ReLU, norm and pooling as it does in torch, so that the loss shows it."""
+def test_nan_propagates() -> None:
+    """A NaN passes through ReLU, norm and pooling as it does in torch, so that the loss shows it."""
     unit = _unit(1, 2, 3, 0, bias=True, activation_first=True, dropout=0.0)
     with torch.no_grad():
         next(unit.parameters()).fill_(-torch.nan)
@@ -145,7 +163,7 @@ def test_a_number_that_is_none_is_seen() -> None:
 def test_pooling_is_torchs_to_the_bit(
     size: int, shape: tuple[int, int, int, int], dtype: torch.dtype, seed: int
 ) -> None:
-    """Output and gradient, the first of equal numbers chosen, what is left over at the edges without a gradient."""
+    """Output and gradient: of equal values the first has the gradient, and pixels left over at the edges have none."""
     n, channels, height, width = shape
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(-3, 4, shape, generator=generator).to(dtype).contiguous(memory_format=torch.channels_last)
@@ -159,27 +177,25 @@ def test_pooling_is_torchs_to_the_bit(
         assert torch.equal(mine, theirs)
 
 
-def test_one_image_is_torchs_to_refuse() -> None:
-    """A norm cannot use the single number a channel that one image leaves on a 1×1 map, and torch says so."""
+def test_one_image_raises_torchs_error() -> None:
+    """Batch norm cannot use a single value per channel, which one image leaves on a 1×1 map; torch says so."""
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         _unit(1, 2, 3, 0, bias=True, activation_first=True, dropout=0.0)(torch.randn(1, 1, 3, 3))
 
 
-def test_kernels_do_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing can be written, they are compiled in each process anew."""
-
-    def njit(*, cache: bool = False, **_: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
-        if cache:
-            raise RuntimeError
-        return lambda function: function
-
-    monkeypatch.setattr(kernels, "njit", njit)
-    assert kernels._compiled(kernels._number) is kernels._number
+def test_kernels_work_without_a_cache(tmp_path: Path) -> None:
+    """Where numba can write no cache, neither next to the file nor in the user's folder, kernels are compiled in memory."""
+    code = (
+        "import numba.core.caching as caching; caching.CacheImpl._locator_classes = []\n"
+        "import torch; from sweeper.network.cpu.fused import MaxPool\n"
+        "assert MaxPool(2)(torch.arange(32.0).view(2, 1, 4, 4)).flatten().tolist() == [5, 7, 13, 15, 21, 23, 29, 31]"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=True)
 
 
 @pytest.mark.parametrize("autocast", [False, True])
-def test_scores_are_those_of_torchs_layers(autocast: bool) -> None:  # noqa: FBT001 - pytest's
-    """A 1×1 convolution; the mean of the map and a linear layer. In their weights' float32, also where the rest is bf16."""
+def test_scores_are_those_of_torchs_layers(autocast: bool) -> None:  # noqa: FBT001 - pytest passes it by name
+    """The heads equal a 1×1 convolution, and a mean with a linear layer, in float32 even under bf16 autocast."""
     pixel, image = torch.randn(4, 3, 1, 1), torch.randn(4, 3, 5, 5).contiguous(memory_format=torch.channels_last)
     conv, gap = ConvHead(3, 2, bias=True), GapHead(3, 2, bias=True)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
@@ -188,8 +204,8 @@ def test_scores_are_those_of_torchs_layers(autocast: bool) -> None:  # noqa: FBT
     torch.testing.assert_close(ours[1], gap.linear(image.mean((2, 3))))
 
 
-def test_only_what_is_the_same_is_fused() -> None:
-    """Another activation, no norm, or dropout of single elements: torch's modules."""
+def test_only_units_that_the_kernels_can_compute_are_fused() -> None:
+    """Another activation, no norm, or element-wise dropout: torch's modules."""
     for overrides in (
         ["model.activation=gelu"],
         ["model.norm=none"],
@@ -197,14 +213,14 @@ def test_only_what_is_the_same_is_fused() -> None:
     ):
         network = build(analyze(compose(overrides)).plan)
         assert not any(isinstance(module, ConvUnit) for module in network.modules()), overrides
-    network = build(analyze(compose(["model.dropout=0.1"])).plan)
-    assert (
-        sum(isinstance(module, ConvUnit) for module in network.modules()) == len(analyze(compose([])).plan.layers) - 2
-    )
+    plan = analyze(compose(["model.dropout=0.1"])).plan
+    convolutions = sum(isinstance(layer, Conv) for layer in plan.layers)
+    assert sum(isinstance(module, ConvUnit) for module in build(plan).modules()) == convolutions
+    assert not any(isinstance(module, ConvUnit | MaxPool) for module in build(plan, NO_FAST_PATHS).modules())
 
 
 def test_fp32_follows_the_stored_loss_curve() -> None:
-    """The first epoch's running loss on the embedded digits is, to 0.5 %, the one stored from torch's own modules."""
+    """The first epoch's running loss on the embedded digits is, to 0.5 %, the stored one of torch's own modules."""
     curve = json.loads(CURVE.read_text())
     conf = device.resolve(compose([*curve["overrides"], "device=cpu"]))
     seen: list[BatchProgress] = []

@@ -1,4 +1,4 @@
-"""One plan, two readers: the closed-form facts against the real module, and what the diagnosis says of both."""
+"""Summaries agree with the module that is built from the same plan; budget errors and findings are right about both."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ from sweeper.errors import BudgetError, ConfigError
 from sweeper.network.budget import check_budget, scaled, within_budget
 from sweeper.network.build import build
 from sweeper.network.diagnosis import diagnose
-from sweeper.network.plan import Plan, make_plan
+from sweeper.network.plan import Conv, Plan, make_plan
 from sweeper.network.summary import Summary, summarize
 
 IMAGE = (1, 28, 28)
@@ -63,7 +63,7 @@ def _summarized(model: ModelConf, shape: tuple[int, int, int]) -> tuple[Plan, Su
 
 
 def test_reference_network_is_the_notebooks() -> None:
-    """model=notebook has 13 rows, 9,736 parameters, and the reference's shapes, counts and receptive fields."""
+    """model=notebook has 13 layers, 9,736 parameters, and the notebook's shapes, counts and receptive fields."""
     design = analyze(compose(["model=notebook"]))
     rows = design.summary.layers
     assert design.summary.parameters == 9736
@@ -83,21 +83,21 @@ def test_reference_network_is_the_notebooks() -> None:
     ("model", "parameters"), [("compact", 7578), ("deep", 9744), ("gap", 8910), ("notebook", 9736), ("quick", 9848)]
 )
 def test_every_model_fits_the_default_budget(model: str, parameters: int) -> None:
-    """Each model's count is the one its file states, under 10,000."""
+    """Each model has the number of parameters that its file states, less than 10,000."""
     assert analyze_within_budget(compose([f"model={model}"])).summary.parameters == parameters
 
 
 def test_gap_model_keeps_several_channels_in_its_transitions() -> None:
-    """model=gap is the notebook's next step: no single-channel map, so hardly any image is erased."""
+    """model=gap improves on the notebook: it has no single-channel map, so dropout erases hardly any image."""
     design = analyze(compose(["model=gap"]))
     assert not [finding for finding in design.findings if finding.rule == "erased_signal"]
-    assert all(layer.out_channels > 1 for layer in design.plan.layers if hasattr(layer, "out_channels"))
+    assert all(layer.out_channels > 1 for layer in design.plan.layers if isinstance(layer, Conv))
 
 
 @settings(max_examples=60)
 @given(models, shapes)
-def test_anatomy_agrees_with_the_module(model: ModelConf, shape: tuple[int, int, int]) -> None:
-    """Shapes, parameter counts and MACs in closed form are those torch has and counts."""
+def test_summary_agrees_with_the_module(model: ModelConf, shape: tuple[int, int, int]) -> None:
+    """Shapes, parameters and MACs in closed form equal those of the torch module."""
     plan, summary = _summarized(model, shape)
     network = build(plan).eval()
     assert sum(p.numel() for p in network.parameters()) == summary.parameters
@@ -110,18 +110,17 @@ def test_anatomy_agrees_with_the_module(model: ModelConf, shape: tuple[int, int,
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         network(torch.rand(1, *shape))
-    for facts in summary.layers:
-        assert outputs[facts.name] == facts.output_shape
-        if facts.kind != "pool":
-            own = network.get_submodule(facts.name).parameters()
-            assert sum(p.numel() for p in own) == facts.parameters
+    for layer in summary.layers:
+        assert outputs[layer.name] == layer.output_shape
+        own = network.get_submodule(layer.name).parameters()
+        assert sum(p.numel() for p in own) == layer.parameters
     assert counter.get_total_flops() == 2 * summary.macs  # torch counts a multiply and an add as two
 
 
 @settings(max_examples=40)
 @given(models)
-def test_receptive_field_is_the_one_gradients_show(model: ModelConf) -> None:
-    """The input pixels with a gradient from one output value span exactly the stated receptive field."""
+def test_receptive_field_is_the_span_of_the_gradient(model: ModelConf) -> None:
+    """The input pixels with a gradient from one output value span exactly the receptive field."""
     model.groups = {name: group for name, group in model.groups.items() if (group.pool or 1) < 3}
     assume(model.groups)
     plan, summary = _summarized(model, (1, 120, 120))
@@ -140,8 +139,8 @@ def test_receptive_field_is_the_one_gradients_show(model: ModelConf) -> None:
 
 @settings(max_examples=40)
 @given(models)
-def test_jump_is_how_far_the_receptive_field_moves(model: ModelConf) -> None:
-    """From one output value to its neighbour, the input pixels with a gradient move by the stated jump."""
+def test_jump_is_the_distance_of_neighbouring_receptive_fields(model: ModelConf) -> None:
+    """From one output value to its neighbour, the input pixels with a gradient move by the jump."""
     plan, summary = _summarized(model, (1, 120, 120))
     last = summary.layers[-2]
     assume(last.receptive_field < 50)
@@ -157,7 +156,7 @@ def test_jump_is_how_far_the_receptive_field_moves(model: ModelConf) -> None:
 
 
 def _positive(trunk: nn.Sequential) -> nn.Sequential:
-    """The same windows, every path of them with a gradient above 0: averages for maxima, no activation, |weights|."""
+    """Give every path a positive gradient: average pooling for max pooling, no activation, positive weights."""
     for module in list(trunk.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.MaxPool2d):
@@ -171,8 +170,8 @@ def _positive(trunk: nn.Sequential) -> nn.Sequential:
 
 @settings(max_examples=60)
 @given(models, st.integers(1, 3000))
-def test_budget_error_names_a_scaling_that_fits_and_is_the_widest(model: ModelConf, limit: int) -> None:
-    """Over budget, the error states the real count; the scaling it offers fits, and a step wider does not."""
+def test_budget_error_names_the_widest_scaling_that_fits(model: ModelConf, limit: int) -> None:
+    """Over budget, the error states the count; the scaling it suggests fits, and the next wider one does not."""
     plan, summary = _summarized(model, IMAGE)
     budget = BudgetConf(parameters=limit, macs=None)
     if summary.parameters <= limit:
@@ -195,13 +194,13 @@ def test_budget_error_names_a_scaling_that_fits_and_is_the_widest(model: ModelCo
 
 
 def test_budget_also_limits_macs() -> None:
-    """budget.macs is held to as well, and named in its own unit."""
+    """budget.macs is enforced too, and the error is about MACs."""
     with pytest.raises(BudgetError, match="model has 949,696 MACs, the budget is 900,000"):
         analyze_within_budget(compose(["model=compact", "budget.macs=900000"]))
 
 
 def test_a_count_equal_to_the_budget_is_within_it() -> None:
-    """The budget is the largest count allowed."""
+    """The budget itself is allowed, one parameter more is not."""
     assert analyze_within_budget(compose(["model=compact", "budget.parameters=7578"])).summary.parameters == 7578
     with pytest.raises(BudgetError):
         analyze_within_budget(compose(["model=compact", "budget.parameters=7577"]))
@@ -212,7 +211,7 @@ def _rules(*overrides: str) -> dict[str, Any]:
 
 
 def test_erased_signal_is_the_product_over_the_network() -> None:
-    """The reference's two single-channel dropouts let 81 % through: a ceiling of about 83 % of training accuracy."""
+    """81 % of images survive the notebook's two single-channel dropouts, so training accuracy stays below about 83 %."""
     finding = _rules("model=notebook")["erased_signal"]
     assert finding.layers == ("transition1.0", "transition2.0")
     assert finding.evidence["survival"] == pytest.approx(0.81, abs=1e-6)
@@ -222,24 +221,24 @@ def test_erased_signal_is_the_product_over_the_network() -> None:
 
 
 def test_erased_signal_is_silent_without_dropout_or_with_many_channels() -> None:
-    """No dropout, wide layers, or element-wise dropout on a large map: nothing is erased, nothing is said."""
+    """Without dropout, with wide layers, or with element-wise dropout on a large map there is no such finding."""
     assert "erased_signal" not in _rules("model=notebook", "model.dropout=0")
     assert "erased_signal" not in _rules("model=gap")
     assert "erased_signal" not in _rules("model=notebook", "model.dropout_kind=element")
 
 
-def test_erased_signal_is_what_a_network_does() -> None:
-    """Counted on the real reference network in training mode, the share of unerased images is the one predicted."""
+def test_erased_signal_is_what_happens_in_training() -> None:
+    """In the notebook's network in training mode, the share of images that survive is the predicted one."""
     torch.manual_seed(0)
     plan = analyze(compose(["model=notebook"])).plan
     network = build(plan).train()
     survived = torch.ones(4000, dtype=torch.bool)
 
-    def note(_module: nn.Module, _input: tuple[torch.Tensor], output: torch.Tensor) -> None:
+    def record_survivors(_module: nn.Module, _input: tuple[torch.Tensor], output: torch.Tensor) -> None:
         survived.logical_and_(output.flatten(1).abs().sum(1) > 0)
 
     for name in ("transition1", "transition2"):
-        network.get_submodule(f"{name}.0").register_forward_hook(note)
+        network.get_submodule(f"{name}.0").register_forward_hook(record_survivors)
     with torch.no_grad():
         network(torch.rand(4000, 1, 28, 28))
     # Four standard deviations of a share of 0.81 among 4,000.
@@ -247,29 +246,29 @@ def test_erased_signal_is_what_a_network_does() -> None:
 
 
 def test_bottleneck_rule_both_ways() -> None:
-    """Single-channel transitions squeeze far below their neighbours; the default network has no such layer."""
+    """The notebook's single-channel transitions are bottlenecks; the default network has none."""
     layers = {f.layers for f in analyze(compose(["model=notebook"])).findings if f.rule == "bottleneck"}
     assert layers == {("transition1.0",), ("transition2.0",)}
     assert "bottleneck" not in _rules()
 
 
 def test_fewer_values_than_classes_is_a_bottleneck() -> None:
-    """A layer that leaves fewer values than there are classes is named, with both numbers."""
+    """The finding names the layer that leaves fewer values than there are classes, and both numbers."""
     findings = analyze(compose(["model=notebook", "model.groups.block3.channels=[10,16,9]"])).findings
     evidence = {finding.layers: finding.evidence for finding in findings}
     assert evidence["block3.2",] == {"values": 9, "classes": 10}
 
 
 def test_receptive_field_rule_both_ways() -> None:
-    """The compact network's features see 18 of 28 pixels, which is said; the reference's see the whole image."""
+    """The compact network's features see 18 of 28 pixels, a finding; the notebook's see the whole image, no finding."""
     assert _rules("model=compact")["receptive_field"].evidence == {"receptive_field": 18, "image": 28}
     assert "receptive_field" not in _rules("model=notebook")
 
 
 @settings(max_examples=60)
 @given(models)
-def test_survival_is_a_probability_and_the_ceiling_above_it(model: ModelConf) -> None:
-    """Whatever the network, survival lies in [0, 1] and guessing can only add to it."""
+def test_survival_is_a_probability_and_the_ceiling_is_above_it(model: ModelConf) -> None:
+    """For any network, survival is in [0, 1], and guessing can only raise the accuracy above it."""
     plan, summary = _summarized(model, IMAGE)
     for finding in diagnose(plan, summary, majority_share=0.1):
         assert finding.layers
