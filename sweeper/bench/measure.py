@@ -43,7 +43,7 @@ def measure(overrides: Sequence[str], *, quick: bool, console: Console | None) -
     turns = QUICK_TURNS if quick else TURNS
     steps = turns * sum(map(len, groups.values())) + (2 if quick else 3)
     if console is not None and not console.is_terminal:
-        console.print(f"measuring, about {'90 seconds' if quick else 'five minutes'}")
+        console.print(f"measuring, about {'90 seconds' if quick else 'four minutes'}")
     with make_progress(console) as progress:
         task = progress.add_task("training loops, in turn", total=steps)
         rates: dict[str, Rates] = {}
