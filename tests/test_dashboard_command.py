@@ -1,4 +1,4 @@
-"""The verb `dashboard` as a process: how it starts, ends and refuses, beside a search, and in a real browser."""
+"""The verb `dashboard` as a process: how it starts, refuses and ends, during a search, and in a real browser."""
 
 import json
 import os
@@ -198,8 +198,8 @@ def test_a_search_is_watched_while_it_runs(storage: str, tmp_path: Path) -> None
             study_name="long",
             storage=open_storage(given[0].partition("=")[2] if given else journal_url(folder / "journal.log")),
         )
-        told = [trial.state.name.capitalize() for trial in study.trials]
-        wait_for(lambda: states() == told)
+        final = [trial.state.name.capitalize() for trial in study.trials]
+        wait_for(lambda: states() == final)
         if given:
             close(study)
 

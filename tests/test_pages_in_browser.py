@@ -31,7 +31,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with a real study of at least 20 trials, whose page the search wrote."""
+    """A working directory with a real study of at least 20 trials and the page that its search wrote."""
     folder = tmp_path_factory.mktemp("searched")
     done = subprocess.run(
         command(*SEARCH), cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=900

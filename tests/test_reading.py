@@ -1,4 +1,4 @@
-"""Studies read beside those who write them: any storage, no lock, no write, no password shown, no torch imported."""
+"""Reading studies while others write them: any storage, no lock, no write, no password shown, no torch imported."""
 
 import fcntl
 import json
@@ -34,7 +34,7 @@ def _trials(storage: ReadOnlyStorage, name: str) -> list[FrozenTrial]:
 
 
 def test_studies_of_all_folders_are_one_storage_with_unique_names_and_ids() -> None:
-    """Two journals whose studies share a name and an id are shown under two names and two ids."""
+    """Two studies of the same name and id in two journals are shown under two names and two ids."""
     make_journal("one", study="same")
     make_journal("two", values=(0.1,), study="same")
     storage = storage_of([])
@@ -148,7 +148,7 @@ def test_a_database_is_found_by_its_study_and_read_beside_a_writer(monkeypatch: 
 
 
 def test_a_database_is_opened_read_only() -> None:
-    """The database itself refuses what a reader writes, and the study is still there for an ordinary connection."""
+    """The database itself refuses a reader's writes, and an ordinary connection still finds the study."""
     _folder, study = make_database()
     with StorageReader("sqlite:///my.db") as reader, pytest.raises(StudyError, match="readonly"):
         reader.read(lambda storage: optuna.delete_study(study_name="lite", storage=storage))

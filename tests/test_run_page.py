@@ -47,7 +47,7 @@ def test_runs_side_by_side_show_what_differs(runs: list[Path], tmp_path: Path) -
 
 
 def test_a_page_without_its_data_set_says_why_it_has_no_images(runs: list[Path], tmp_path: Path) -> None:
-    """A run whose data are gone has its page, which says why there are no pictures."""
+    """A run whose data set is missing has a page, which says why it shows no images."""
     run = Path(shutil.copytree(runs[0], tmp_path / "run"))
     config = run / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace("name: mnist5k", "name: mnist").replace("root:", "root: /nowhere #"))
@@ -60,12 +60,12 @@ def test_a_page_without_its_data_set_says_why_it_has_no_images(runs: list[Path],
 def test_what_is_neither_run_nor_study_is_one_line(sweeper_call: Callable[..., Completed], runs: list[Path]) -> None:
     """An unknown name, another program's folder, a study among runs, a file that cannot be written: exit 1, one line."""
     make_study("known")
-    Path("stranger").mkdir()
+    Path("other").mkdir()
     for arguments, said in (
         (["nothing"], "nothing is none of these: studies in outputs/studies: known"),
-        (["stranger"], "stranger is none of these"),
+        (["other"], "other is none of these"),
         ([str(runs[0]), "known"], "several names must all be runs' folders, but known is none"),
-        (["known", "--out", "stranger"], "stranger cannot be written"),
+        (["known", "--out", "other"], "other cannot be written"),
         (["known", "--out", "outputs/studies/known/journal.log/page"], "cannot be written"),
         (["known", "--storage", "sqlite:///none.db"], "none.db is no file"),
     ):
@@ -73,7 +73,7 @@ def test_what_is_neither_run_nor_study_is_one_line(sweeper_call: Callable[..., C
         assert done.returncode == 1, arguments
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
-    assert not list(Path("stranger").iterdir())
+    assert not list(Path("other").iterdir())
 
 
 def test_a_report_of_the_working_directory_names_it(

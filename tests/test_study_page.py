@@ -47,7 +47,7 @@ def test_a_study_of_failures_shows_their_reasons() -> None:
 
 
 def test_a_running_study_says_so() -> None:
-    """The page of a running study counts running trials, trials whose process was killed, and finished ones."""
+    """The page of a running study counts running trials, trials that lost their process, and finished ones."""
     study = make_study()
     add_trial(study, 0.98, {PARAMETERS: 5000})
     study.ask().set_user_attr(OWNER, identify_process())

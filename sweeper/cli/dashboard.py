@@ -24,7 +24,7 @@ def dashboard(arguments: Sequence[str]) -> int:
         "--port", type=_port, default=8080, metavar="N", help="port, default 8080; 0 takes any free port"
     )
     options = parser.parse_args(arguments)
-    from sweeper.dashboard.serve import dashboard as serve  # noqa: PLC0415 - torch, optuna
+    from sweeper.dashboard.serve import dashboard as serve  # noqa: PLC0415 - optuna
 
     serve(options.study, storage=options.storage, port=options.port)
     return 0

@@ -21,7 +21,7 @@ def report(arguments: Sequence[str]) -> int:
         help="file to write; default: report.html in its folder, or outputs/comparison.html",
     )
     options = parser.parse_intermixed_args(arguments)
-    from sweeper.report.build import build_page  # noqa: PLC0415 - torch, plotly
+    from sweeper.report.build import build_page  # noqa: PLC0415 - plotly, optuna
 
     page = build_page(options.what, storage=options.storage, out=options.out)
     make_console().print(f"report: {page.path} · {page.about}", soft_wrap=True)

@@ -96,7 +96,7 @@ def _note(body: str) -> dict[str, Any]:
 
 
 def _artifacts(run: RunFolder) -> list[dict[str, Any]]:
-    """Describe the files of a trial's folder, whose name is a trial's number, as the dashboard describes artifacts."""
+    """Return the files of a trial's folder in the dashboard's format for artifacts. The folder's name is a number."""
     return [
         {
             "artifact_id": f"{int(run.path.name):x}-{index:x}",

@@ -45,7 +45,7 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
     if attrs.get(RETRY) is not None:
         lines.append(f"A retry: this point failed {code(attrs[RETRY])} time(s) before.")
     costs = [
-        f"{label.format(f'{attrs[key]:,}')}"
+        label.format(f"{attrs[key]:,}")
         for key, label in (
             (PARAMETERS, "{} parameters"),
             (MACS, "{} MACs"),

@@ -36,7 +36,7 @@ class StudyEntry:
 class ReadOnlyStorage(BaseStorage):
     """The studies of all locations. Ids of studies are unique here, ids of trials only within their study.
 
-    The dashboard asks for whole studies, never for a single trial, so `get_trial` is refused like every write.
+    The dashboard reads the trials of a study together, never a single trial, so `get_trial` is refused like every write.
     """
 
     def __init__(self, find: Callable[[], Sequence[StudyLocation]], warn: Callable[[str], None]) -> None:
@@ -49,7 +49,7 @@ class ReadOnlyStorage(BaseStorage):
         self._ids: dict[tuple[str, int], int] = {}
 
     def entry(self, study_id: int) -> StudyEntry:
-        """Return what is known of a study. Raises `KeyError` if it does not exist."""
+        """Return a study's entry. Raises `KeyError` if the study does not exist."""
         with self._lock:
             if study_id not in self._entries:
                 self.get_all_studies()

@@ -1,4 +1,4 @@
-"""One storage opened read-only beside its writers: no journal lock is taken, nothing is written, nothing is repaired."""
+"""How one storage is read while others write to it: read-only, without locks, with one-line errors."""
 
 import json
 from collections.abc import Callable, Iterable

@@ -1,1 +1,1 @@
-"""What came of a run or a study, for a person: a write-up, drawings, pages, the dashboard."""
+"""Reports: the records of runs and studies, analyzed and shown as Markdown, PNG figures and HTML pages."""

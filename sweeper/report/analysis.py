@@ -40,7 +40,7 @@ class Observation:
     evidence: dict[str, float]
     """Those numbers."""
     command: str
-    """What to try next, as one types it."""
+    """The shell command to try next."""
 
 
 def observe(record: RunRecord, baseline: Baseline) -> list[Observation]:

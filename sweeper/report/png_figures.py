@@ -1,4 +1,4 @@
-"""Which PNG files a report of a run has: its curves by epoch and its confusion matrix."""
+"""The PNG files of a run's report: curves by epoch and confusion matrix."""
 
 import functools
 from pathlib import Path

@@ -28,9 +28,9 @@ class RunRecord:
     conf: ExperimentConf
     design: Design
     typed: tuple[str, ...]
-    """The overrides typed."""
+    """The overrides of the command line."""
     from_command_line: bool
-    """Whether those overrides compose the config; a run started from Python has none that do."""
+    """Whether those overrides compose the config. False for a run started from Python."""
     epochs: tuple[EpochRecord, ...]
     """At least one."""
     result: RunResult | None
@@ -54,11 +54,11 @@ class RunRecord:
 
     @property
     def images(self) -> int:
-        """How many images that set has; the result says it, or the config if the run did not finish."""
+        """The size of that set: from the result, or from the config if the run has no result."""
         return self.conf.data.validation_size if self.result is None else self.result.data.validation_images
 
     def command(self, *changes: str, sweep: bool = False) -> str:
-        """Return the command, as one types it, that runs this again with these overrides changed."""
+        """Return the shell command that runs this again with the given overrides changed."""
         words = ["python", "-m", "sweeper"]
         if self.from_command_line:
             words += [word for word in self.typed if not _superseded(word, changes)]
@@ -110,7 +110,7 @@ def find_baseline(record: RunRecord) -> Baseline:
         try:
             first = _read_completed(folder) if RunFolder(folder).result.exists() else read_run(folder)
         except SweeperError:
-            continue  # for example stopped before its first epoch: the next trial is the first to compare with
+            continue  # for example, stopped before its first epoch
         return Baseline(name=f"trial {folder.name}", conf=first.conf, record=first)
     return Baseline(name="the default", conf=compose(), record=None)
 

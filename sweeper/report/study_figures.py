@@ -76,7 +76,7 @@ def pareto_front(points: Sequence[tuple[int, float, int]], *, maximize: bool) ->
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return each key's short name: ``block1.0`` for a width, else its last part, or the whole key if two would clash.
+    """Return each key's short name: ``block1.0`` for a width, else its last part, or the full key if two would clash.
 
     >>> short_names(["model.groups.block1.channels.0", "optimizer.lr"])
     {'model.groups.block1.channels.0': 'block1.0', 'optimizer.lr': 'lr'}
@@ -237,7 +237,7 @@ def _parallel(shown: StudySnapshot) -> go.Figure:
 
 
 def _curves(shown: StudySnapshot) -> PageFigure:
-    """Learning curves of all trials in two traces, however many trials there are: pruned ones grey, completed ones blue."""
+    """Learning curves of all trials, in two traces so that the page stays fast: pruned ones grey, completed ones blue."""
     title = "Learning curves"
     plot, counts = go.Figure(), []
     for state, name, colour in ((TrialState.PRUNED, "pruned", GREY), (TrialState.COMPLETE, "completed", BLUE)):

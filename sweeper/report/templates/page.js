@@ -3,7 +3,7 @@
 // The useful ones of plotly's buttons that send nothing to another host.
 const MODE_BAR = [["toImage", "resetScale2d"]];
 
-// Figures use the page's colours, and are redrawn when the reader switches between light and dark.
+// Figures use the page's colours, and are plotted again when the reader switches between light and dark.
 const figuresElement = document.getElementById("figures");
 const figures = figuresElement ? JSON.parse(figuresElement.textContent) : {};
 
