@@ -1,1 +1,1 @@
-"""One experiment: how it runs, the files it leaves, who observes it, and whether it can be reproduced."""
+"""One experiment: running it, its files, its listeners and its reproduction."""

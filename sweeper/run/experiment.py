@@ -1,4 +1,4 @@
-"""How one experiment runs: config → design → data → network → epochs → files → result."""
+"""Runs one experiment: config → design → data → network → epochs → files → result."""
 
 import hashlib
 import logging
@@ -28,7 +28,7 @@ from sweeper.training.loop import check_batch_size, fit, make_autocast
 from sweeper.version import __version__
 
 TRAIN_EVAL_IMAGES: Final = 10_000
-"""How many training images, from the first on, measure the accuracy with dropout off after training."""
+"""Number of training images, from the first on, that measure the accuracy with dropout off after the last epoch."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class CompletedRun:
     """A run that reached its last epoch."""
 
     folder: Path
-    """The folder of its files, as `RunFolder` names them."""
+    """The run's folder; `RunFolder` names the files in it."""
     conf: ExperimentConf
     """The resolved config."""
     epochs: tuple[EpochRecord, ...]
@@ -48,7 +48,7 @@ class CompletedRun:
 
     @property
     def value(self) -> float:
-        """Validation accuracy of the last epoch, a fraction; never of the best one."""
+        """Validation accuracy of the last epoch, never of the best one; a fraction."""
         return self.epochs[-1].val_accuracy
 
     @property
@@ -66,13 +66,14 @@ def run(
     hydra: str | None = None,
     read_splits: Callable[[DataConf], Splits] = split,
 ) -> CompletedRun:
-    """Run one experiment into a new folder.
+    """Run one experiment into a new folder, `folder` or by default one below ``outputs/runs``.
 
-    `overrides` and `hydra` are YAML texts that are saved with the config; `read_splits` may cache what it reads.
+    `overrides` and `hydra` are YAML texts that are saved with the config. `read_splits` reads the dataset; a caller may
+    pass a function that caches it.
 
     Raises before the folder is created: `ConfigError`, `BudgetError`, `DeviceError`, `DataError`, `RunFolderError`.
-    Raises during training: `TrainingDivergedError`. It and KeyboardInterrupt leave the completed epochs on disk and no
-    `result.json`.
+    Raises during training: `TrainingDivergedError`. After this error or a KeyboardInterrupt the completed epochs are on
+    disk and `result.json` does not exist.
     """
     started = time.perf_counter()
     design = analyze_within_budget(conf)
@@ -120,7 +121,7 @@ def run(
 
 
 def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
-    """Return the checksum of a state dict's names and bytes, in its order."""
+    """Return the hexadecimal SHA-256 of a state dict's names and bytes, in the dict's order."""
     digest = hashlib.sha256()
     for name, tensor in state.items():
         digest.update(name.encode())
@@ -139,7 +140,7 @@ def _configured_listeners(conf: ExperimentConf) -> list[Listener]:
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Append what is logged within the block, from INFO up, to a file."""
+    """Append the messages logged within the block, INFO and above, to a file."""
     root = logging.getLogger()
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -162,7 +163,7 @@ def _train(
     run_folder: RunFolder,
     listeners: tuple[Listener, ...],
 ) -> tuple[tuple[EpochRecord, ...], Score]:
-    """Train to the last epoch. Return all epochs, and the last one's score on the validation images."""
+    """Train to the last epoch. Return all epochs, and the last epoch's score on the validation images."""
     last: deque[Score] = deque(maxlen=1)
 
     def on_batch(progress: BatchProgress) -> None:
@@ -248,7 +249,7 @@ def _versions() -> VersionsRecord:
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:
-    """Return git's output for sweeper's own checkout; None for an installed package or without git."""
+    """Return git's output for sweeper's own checkout; None for an installed package, or if git is missing or fails."""
     if not (checkout / ".git").exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Which files a run leaves, how each is written, complete or not at all, and how each is read back."""
+"""The files of a run's folder: their names, writing them atomically, and reading them back with checks."""
 
 import json
 import os
@@ -17,16 +17,16 @@ from sweeper.errors import RunFolderError
 from sweeper.records import EpochRecord, Mistake, Mistakes, RunResult
 
 OUTPUTS = Path("outputs")
-"""Folder of all runs and studies, below the working directory."""
+"""Folder of all runs and studies, relative to the working directory."""
 
 
 def new_run_path() -> Path:
-    """Return a path for a new run: ``outputs/runs/<date>/<time>``, the time in microseconds."""
+    """Return a path for a new run: ``outputs/runs/<date>/<time>``, local time to the microsecond."""
     return OUTPUTS / "runs" / datetime.now().astimezone().strftime("%Y-%m-%d/%H-%M-%S-%f")
 
 
 class RunFolder:
-    """A run's folder, one property per file. `claim` creates it."""
+    """A run's folder, with one property per file. `claim` creates it."""
 
     def __init__(self, path: Path) -> None:
         """Refer to the folder at `path`, which need not exist."""
@@ -34,12 +34,12 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The resolved config: no `auto`, no interpolation. Running it again gives the same bits."""
+        """The resolved config: no `auto`, no interpolation. Running it again gives bit-identical results."""
         return self.path / ".hydra" / "config.yaml"
 
     @property
     def hydra(self) -> Path:
-        """Hydra's own settings; only of a run from the command line."""
+        """Hydra's own settings; exists only for a run started from the command line."""
         return self.path / ".hydra" / "hydra.yaml"
 
     @property
@@ -49,7 +49,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """The log, from INFO up."""
+        """The log: INFO and above."""
         return self.path / "run.log"
 
     @property
@@ -69,12 +69,12 @@ class RunFolder:
 
     @property
     def mistakes(self) -> Path:
-        """Confusion matrix and worst mistakes on the validation images; only of a run that reached its last epoch."""
+        """Confusion matrix and worst mistakes on the validation images; exists only after the last epoch."""
         return self.path / "mistakes.json"
 
     @property
     def tensorboard(self) -> Path:
-        """Folder of TensorBoard's event files; only of a run with ``logging=tensorboard``."""
+        """Folder of TensorBoard's event files; exists only with ``logging=tensorboard``."""
         return self.path / "tensorboard"
 
     @property
@@ -101,9 +101,9 @@ class RunFolder:
         """Create the folder for one run. Raises `RunFolderError` if it is in use or cannot be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # Hydra may have written a log and its copy of the config already, if another application configures it.
+            # Hydra may already have written a log and its copy of the config, if another application configures it to.
             if any(entry.name != ".hydra" and entry.suffix != ".log" for entry in self.path.iterdir()):
-                raise FileExistsError  # noqa: TRY301 - answered like a run that takes the folder at this moment
+                raise FileExistsError  # noqa: TRY301 - reported like a run that claims the folder at this moment
             # Exclusive creation: of two runs that claim one folder, exactly one succeeds.
             with self.metrics.open("x"):
                 pass
@@ -117,7 +117,7 @@ class RunFolder:
             ) from error
 
     def write_config(self, conf: ExperimentConf, *, overrides: str, hydra: str | None) -> None:
-        """Write the config; `overrides` and `hydra` are YAML."""
+        """Write the config, the command line's overrides and Hydra's settings; the last two are YAML texts."""
         self.config.parent.mkdir(exist_ok=True)
         write_atomically(self.config, dump(conf).encode())
         write_atomically(self.overrides, overrides.encode())
@@ -130,7 +130,7 @@ class RunFolder:
             file.write(json.dumps(asdict(record)) + "\n")
 
     def write_mistakes(self, mistakes: Mistakes) -> None:
-        """Write the mistakes, one row or image per line."""
+        """Write the mistakes: one line per row of the confusion matrix and per misclassified image."""
         rows = ",\n".join(json.dumps(row) for row in mistakes.confusion)
         worst = ",\n".join(json.dumps(asdict(mistake)) for mistake in mistakes.worst)
         write_atomically(self.mistakes, f'{{"confusion": [\n{rows}\n],\n"worst": [\n{worst}\n]}}\n'.encode())
@@ -144,9 +144,9 @@ class RunFolder:
         write_atomically(self.report, markdown.encode())
 
     def read_config(self) -> ExperimentConf:
-        """Read the config. It may come from anyone: only plain values are read, no code runs, nothing is interpolated.
+        """Read the config. The file may be untrusted: only plain values are read, and nothing is run or interpolated.
 
-        Raises `RunFolderError` if the folder is not a run's, `ConfigError` if the config is not sweeper's.
+        Raises `RunFolderError` if the folder is not a run's, `ConfigError` if the config breaks a rule of the schema.
         """
         try:
             text = self.config.read_text()
@@ -211,7 +211,7 @@ class RunFolder:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a complete file or none; if several processes write it at once, the last one to finish wins."""
+    """Write a file completely or not at all. If several processes write it at once, the last one to finish wins."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 

@@ -1,4 +1,4 @@
-"""What can observe a run: a `Listener` gets its start, its batches, its epochs and its end."""
+"""The interface of a run's observers: a `Listener` is called at the start, in each epoch and at the end."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ class Listener:
     """Observes a run. Every method does nothing by default; an exception from one of them ends the run."""
 
     def on_start(self, conf: ExperimentConf, design: Design, splits: Splits, folder: Path) -> None:
-        """Called before training, when everything is checked, `conf` is resolved and `folder` is claimed."""
+        """Called before training, after all checks; `conf` is resolved and `folder` is claimed."""
 
     def on_batch(self, progress: BatchProgress) -> None:
         """Called every few training steps."""
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Called after each epoch, when its record is on disk."""
+        """Called after each epoch, once its record is on disk."""
 
     def on_end(self) -> None:
-        """Called once after all other methods, however the training ends."""
+        """Called once, after all other methods, whether training completes or raises."""

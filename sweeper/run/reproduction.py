@@ -1,4 +1,4 @@
-"""Whether a run is reproducible: its saved config runs again in a new folder, and the results are compared bit by bit."""
+"""Reproduces a run: its saved config runs again in a new folder, and the results must be bit-identical."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -13,9 +13,9 @@ from sweeper.run.folder import RunFolder, new_run_path
 from sweeper.run.listener import Listener
 
 TIMINGS: Final = {"seconds", "images_per_second"}
-"""Fields of an epoch that differ between any two runs."""
+"""Fields of an epoch that are not compared: they differ between any two runs."""
 COMPARED: Final = ("value", "train_accuracy_eval", "train_loss_eval", "weights_sha256")
-"""Fields of the result that must be equal, in addition to the epochs."""
+"""Fields of the result that must be equal, in addition to those of every epoch."""
 EXPLAINING: Final = ("versions", "device", "precision", "threads", "data")
 """Fields of the result that may explain a difference."""
 
@@ -29,24 +29,23 @@ class Comparison:
     repetition: Path
     """The folder of its repetition."""
     epochs: int
-    """How many epochs were compared."""
+    """Number of epochs compared."""
     differences: tuple[str, ...]
-    """Measurements that differ, one line each; empty if the runs are identical."""
+    """Differing measurements, one line each; empty if the runs are identical."""
     circumstances: tuple[str, ...]
-    """Versions, hardware and data that differ, one line each."""
+    """Differing versions, hardware and data, one line each: possible causes of the differences."""
 
 
 def reproduce(folder: Path, listeners: Iterable[Listener] = ()) -> Comparison:
-    """Run a folder's config again for as many epochs as the original completed, and compare.
+    """Run the config of a run's folder again, for as many epochs as the original completed, and compare.
 
-    Raises what `RunFolder` and `sweeper.run.experiment.run` raise, and `RunFolderError` for a run without an epoch.
+    Raises the errors of `RunFolder.read_config` and `sweeper.run.experiment.run`, and `RunFolderError` if the run
+    completed no epoch.
     """
     original = RunFolder(folder)
     conf, old_epochs, old = original.read_config(), original.read_epochs(), original.read_result()
     if not old_epochs:
-        raise RunFolderError(
-            f"a run must have completed an epoch to be compared, but {folder} has none: give another run"
-        )
+        raise RunFolderError(f"a run needs a completed epoch to be compared, but {folder} has none: give another run")
     repetition = RunFolder(new_run_path())
     stop = [] if old is not None else [_StopAfter(len(old_epochs))]
     with suppress(_Stopped):
@@ -68,7 +67,7 @@ def reproduce(folder: Path, listeners: Iterable[Listener] = ()) -> Comparison:
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: the original ended here too
-    """Ends the repetition of a run that was pruned or stopped, at the epoch where the original ended."""
+    """Ends the repetition after the epoch where the original was pruned or stopped."""
 
 
 class _StopAfter(Listener):

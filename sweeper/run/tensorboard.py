@@ -1,7 +1,7 @@
-"""What TensorBoard shows of a run: loss, accuracy, learning rate and speed by epoch, and the config as hyperparameters.
+"""TensorBoard event files: loss, accuracy, learning rate and speed by epoch, and the config as hyperparameters.
 
-The one file that uses undocumented parts of torch's TensorBoard API: `summary.hparams` and `SummaryWriter.file_writer`.
-The documented `SummaryWriter.add_hparams` writes a second event file, in which every run's accuracy begins with 0.
+Only this file uses undocumented parts of torch's TensorBoard API: `summary.hparams` and `SummaryWriter.file_writer`.
+The documented `SummaryWriter.add_hparams` writes a second event file, in which every run's accuracy starts at 0.
 """
 
 from dataclasses import asdict
@@ -18,7 +18,7 @@ from sweeper.run.folder import RunFolder
 from sweeper.run.listener import Listener
 
 VERSION: Final = "2.14.1"
-"""The version of torch that the undocumented parts were compared with."""
+"""The version of torch whose undocumented parts this file was checked against."""
 METRIC: Final = "accuracy/validation"
 """The scalar by which TensorBoard's HParams tab compares runs."""
 
@@ -40,7 +40,7 @@ class TensorBoard(Listener):
         self._writer: SummaryWriter | None = None
 
     def on_start(self, conf: ExperimentConf, design: Design, splits: Splits, folder: Path) -> None:  # noqa: ARG002 - a listener's arguments
-        """Open the event file; write the config and the size of the network."""
+        """Open the event file; write the config and the network's parameters and MACs."""
         self._writer = self._make_writer(log_dir=str(RunFolder(folder).tensorboard))
         self._writer.add_text("config", f"```yaml\n{dump(conf)}```")
         values = {**dict(dotted(asdict(conf))), "parameters": design.summary.parameters, "macs": design.summary.macs}

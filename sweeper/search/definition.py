@@ -1,4 +1,4 @@
-"""What a study searches: its space, which points are feasible, how many trials, and where it ends."""
+"""The definition of a search, read from the command line: space, feasibility check, number of trials and target."""
 
 import math
 import re
@@ -20,63 +20,64 @@ from sweeper.search.options import StudyOptions
 from sweeper.search.space import Params, Space, as_integers, parse, search_record, width_distributions
 
 NAME_LENGTH: Final = 40
-"""Longest prefix that swept keys make for a study's name."""
+"""Maximum length, in characters, of the readable part of a study's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A search as the command line defines it."""
+    """A search as the command line defines it: a grid, or points that a sampler proposes."""
 
     space: Space
     check: FeasibilityCheck | None
-    """None for another Hydra application."""
+    """None for another Hydra application, whose configs have no network to check."""
     base: ExperimentConf | None
-    """The composed config; of a grid, its first valid point. None for another Hydra application."""
+    """The composed config; for a grid, that of its first valid point. None for another Hydra application."""
     options: StudyOptions
 
     @property
     def is_grid(self) -> bool:
-        """Whether all points are listed, so that every one of them is run."""
+        """Whether the space is a list of points, each of which is run; otherwise a sampler proposes them."""
         return self.space.grid is not None
 
     @property
     def total(self) -> int:
-        """Trials of the whole study."""
+        """Number of trials in the whole study, those of earlier processes included."""
         return len(self.space.grid) if self.space.grid is not None else self.options.n_trials
 
     @property
     def target(self) -> float:
-        """The value that ends the search; infinite for a grid, which runs every point."""
+        """The validation accuracy, a fraction, that ends the search; infinity if only `total` ends it."""
         if self.is_grid or self.base is None or not self.options.stop_at_target:
             return math.inf
         return self.base.target
 
     @property
     def starts(self) -> tuple[Params, ...]:
-        """The points to try first: all of a grid; of a search, see `initial_points`."""
+        """The points to queue at the start: every point of a grid, otherwise those of `initial_points`."""
         if self.space.grid is not None:
             return self.space.grid
         return () if self.base is None else initial_points(self.base, self.space)
 
     @property
     def prefix(self) -> str:
-        """The swept keys, as the readable part of the study's name."""
+        """The readable part of the study's name: the last parts of the swept keys."""
         keys = (re.sub(r"(\.\d+)+$", "", key.lstrip("+")) for key in self.space.keys)
         return (
             "-".join(dict.fromkeys(key.rpartition(".")[2].partition("@")[0] for key in keys))[:NAME_LENGTH] or "study"
         )
 
     def record(self) -> dict[str, Any]:
-        """Return what identifies the search: the content of `search.yaml`."""
+        """Return the content of `search.yaml`, which identifies the search: space, fixed overrides, base config."""
         base = asdict(self.base) if self.base else {}
-        base.pop("logging", None)  # loggers do not change what is searched
+        base.pop("logging", None)  # loggers do not change the search
         return search_record(self.space, base)
 
     def dry_run(self, *, jobs: int) -> None:
-        """Print what the study would run, `jobs` trials at a time."""
+        """Print the jobs of a grid, or an estimate of the search with `jobs` trials at a time. Raises `StudyError`."""
         if self.check is None or self.base is None:
             raise StudyError(
-                "hydra.sweeper.dry_run describes networks, but this application has none: leave out hydra.sweeper.dry_run"
+                "hydra.sweeper.dry_run needs networks to describe, but this application has none: "
+                "leave out hydra.sweeper.dry_run"
             )
         if self.is_grid:
             describe_grid(self.space, self.check)
@@ -85,9 +86,10 @@ class Search:
 
 
 def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobComposer) -> Search:
-    """Read the overrides of a sweep. Every option of a grid is composed once, so that a missing one is found now.
+    """Read the overrides of a sweep into a search.
 
-    Raises `StudyError` for a sweep that cannot be searched, `ConfigError` if not even a first point can be composed.
+    Compose every swept value of a grid once, so that an option that does not exist is an error before the study starts.
+    Raises `StudyError` for a sweep that cannot be searched, `ConfigError` if no point is valid.
     """
     try:
         space = parse(arguments, options.params or {}, composer.parser())
@@ -101,7 +103,7 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
     base = _base(space, check)
     for key in space.keys if space.grid else ():
         for value in dict.fromkeys(point[key] for point in space.grid or ()):
-            with suppress(ConfigError):  # a value out of bounds is one rejected trial
+            with suppress(ConfigError):  # an out-of-bounds value only rejects its own trials
                 check.configure({**(space.grid or ({},))[0], key: value})
     return Search(space=space, check=check, base=base, options=options)
 
@@ -115,13 +117,13 @@ def _complete(space: Space, options: StudyOptions, composer: JobComposer) -> Spa
             if takes_integers(base, key):
                 distributions[key] = as_integers(key, distribution)
         if options.widths:
-            typed = set(distributions) | {override.partition("=")[0] for override in space.fixed}
+            given = set(distributions) | {override.partition("=")[0] for override in space.fixed}
             widths = width_distributions(analyze(base).plan)
-            distributions.update({key: widths[key] for key in widths if key not in typed})
+            distributions.update({key: widths[key] for key in widths if key not in given})
     if not distributions:
         raise StudyError(
-            "-m needs something to sweep: list values as in model.dropout=0.05,0.1, or take search= one of "
-            f"{', '.join(composer.options('search'))}"
+            "-m needs something to sweep: list values as in model.dropout=0.05,0.1, or choose a preset with "
+            f"search=NAME, one of {', '.join(composer.options('search'))}"
         )
     added = [key for key in distributions if key not in space.distributions]
     return replace(space, distributions=distributions, template=(*space.template, *added))

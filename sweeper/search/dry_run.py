@@ -1,4 +1,4 @@
-"""What a study would do: a grid's jobs, or the feasible share of a search's random points. Trains and writes nothing."""
+"""The dry run of a study: lists a grid's jobs or estimates a search. It trains and writes nothing."""
 
 from statistics import median
 from typing import Final
@@ -12,20 +12,21 @@ from sweeper.search.space import Space, as_overrides, describe
 from sweeper.terminal.console import about
 
 SAMPLES: Final = 1000
-"""Random points that are checked."""
+"""Number of random points to check."""
 MACS_PER_SECOND: Final = 22e9
-"""Forward and backward, one core in bf16: measured on the default network (576 thousand MACs, 13,000 images/s)."""
+"""Multiply-accumulates of forward and backward pass on one core in bf16, measured on the default network (576 thousand
+MACs, 13,000 images/s)."""
 
 
 def describe_grid(space: Space, check: FeasibilityCheck) -> None:
-    """Print every job, as Hydra lists jobs, and the reason for each that would be rejected."""
+    """Print every job in Hydra's format, with the reason if it would be rejected."""
     for number, params in enumerate(space.grid or ()):
         reason = check.check(params).reason
         print(f"#{number} : {' '.join(as_overrides(space, params))}{f' : {reason}' if reason else ''}")
 
 
 def describe_search(space: Space, check: FeasibilityCheck, base: ExperimentConf, *, trials: int, jobs: int) -> None:
-    """Print the space and, over random points, the feasible share, the range of parameters and the expected time."""
+    """Print the space, and from random points the feasible share, the range of parameters and the expected time."""
     for key, distribution in space.distributions.items():
         print(f"{key} : {describe(distribution)}")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

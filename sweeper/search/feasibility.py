@@ -1,4 +1,4 @@
-"""Whether a proposal may be trained, and which config it resolves to: from the plan alone, before any job starts."""
+"""The feasibility check of a proposal, the values a sampler suggests for a trial. It needs only the network's plan."""
 
 import copy
 import functools
@@ -19,36 +19,36 @@ Composer = Callable[[Sequence[str]], ExperimentConf]
 
 @dataclass(frozen=True, kw_only=True)
 class Feasibility:
-    """What the plan says about a proposal."""
+    """The result of checking a proposal."""
 
     constraints: dict[str, float]
-    """By name, the relative excess over the limit: above 0 is infeasible, as Optuna has it."""
+    """Relative excess over each limit, by name. As in Optuna, a value above 0 is infeasible."""
     reason: str | None
-    """Why it is rejected, one line; None for a feasible one."""
+    """The reason for its rejection, one line; None if it is feasible."""
     rule: str | None
-    """Which rule rejects it, for counting: ``over budget`` or ``cannot be built``."""
+    """The kind of rejection, for counting: ``over budget`` or ``cannot be built``; None if it is feasible."""
     design: Design | None
-    """The network without weights; None for one that cannot be built."""
+    """The network without weights; None if it cannot be built."""
     fingerprint: str | None
-    """Equal for two proposals that resolve to the same config."""
+    """Equal for two proposals that resolve to the same config; None if it is infeasible."""
 
 
 UNCHECKED: Final = Feasibility(constraints={}, reason=None, rule=None, design=None, fingerprint=None)
-"""A proposal of another Hydra application, about which nothing is known."""
+"""The result for another Hydra application, whose proposals cannot be checked."""
 
 
 class FeasibilityCheck:
-    """Checks the proposals of one space."""
+    """Checks proposals of one search space, without building a network."""
 
     def __init__(self, space: Space, compose: Composer) -> None:
-        """Check proposals of that space; `compose` turns overrides into a validated config."""
+        """Check proposals of `space`; `compose` turns overrides into a validated config."""
         self._space = space
-        # A number in the config is set on the typed config, in microseconds. Everything else that varies (an option of
-        # a group, a list, an added key) is composed by Hydra, 50 ms, once for each combination.
+        # Numbers are set on the typed config, which takes microseconds. Everything else that varies (an option of a
+        # group, a list, an added key) is composed by Hydra, which takes 50 ms, once for each combination.
         self._composed = functools.lru_cache(maxsize=1024)(compose)
 
     def check(self, params: Params) -> Feasibility:
-        """Return whether a proposal may be trained. Raises `CompositionError`, which every other proposal would too."""
+        """Check a proposal. Raises `CompositionError` if Hydra cannot compose it: the whole sweep is wrong."""
         design: Design | None = None
         try:
             conf = self.configure(params)
@@ -69,13 +69,13 @@ class FeasibilityCheck:
         )
 
     def configure(self, params: Mapping[str, Value]) -> ExperimentConf:
-        """Return the proposal's config. Raises `ConfigError` for a value out of bounds."""
+        """Return the proposal's config. Raises `ConfigError` if a value is out of bounds or cannot be composed."""
         try:
             base = self._composed(self._space.fixed)
         except CompositionError:
             raise
         except ConfigError:
-            numbers: Params = {}  # the fixed overrides alone may lack a key that every proposal sets
+            numbers: Params = {}  # the fixed overrides may be valid only together with a key that every proposal sets
         else:
             numbers = {
                 key: value
@@ -93,14 +93,14 @@ class FeasibilityCheck:
         return conf
 
     def _is_replaced(self, key: str) -> bool:
-        """Whether a later override replaces a parent of the key: then Hydra must compose the result."""
+        """Whether a later override replaces a parent of the key, so that Hydra must compose the result."""
         later = self._space.template[self._space.template.index(key) + 1 :]
         names = (item.partition("=")[0].lstrip("+~") for item in later)
         return any("." in name and key.startswith(f"{name}.") for name in names)
 
 
 def fingerprint(conf: ExperimentConf) -> str:
-    """Return a checksum of everything that changes the training; target and loggers are left out."""
+    """Return the SHA-256 of all config values that affect training, which excludes the target and the loggers."""
     trained = copy.copy(conf)
     trained.target, trained.logging = 1.0, LoggingConf()
     return hashlib.sha256(repr(trained).encode()).hexdigest()

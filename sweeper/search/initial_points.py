@@ -1,4 +1,4 @@
-"""Where a search starts: the composed network, and the same network repaired where its diagnosis objects."""
+"""The first points of a search: the composed network, and the same network with its diagnosed problems repaired."""
 
 from dataclasses import replace
 from typing import Final
@@ -15,12 +15,13 @@ LR: Final = "optimizer.lr"
 
 
 def initial_points(base: ExperimentConf, space: Space) -> tuple[Params, ...]:
-    """Return the composed config as a point of the space, and the repaired network's points where there is one.
+    """Return the composed config as a point of the space, followed by the repaired network if a repair is needed.
 
-    The repaired network comes twice where the learning rate is searched, the second time at half the rate: repaired, the
-    notebook's network reaches 99.1 % on average over seeds, and misses 99 % one time in four.
+    If the learning rate is searched, the repaired network appears twice, the second time at half the rate: after repair
+    the notebook's network reaches 99.1 % on average over seeds, and misses 99 % in one of four runs.
 
-    Empty where the space does not contain the composed config. Raises `ConfigError` for a network that cannot be built.
+    Return no points if the space does not contain the composed config. Raises `ConfigError` if the network cannot be
+    built.
     """
     start: Params = {key: value_at(base, key) for key in space.keys}
     if not all(contains(space.distributions[key], value) for key, value in start.items()):
@@ -36,7 +37,7 @@ def initial_points(base: ExperimentConf, space: Space) -> tuple[Params, ...]:
 
 
 def bounds(space: Space) -> Bounds:
-    """Return how far the space lets a repair go: the ranges of its widths, the least of its dropout probabilities."""
+    """Return the limits that the space sets for a repair: the range of each width, the lower bound of each dropout."""
     widths: dict[str, tuple[int, int]] = {}
     least_dropout: dict[str, float] = {}
     for key, distribution in space.distributions.items():

@@ -1,4 +1,4 @@
-"""How a job's config is composed from its overrides: by Hydra, below the sweep's own config."""
+"""Composes a job's config from the sweep's config and the job's overrides, with Hydra."""
 
 import copy
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ class JobComposer:
     """Composes the jobs of one sweep, as Hydra's own sweepers do."""
 
     def __init__(self, context: HydraContext, config: DictConfig) -> None:
-        """Compose jobs of that sweep's config."""
+        """Compose jobs of the sweep whose config is `config`."""
         self._context = context
         self._config = config
-        # Any Hydra application may use the sweeper; only of ours is more known than the overrides.
+        # Any Hydra application may use the sweeper; only sweeper's own config describes a network.
         self.is_sweeper_config = {"model", "training", "budget"} <= set(config)
 
     def job(self, overrides: Sequence[str], number: int | None = None) -> DictConfig:
-        """Return a job's config, with Hydra's settings and the job's number in them.
+        """Return a job's config, including Hydra's settings, in which the job's number is set.
 
-        Raises `CompositionError` for overrides that Hydra refuses.
+        Raises `CompositionError` for overrides that Hydra cannot compose.
         """
         try:
             config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
@@ -39,7 +39,7 @@ class JobComposer:
         return config
 
     def experiment(self, overrides: Sequence[str]) -> ExperimentConf:
-        """Return a job's validated config. Raises `ConfigError`."""
+        """Return a job's validated config, without Hydra's settings. Raises `ConfigError`."""
         config = copy.deepcopy(self.job(overrides))
         with open_dict(config):
             config.pop("hydra", None)
@@ -50,5 +50,5 @@ class JobComposer:
         return OverridesParser.create(config_loader=self._context.config_loader)
 
     def options(self, group: str) -> list[str]:
-        """Return a config group's options."""
+        """Return the names of a config group's options."""
         return list(self._context.config_loader.get_group_options(group))

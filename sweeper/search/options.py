@@ -1,4 +1,4 @@
-"""The options of `hydra.sweeper`, typed and bounded; sampler and pruner are Optuna's own and read elsewhere."""
+"""The options of `hydra.sweeper`, validated. Those of sampler and pruner are Optuna's: see `sampler_and_pruner`."""
 
 import re
 from dataclasses import dataclass
@@ -9,33 +9,33 @@ from sweeper.errors import StudyError
 
 @dataclass(kw_only=True)
 class StudyOptions:
-    """Options under `hydra.sweeper`: first those of hydra-optuna-sweeper, by its names, then our own."""
+    """Options under `hydra.sweeper`: first those of hydra-optuna-sweeper under the same names, then sweeper's own."""
 
     direction: Literal["maximize", "minimize"]
-    """Whether higher or lower values are better."""
+    """Direction of optimization of the objective value."""
     storage: str | None
-    """URL of the study's storage; None is a journal file in the study's folder."""
+    """URL of the study's storage; None means a journal file in the study's folder."""
     study_name: str | None
-    """Name of the study and of its folder; None is a prefix and a hash of what is searched."""
+    """Name of the study and of its folder; None means a prefix and a hash of the search."""
     n_trials: int
-    """Trials of the whole study, resumed or not."""
+    """Number of trials in the whole study, those before a resume included."""
     n_jobs: int | None
-    """Trials at a time; None is one for each core."""
+    """Number of trials that run at the same time; None means one per core."""
     max_failure_rate: float
-    """Share of `n_trials` that may fail before the study ends."""
+    """Fraction of `n_trials` that may fail; one more failure ends the study."""
     params: dict[str, Any] | None
-    """The space of a preset, by key, as overrides."""
+    """The search space of a preset: a sweep override's value by key."""
     widths: bool = False
-    """Whether every convolution's width is searched."""
+    """Whether the width, the number of output channels, of every convolution is searched."""
     max_retry: int = 1
-    """How often a failed trial is tried again."""
+    """Number of times a failed trial is tried again."""
     stop_at_target: bool = True
     """Whether a search ends at the first completed trial that reaches the experiment's target."""
     dry_run: bool = False
-    """Whether to print what would run instead of running it."""
+    """Whether to describe the study instead of running it."""
 
     def __post_init__(self) -> None:
-        """Check the bounds."""
+        """Check the bounds. Raises `StudyError`."""
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             if value is not None and value < 1:
                 raise StudyError(f"hydra.sweeper.{name} must be at least 1, but got {value}")

@@ -1,4 +1,4 @@
-"""The search space: swept overrides and presets as Optuna distributions, all others as fixed overrides."""
+"""The search space: swept overrides and a preset's parameters as Optuna distributions, all other overrides as fixed."""
 
 import hashlib
 import itertools
@@ -23,19 +23,21 @@ from sweeper.network.plan import Plan
 from sweeper.network.repair import width_bounds
 
 Value = str | int | float | bool | None
+"""One parameter's value: a number or boolean, or the text of an override's value."""
 Params = dict[str, Value]
+"""A point of the space: values by override key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What varies from trial to trial, and what stays fixed."""
+    """The parameters that vary from trial to trial, and the overrides that stay fixed."""
 
     distributions: dict[str, BaseDistribution]
     """By override key, ``+`` and ``@`` included."""
     template: tuple[str, ...]
-    """A trial's overrides in the order they were typed: a swept key, or a whole fixed override."""
+    """A trial's overrides in command-line order: a swept key alone, or a whole fixed override."""
     grid: tuple[Params, ...] | None
-    """All points, in the order of Hydra's basic sweeper, if every swept value is listed; else None."""
+    """All points, in the order of Hydra's basic sweeper; None if a range or preset makes the space a sampler's."""
 
     @property
     def fixed(self) -> tuple[str, ...]:
@@ -49,20 +51,20 @@ class Space:
 
 
 def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: OverridesParser) -> Space:
-    """Read overrides and a preset's params; an override from the command line replaces the preset's of the same key.
+    """Read overrides and a preset's params; the command line's override of a key replaces the preset's.
 
-    Raises `StudyError` for a value that cannot be swept.
+    Raises `StudyError` for a value that cannot be swept, `ValueError` for an override that Hydra cannot parse.
     """
     preset = [f"{key}={value}" for key, value in params.items()]
     overrides: dict[str, Override] = {}
-    typed: set[str] = set()
+    on_command_line: set[str] = set()
     for number, override in enumerate(parser.parse_overrides([*preset, *arguments])):
         key = override.get_key_element().lstrip("+")
-        if key in typed and override.is_sweep_override() and overrides[key].is_sweep_override():
+        if key in on_command_line and override.is_sweep_override() and overrides[key].is_sweep_override():
             raise StudyError(f"{key} must be swept once, but is swept twice: put all its values into one list")
         if number >= len(preset):
-            typed.add(key)
-        overrides.pop(key, None)  # the last one also takes the last position
+            on_command_line.add(key)
+        overrides.pop(key, None)  # a repeated key moves to its last position
         overrides[key] = override
     swept = [override for override in overrides.values() if override.is_sweep_override()]
     for override in swept:
@@ -81,7 +83,7 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
 
 
 def width_distributions(plan: Plan) -> dict[str, BaseDistribution]:
-    """Return one distribution per convolution's width, by override key; see `sweeper.network.repair.width_bounds`."""
+    """Return the distribution of each convolution's width, in channels, by override key; see `width_bounds`."""
     return {width_key(name): IntDistribution(low, high) for name, (low, high) in width_bounds(plan).items()}
 
 
@@ -96,7 +98,7 @@ def width_key(convolution: str) -> str:
 
 
 def contains(distribution: BaseDistribution, value: object) -> bool:
-    """Whether a trial of this distribution can have the value; choices are written as Hydra writes them."""
+    """Whether the distribution contains the value. Choices that are not numbers are the text Hydra writes for them."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -106,9 +108,9 @@ def contains(distribution: BaseDistribution, value: object) -> bool:
 
 
 def as_integers(key: str, distribution: BaseDistribution) -> BaseDistribution:
-    """Return the integer range for a float range that ``interval`` made of an integer key.
+    """Return the distribution, with the float range that ``interval`` gave an integer key turned into an integer range.
 
-    Raises `StudyError` for bounds that are not integers.
+    Raises `StudyError` if its bounds are not integers.
     """
     if not isinstance(distribution, FloatDistribution):
         return distribution
@@ -121,7 +123,7 @@ def as_integers(key: str, distribution: BaseDistribution) -> BaseDistribution:
 
 
 def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:
-    """Return a trial's overrides, in the order they were typed."""
+    """Return a trial's overrides, in command-line order."""
     return [f"{item}={to_override(params[item])}" if item in space.distributions else item for item in space.template]
 
 
@@ -145,7 +147,7 @@ def read_space(saved_search: Any) -> dict[str, BaseDistribution]:
 
 
 def describe(distribution: BaseDistribution) -> str:
-    """Return a range or list of choices as text for people.
+    """Return a range or a list of choices as readable text.
 
     >>> describe(FloatDistribution(0.003, 0.5, log=True))
     '0.003 to 0.5, logarithmic'
@@ -165,7 +167,9 @@ def _line(override: Override) -> str:
 
 
 def _distribution(override: Override) -> BaseDistribution:
-    """Return a swept value as Optuna's distribution; the same as hydra-optuna-sweeper makes of intervals and int ranges."""
+    """Return a swept value as an Optuna distribution. Intervals and integer ranges become the same distributions as in
+    hydra-optuna-sweeper. Raises `StudyError`.
+    """
     value = override.value()
     if isinstance(value, IntervalSweep):
         return _interval(override, value)
@@ -174,7 +178,8 @@ def _distribution(override: Override) -> BaseDistribution:
         raise StudyError(f"{override.input_line} must list at least one value, but it has none")
     if isinstance(value, RangeSweep) and not value.shuffle and not value.transformers:
         numbers = value.range()
-        if isinstance(numbers, range):  # else a range of fractions, whose step binary numbers may not hit
+        # A range of fractions stays a list of choices: binary numbers may not hit its step exactly.
+        if isinstance(numbers, range):
             return IntDistribution(min(numbers), max(numbers), step=abs(numbers.step))
     return CategoricalDistribution(choices)
 
@@ -192,7 +197,7 @@ def _interval(override: Override, interval: IntervalSweep) -> BaseDistribution:
 
 
 def _values(override: Override) -> Iterator[Value]:
-    """Every value of a listed sweep, once, numbers as numbers and all else as Hydra writes it."""
+    """Yield each distinct value of a listed sweep: numbers and booleans as such, all others as Hydra's text."""
     seen = set()
     for value in override.sweep_iterator(transformer=Transformer.encode):
         if (type(value), value) not in seen:  # True == 1, but they are two values
@@ -208,7 +213,7 @@ def _grid(swept: Sequence[Override]) -> Iterator[Params]:
 
 
 def to_override(value: Value) -> str:
-    """Return a value as an override has it."""
+    """Return a value as the text after an override's ``=``."""
     if value is None:
         return "null"
     if isinstance(value, bool):
