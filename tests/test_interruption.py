@@ -95,7 +95,7 @@ def test_kill_9_loses_nothing_and_the_same_command_goes_on(
 
     done = sweeper_process(*LONG, "hydra.sweeper.n_jobs=2", total)
     assert done.returncode == 0, done.stderr
-    assert "had no process any more: queued again" in done.stdout
+    assert "lost its process: queued again" in done.stdout
     trials = trials_of(folder)
     assert [trial.number for trial in trials] == list(range(len(trials)))
     finished = [t for t in trials if t.state in {TrialState.COMPLETE, TrialState.PRUNED}]

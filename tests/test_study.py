@@ -134,7 +134,7 @@ def test_nothing_feasible_is_an_error_with_the_smallest_count(sweeper_call: Call
     assert done.returncode == 1
     rejected = [trial for trial in trials_of(only_study(tmp_path)) if "rejected" in trial.user_attrs]
     fewest = min(trial.user_attrs["parameters"] for trial in rejected)
-    assert f"no proposal may be trained: {len(rejected)} were rejected, the smallest of {fewest:,} param" in done.stderr
+    assert f"but all {len(rejected)} were rejected, the smallest with {fewest:,} parameters" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -282,7 +282,7 @@ def test_too_many_failures_end_the_study(sweeper_call: Call) -> None:
 BAD = {
     "hydra/sweeper/sampler=grid": "for a grid list the values, as in model.dropout=0.05,0.1",
     "search=crd": "search has no option 'crd' (did you mean card?): it has card, dropout_lr, widths",
-    "seed=3": "-m needs something to sweep: list values as in model.dropout=0.05,0.1, or take search= one of card, dro",
+    "seed=3": "-m needs something to sweep: list values as in model.dropout=0.05,0.1, or choose a preset with search=NAME",
     "model.droput=0.1,0.2": "the config has no key 'model.droput' (did you mean model.dropout",
     "hydra.sweeper.n_trials=0": "hydra.sweeper.n_trials must be at least 1, but got 0",
     "hydra.sweeper.n_trials=abc": "hydra.sweeper.n_trials: Value 'abc' of type 'str' could not be converted to Integer",
@@ -292,16 +292,16 @@ BAD = {
     "model.dropout=0.3,0.4": "model.dropout must be swept once, but is swept twice: put all its values into one list",
     "model=compact,nope": "model has no option 'nope'",
     "model.groups.block1.channels.0=interval(4.5,8)": "takes whole numbers, but got an interval from 4.5 to 8.0",
-    "hydra.sweeper.sampler.seed=abc": "hydra.sweeper.sampler must hold what optuna.samplers.TPESampler takes, but it",
+    "hydra.sweeper.sampler.seed=abc": "hydra.sweeper.sampler must be a config that optuna.samplers.TPESampler accepts",
     "+hydra.sweeper.sampler.nope=3": "unexpected keyword argument 'nope'",
-    "hydra.sweeper.sampler._target_=os.system": "must hold what os.system takes, but it does not: Target 'os.system'",
-    "+hydra.sweeper.pruner.nope=3": "hydra.sweeper.pruner must hold what optuna.pruners.NopPruner takes",
+    "hydra.sweeper.sampler._target_=os.system": "a config that os.system accepts, but it is not: Target 'os.system'",
+    "+hydra.sweeper.pruner.nope=3": "hydra.sweeper.pruner must be a config that optuna.pruners.NopPruner accepts",
     "+hydra.sweeper.foo=1": "hydra.sweeper.foo: Key 'foo' not in 'StudyOptions'",
     "hydra.sweeper.n_jobs=0": "hydra.sweeper.n_jobs must be at least 1, but got 0",
     "hydra.sweeper.direction=up": "hydra.sweeper.direction: Invalid value 'up', expected one of ['maximize', 'minimize']",
     "hydra.sweeper.max_failure_rate=2": "hydra.sweeper.max_failure_rate must be in [0, 1], but got 2",
-    "hydra.sweeper.storage=sqlite:////proc/no.db": "hydra.sweeper.storage must be a storage that can be opened, but",
-    "hydra.sweeper.storage=nosql://x": "hydra.sweeper.storage must be a storage that can be opened, but nosql://x",
+    "hydra.sweeper.storage=sqlite:////proc/no.db": "hydra.sweeper.storage must be the URL of a storage, but",
+    "hydra.sweeper.storage=nosql://x": "hydra.sweeper.storage must be the URL of a storage, but nosql://x",
     "hydra/sweeper/sampler=tpy": "hydra/sweeper/sampler has no option 'tpy' (did you mean tpe?)",
 }
 

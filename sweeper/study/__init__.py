@@ -1,1 +1,1 @@
-"""A search as an Optuna study: opened, coordinated, run on an executor, kept in a folder and a storage."""
+"""Runs a search as an Optuna study: its storage and folder, its trials, the loop that runs them, the executors."""

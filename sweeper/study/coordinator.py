@@ -1,4 +1,4 @@
-"""The study's loop, in one thread: fill the executor with feasible proposals, wait for results, tell them to Optuna."""
+"""The study's loop, in one thread: submit feasible proposals to the executor, wait for results, tell them to Optuna."""
 
 import time
 from dataclasses import dataclass, field
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
 REJECTIONS_IN_A_ROW: Final = 100
-"""Proposals rejected in a row before the search gives up: the budget leaves it too little room."""
+"""Number of consecutive rejections that ends a study: too little of the space is within the budget."""
 WAIT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Running:
-    """A trial that the executor has."""
+    """A trial whose job was submitted and has no result yet."""
 
     trial: optuna.Trial
     started: float = field(default_factory=time.perf_counter)
 
 
 class Coordinator:
-    """Runs an opened study to its end, or until it is stopped."""
+    """Runs an opened study until all trials are done or a rule stops it."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Coordinator:
         progress: StudyProgress,
         interrupts: Interrupts,
     ) -> None:
-        """Run the study's trials on that executor; `progress` shows each event, `interrupts` may end the loop."""
+        """Run the study's trials on `executor`; `progress` shows each event, `interrupts` may end the loop."""
         self._opened, self._search, self._options = opened, search, options
         self._executor, self._progress, self._interrupts = executor, progress, interrupts
         self._trials = opened.trials
@@ -52,12 +52,12 @@ class Coordinator:
         self._rejected_in_a_row = 0
         self._ends_now = False
         self.why_stopped = ""
-        """Why no more trials are started; empty while they are, and once all are done."""
+        """The reason why no more trials are started; empty before a stop, and if all trials are done."""
         self.returned: dict[int, JobReturn] = {}
-        """Hydra's own record of each job, by trial."""
+        """Hydra's `JobReturn` of each job, by trial number."""
 
     def run(self) -> None:
-        """Fill, wait, tell, until nothing is left to do; the executor is cancelled however that ends."""
+        """Submit, wait and tell until no trial is left or a rule stops the study. Always cancel the executor."""
         try:
             while not self._ends_now:
                 self._fill()
@@ -71,9 +71,9 @@ class Coordinator:
             self._executor.cancel()
 
     def requeue_running(self, reason: str) -> int:
-        """Queue the points of running trials again; return how many."""
+        """Queue the points of this process's running trials again; return their number."""
         with self._opened.lock():
-            # An error between asking for a trial and noting it leaves one that only the storage knows.
+            # After an error between asking for a trial and recording it here, only the storage knows the trial.
             numbers = {*self._running, *self._trials.own_running()}
             self._running.clear()
             return sum(self._trials.requeue(number, self._opened.folder, reason) for number in sorted(numbers))
@@ -86,7 +86,7 @@ class Coordinator:
             self._executor.submit(job)
 
     def _next_job(self) -> Job | None:
-        """Take the next proposal that has to be run; None if there is none left."""
+        """Ask for proposals until one has to be trained; None if no more are needed."""
         while not self.why_stopped:
             self._interrupts.check()
             with self._opened.lock():
@@ -101,12 +101,12 @@ class Coordinator:
         return None
 
     def _is_enough(self) -> bool:
-        """Whether enough trials have been started: all points of a grid are queued, a search proposes up to its total."""
+        """Whether no more trials are needed: no point of a grid is waiting, or a search has started its total."""
         summary = self._trials.summary()
         return not summary.waiting if self._search.is_grid else summary.counted + summary.running >= self._search.total
 
     def _is_settled(self, trial: optuna.Trial) -> bool:
-        """Reject an infeasible proposal, or give it the value of a trial that it repeats; return whether one applied."""
+        """Tell an infeasible proposal, or one that repeats a completed trial; return False if it must be trained."""
         feasibility = self._search.check.check(trial.params) if self._search.check else UNCHECKED
         if feasibility.reason is not None:
             self._trials.reject(trial, feasibility)
@@ -135,6 +135,6 @@ class Coordinator:
             self._stop(f"trial {result.number} reached the target of {self._search.target:.2%}", now=True)
 
     def _stop(self, why: str, *, now: bool = False) -> None:
-        """Start no more trials; `now` ends the running ones too, whose points are queued again."""
+        """Start no more trials. With `now` the running ones end too, and the caller queues their points again."""
         self.why_stopped = self.why_stopped or why
         self._ends_now = self._ends_now or now

@@ -1,4 +1,4 @@
-"""How a sweep ends: the best trial is copied, the result and the next command printed, failures raised."""
+"""Ends a sweep: copies the best trial, prints the result and the next command, raises if the study failed."""
 
 import shlex
 
@@ -11,15 +11,15 @@ from sweeper.study.progress import StudyProgress
 
 
 class Ending:
-    """The end of one sweep, interrupted or not."""
+    """Ends one sweep, whether it was interrupted or not."""
 
-    def __init__(self, opened: OpenedStudy, search: Search, options: StudyOptions, typed: list[str]) -> None:
-        """End the sweep of that study; `typed` is its command line after ``-m``."""
+    def __init__(self, opened: OpenedStudy, search: Search, options: StudyOptions, arguments: list[str]) -> None:
+        """End a sweep of the opened study; `arguments` is its command line after ``-m``."""
         self._opened, self._search, self._options = opened, search, options
-        self._typed = typed
+        self._arguments = arguments
 
     def conclude(self, progress: StudyProgress, why_stopped: str) -> None:
-        """Print how the study ended. Raises `StudyError` if too many trials failed, or no proposal was feasible."""
+        """Print the end of the study. Raises `StudyError` if too many trials failed, or no proposal was feasible."""
         summary = self._opened.trials.summary()
         if self._search.is_grid:
             is_done = not (summary.running or summary.waiting)
@@ -37,14 +37,14 @@ class Ending:
             )
         if nothing_feasible:
             fewest = self._opened.trials.fewest_parameters()
-            counted = "" if fewest is None else f", the smallest of {fewest:,} parameters"
+            smallest = "" if fewest is None else f", the smallest with {fewest:,} parameters"
             raise StudyError(
-                f"no proposal may be trained: {summary.rejected} were rejected{counted}: "
+                f"a search needs a feasible proposal, but all {summary.rejected} were rejected{smallest}: "
                 "raise budget.parameters, or search narrower widths"
             )
 
     def show(self, progress: StudyProgress, why: str, command: str | None) -> None:
-        """Copy the best trial to ``best/``, then print counts, best, and the command that goes on."""
+        """Copy the best trial to ``best/``, then print `why`, the counts, the best trial and `command`."""
         with self._opened.lock():
             best = self._opened.trials.summary().best
             if best is not None:
@@ -52,10 +52,10 @@ class Ending:
         progress.show_end(why, command)
 
     def command(self, *, more: bool = False) -> str | None:
-        """Return the command that was typed; with twice the trials for `more`, None for a grid, which has no more."""
+        """Return the sweep's command, which resumes it. With `more` it asks for twice the trials; None for a grid."""
         if not more:
-            return shlex.join(["python", "-m", "sweeper", "-m", *self._typed])
+            return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments])
         if self._search.is_grid:
             return None
-        typed = [line for line in self._typed if not line.startswith("hydra.sweeper.n_trials=")]
-        return shlex.join(["python", "-m", "sweeper", "-m", *typed, f"hydra.sweeper.n_trials={2 * self._search.total}"])
+        kept = [line for line in self._arguments if not line.startswith("hydra.sweeper.n_trials=")]
+        return shlex.join(["python", "-m", "sweeper", "-m", *kept, f"hydra.sweeper.n_trials={2 * self._search.total}"])

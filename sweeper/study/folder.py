@@ -1,4 +1,4 @@
-"""Which files a study keeps on disk besides its trials' folders, and whether a folder holds this search or another."""
+"""The files of a study's folder, and the check that a folder belongs to this search and not to another."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from sweeper.study.locks import exclusive
 
 
 class StudyFolder:
-    """A study's folder, one property per file; a trial's own folder is named by its number."""
+    """A study's folder, with one property per file. Trial n has the subfolder ``n``."""
 
     def __init__(self, path: Path) -> None:
         """Create the folder at `path` if it does not exist. Raises `StudyError` if that fails."""
@@ -26,21 +26,23 @@ class StudyFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StudyError(f"{self.path} cannot be made ({error.strerror}): name another hydra.sweep.dir") from error
+            raise StudyError(
+                f"{self.path} cannot be created ({error.strerror}): name another hydra.sweep.dir"
+            ) from error
 
     @property
     def journal(self) -> Path:
-        """The storage, if no other is configured."""
+        """The journal file, which is the study's storage if no other is configured."""
         return self.path / "journal.log"
 
     @property
     def search(self) -> Path:
-        """What the study searches: `Search.record`."""
+        """The search, as `Search.record` describes it."""
         return self.path / "search.yaml"
 
     @property
     def multirun(self) -> Path:
-        """Hydra's config of the sweep, where other tools of Hydra look for it."""
+        """Hydra's config of the sweep, under the name that Hydra's own sweepers use."""
         return self.path / "multirun.yaml"
 
     @property
@@ -55,7 +57,7 @@ class StudyFolder:
 
     @property
     def report(self) -> Path:
-        """The study's page."""
+        """The study's HTML page."""
         return self.path / "report.html"
 
     def trial(self, number: int) -> RunFolder:
@@ -67,11 +69,11 @@ class StudyFolder:
         return any(entry.name.isdigit() for entry in self.path.iterdir())
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the study's lock, which keeps its other processes out; the kernel releases a killed holder's."""
-        return exclusive(self.path / ".turn")  # its name since the first version, whose processes may share the study
+        """Hold the study's lock, which excludes other processes; the kernel releases it if its holder is killed."""
+        return exclusive(self.path / ".turn")  # the name in the first version, which may share the study
 
     def write_report(self, page: Callable[[], str]) -> None:
-        """Write the study's page under a lock: of several processes that end together, the last one reads the study last.
+        """Write the study's page under a lock. If several processes end together, the last page written has all trials.
 
         Raises `StudyError` if the page cannot be written.
         """
@@ -84,7 +86,7 @@ class StudyFolder:
             ) from error
 
     def claim(self, name: str, record: Mapping[str, Any]) -> None:
-        """Write the search's record, or refuse a folder that holds another search, naming the differences."""
+        """Write the search's record. Raises `StudyError` if the folder holds another search, naming the differences."""
         if not self.search.exists():
             write_atomically(self.search, yaml.safe_dump(dict(record), sort_keys=False).encode())
             return
@@ -93,8 +95,8 @@ class StudyFolder:
             differences = list(_differences(saved, record))
         except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise StudyError(
-                f"{self.search} must say what study {name} searches, but it is damaged: restore it, or delete it so "
-                "that this command writes it again"
+                f"{self.search} must describe the search of study {name}, but it is damaged: restore it, or delete it "
+                "so that this command writes it again"
             ) from error
         if differences:
             raise StudyError(
@@ -103,7 +105,7 @@ class StudyFolder:
             )
 
     def keep_best(self, source: RunFolder) -> None:
-        """Copy a trial's folder to ``best/`` and its config to ``best.yaml``, unless it left no result."""
+        """Copy a trial's folder to ``best/`` and its config to ``best.yaml``, if the trial has a result."""
         if not source.result.exists():
             return
         temporary = self.path / ".best.tmp"
@@ -115,15 +117,15 @@ class StudyFolder:
 
 
 def trial_folder(study_folder: Path, trial: FrozenTrial) -> RunFolder:
-    """Return the folder with a trial's files: its own, or that of the trial with the same config that it repeats."""
+    """Return the folder with a trial's files: its own, or if it repeats another trial's config, that trial's."""
     repeated = trial.user_attrs.get(DUPLICATE)
-    # Another program's study may hold anything under that key.
+    # In another program's study this key may have any value.
     number = repeated if isinstance(repeated, int) and repeated >= 0 else trial.number
     return RunFolder(study_folder / str(number))
 
 
 def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the differences between two records of a search, a phrase each."""
+    """Yield the differences between two records of a search, one phrase each."""
     for key in dict.fromkeys([*saved["space"], *now["space"]]):
         there, here = saved["space"].get(key), now["space"].get(key)
         if there != here:

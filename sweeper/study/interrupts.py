@@ -1,4 +1,4 @@
-"""When Ctrl-C may interrupt a sweep: while it waits for its jobs, never while it writes to its storage."""
+"""Defers Ctrl-C: it may interrupt a sweep that waits for its jobs, never one that writes to its storage."""
 
 import signal
 import threading
@@ -9,18 +9,18 @@ from typing import Self
 
 
 class Interrupts:
-    """Ctrl-C as a context manager. It raises KeyboardInterrupt within `allowed`, elsewhere at the next `check`.
+    """A context manager that raises KeyboardInterrupt for Ctrl-C: within `allowed` at once, else at the next `check`.
 
-    Raised in between, it may leave a lock held or be swallowed: Hydra unpickles a job's exception below a bare
-    ``except BaseException``. Only the main thread gets signals: a sweep in another thread leaves them as they are.
+    Raised at any other place, it could leave a lock held or be swallowed: Hydra unpickles a job's exception inside a
+    bare ``except BaseException``. Only the main thread receives signals: a sweep in another thread changes no handler.
     """
 
     def __init__(self) -> None:
-        """Watch nothing yet."""
+        """Create the handler; entering the context installs it."""
         self._is_pending = self._is_allowed = self._is_watching = False
 
     def __enter__(self) -> Self:
-        """Take over Ctrl-C, unless somebody else handles or ignores it."""
+        """Handle SIGINT, unless the application handles or ignores it itself."""
         is_main = threading.current_thread() is threading.main_thread()
         self._is_watching = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if self._is_watching:
@@ -28,7 +28,7 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give Ctrl-C back."""
+        """Restore the default handler."""
         if self._is_watching:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -40,7 +40,7 @@ class Interrupts:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Let Ctrl-C interrupt the block at once."""
+        """Within the block, raise KeyboardInterrupt as soon as Ctrl-C is pressed."""
         self._is_allowed = True
         try:
             self.check()

@@ -1,4 +1,4 @@
-"""A job's link to its trial: it finds the trial in the storage, reports each epoch to it, and stops when pruned."""
+"""Runs a trial's job: it finds its trial in the storage, reports each epoch to it, and stops when it is pruned."""
 
 import functools
 from dataclasses import asdict
@@ -21,36 +21,36 @@ from sweeper.study.storage import open_storage
 
 
 class TrialLink(Listener):
-    """Reports a job's epochs to its trial. Raises `optuna.TrialPruned` after the epoch that the pruner makes the last."""
+    """Reports a job's epochs to its trial. Raises `optuna.TrialPruned` from `on_epoch` if the pruner ends the trial."""
 
     def __init__(self, trial: optuna.Trial, epochs: int) -> None:
-        """Link to that trial, of a run with so many epochs."""
+        """Report to `trial`, whose run has this number of epochs."""
         self._trial = trial
         self._epochs = epochs
         self._last: EpochRecord | None = None
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Report the epoch; after the last one there is nothing left to prune."""
+        """Report the epoch and ask the pruner, except after the last epoch."""
         self._last = record
         self._trial.report(record.val_accuracy, record.epoch)
         if record.epoch < self._epochs and self._trial.should_prune():
             raise optuna.TrialPruned
 
     def pruned(self) -> PrunedAt:
-        """Return what the job returns after it was pruned."""
+        """Return the pruned job's return value."""
         assert self._last is not None
         return PrunedAt(epoch=self._last.epoch, value=self._last.val_accuracy)
 
 
 def open_link(settings: HydraConf, epochs: int) -> TrialLink:
-    """Find the job's trial: storage and study by name, the trial by the job's number."""
+    """Find the job's trial in the storage and study of `settings`: its number is the job's."""
     sweeper = settings.sweeper
     study = _study(sweeper.storage, sweeper.study_name, OmegaConf.to_yaml(sweeper.pruner, resolve=True))
     return TrialLink(running_trial(study, settings.job.num), epochs)
 
 
 def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float | PrunedAt:
-    """Run a job of a study, silently: its log is in its folder. Return its value, or where it was pruned."""
+    """Run a study's job; it prints nothing and logs to its folder. Return its validation accuracy, or its pruning."""
     link = open_link(settings, conf.training.epochs)
     try:
         completed = run(
@@ -67,7 +67,7 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
 
 
 def _read_once(conf: DataConf) -> Splits:
-    """Return a worker's data, read once for all its trials that want the same."""
+    """Return the data of a job; consecutive jobs of a worker with the same data config read it once."""
     return _read(**asdict(conf))
 
 
@@ -78,7 +78,7 @@ def _read(**fields: Any) -> Splits:
 
 @functools.lru_cache(maxsize=1)
 def _study(url: str, name: str, pruner: str) -> optuna.Study:
-    """Return a worker's study, opened once: to read a long journal again for each trial would take quadratic time."""
+    """Return a worker's study, opened once: reading a long journal again for each trial would take quadratic time."""
     config = OmegaConf.create(pruner)
     assert isinstance(config, DictConfig)
     return optuna.load_study(study_name=name, storage=open_storage(url), pruner=make_pruner(config))

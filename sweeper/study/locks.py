@@ -1,4 +1,4 @@
-"""Locks between processes: files whose lock the kernel releases when the holder dies."""
+"""Locks between processes, on files: the kernel releases a lock when its holder dies."""
 
 import fcntl
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock on a file, which is created with its folder, waiting for any other process that holds it."""
+    """Wait for the exclusive lock on a file and hold it. The file and its folder are created if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""How a study is opened: created or resumed, by its name, in its folder and its storage, under the study's lock."""
+"""Opens a study under its lock: creates or resumes it in its folder and its storage."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -20,7 +20,7 @@ from sweeper.study.storage import journal_url, open_storage
 from sweeper.study.trials import TrialStore
 
 HASH_DIGITS: Final = 8
-"""Of the search's hash, in the name of a study that was given none."""
+"""Number of digits of the search's hash in a default study name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,20 +31,20 @@ class OpenedStudy:
     study: optuna.Study
     folder: StudyFolder
     url: str
-    """Of the storage, including a password."""
+    """The storage's URL, including its password."""
     trials: TrialStore
     recovered: list[int]
-    """Trials of processes that are gone, whose points were queued again."""
+    """Numbers of trials whose process is gone and whose points were queued again."""
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keep other processes off the study, so that none asks for a trial while this one counts them."""
+        """Hold the study's lock: no other process asks for a trial while this one counts them."""
         return self.folder.lock()
 
 
 def open_study(search: Search, options: StudyOptions, config: DictConfig) -> OpenedStudy:
     """Create the study or resume it, and queue its first points. Sets the study's folder and name in `config`.
 
-    Raises `StudyError` for options, a folder or a storage that cannot be used, before anything is written.
+    Raises `StudyError` for options, a folder or a storage that cannot be used, before any point is queued.
     """
     sampler = make_sampler(config.hydra.sweeper.sampler)
     pruner = make_pruner(config.hydra.sweeper.pruner)
@@ -67,7 +67,7 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
         )
         trials = TrialStore(study, search.space, max_retry=options.max_retry)
         if trials.trials():
-            sampler.reseed_rng()  # or a seeded sampler would propose its first points again
+            sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
         else:
             _check_no_trials(folder)
         recovered = trials.recover(folder)
@@ -78,7 +78,7 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
 
 
 def typed_settings(config: DictConfig) -> list[str]:
-    """Return Hydra's own overrides as they were typed, so that a password in an environment variable stays there."""
+    """Return the command line's overrides of Hydra settings, unresolved: a password in a variable is not copied."""
     lines = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     assert isinstance(lines, list)
     return [str(line) for line in lines]
@@ -90,13 +90,13 @@ def _name(search: Search, record: Mapping[str, Any], config: DictConfig) -> str:
 
 
 def _path(name: str, search: Search, config: DictConfig) -> Path:
-    """Return the study's folder: below ``outputs/studies``, unless Hydra's own setting or another application has it."""
+    """Return the study's folder: ``hydra.sweep.dir`` if given or for another application, else in outputs/studies."""
     is_given = any(line.startswith("hydra.sweep.dir=") for line in typed_settings(config))
     return Path(config.hydra.sweep.dir) if is_given or search.base is None else OUTPUTS / "studies" / name
 
 
 def _check_no_trials(folder: StudyFolder) -> None:
-    """Refuse a folder with trials for a storage without any."""
+    """Raise `StudyError` if the folder holds trials; the caller found none in the storage."""
     if folder.holds_trials():
         raise StudyError(
             f"a study's trials must be in its storage, but {folder.path} holds trials that the storage does "
@@ -105,7 +105,7 @@ def _check_no_trials(folder: StudyFolder) -> None:
 
 
 def _set_for_jobs(config: DictConfig, folder: Path, name: str, url: str | None) -> None:
-    """Let every job find its folder and its trial through Hydra's settings: the job's own overrides stay as typed."""
+    """Set the study's folder, name and storage in Hydra's settings, which jobs read; their overrides stay unchanged."""
     settings = {"hydra.sweep.dir": str(folder), "hydra.sweeper.study_name": name}
     if url is not None:
         settings["hydra.sweeper.storage"] = url

@@ -1,4 +1,4 @@
-"""The private parts of Optuna that sweeper needs, in one place."""
+"""The only module that uses private parts of Optuna."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -20,14 +20,14 @@ __all__ = [
 ]
 
 VERSION: Final = "5.0.0"
-"""The version of Optuna that these functions were compared with."""
+"""The version of Optuna that these functions were checked against."""
 
 
 def cached(database: RDBStorage) -> BaseStorage:
     """Return the database behind a cache that fetches finished trials once.
 
-    `optuna.load_study` adds this cache, but returns a study, not the storage; a reader of several studies needs the
-    storage. `get_storage` is documented as internal.
+    `optuna.load_study` adds this cache but returns a study; a reader of several studies needs the storage itself.
+    `get_storage` is documented as internal.
     """
     return get_storage(database)
 
@@ -35,16 +35,16 @@ def cached(database: RDBStorage) -> BaseStorage:
 def study_id(study: FrozenStudy) -> int:
     """Return a study's id in its storage.
 
-    `BaseStorage.get_all_studies` is public, but the class of what it returns is not, and hides the id. The public
+    `BaseStorage.get_all_studies` is public, but it returns objects of a private class without a public id. The public
     `get_study_id_from_name` would cost a query per study.
     """
     return study._study_id  # noqa: SLF001
 
 
 def with_identity(study: FrozenStudy, *, name: str, study_id: int) -> FrozenStudy:
-    """Return the study under another name and id, as a storage that merges storages shows it.
+    """Return the study under another name and id, for a storage that merges several storages.
 
-    A storage of one's own has to return this private class from the public `get_all_studies`.
+    A custom storage must return this private class from the public `get_all_studies`.
     """
     return FrozenStudy(
         study_name=name,
@@ -57,25 +57,25 @@ def with_identity(study: FrozenStudy, *, name: str, study_id: int) -> FrozenStud
 
 
 def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
-    """Return the trial of that number, asked for by another process, to report to.
+    """Return the `optuna.Trial` with this number, which another process asked for, to report epochs to it.
 
-    `Study.tell` takes a number, but nothing public makes an `optuna.Trial` of one: it takes the trial's id.
+    `Study.tell` accepts a number, but `optuna.Trial` needs the trial's id, which no public function returns.
     """
     return optuna.Trial(study, _trial_id(study, number))
 
 
 def set_user_attr(study: optuna.Study, number: int, key: str, value: object) -> None:
-    """Set a user attribute of the trial of that number.
+    """Set a user attribute of the trial with this number.
 
-    The public way is through an `optuna.Trial`, and to make one again would tell the sampler of a new trial.
+    The public way needs an `optuna.Trial`, and creating another one would announce a new trial to the sampler.
     """
     study._storage.set_trial_user_attr(_trial_id(study, number), key, value)  # noqa: SLF001
 
 
 def queued_params(trial: FrozenTrial) -> Mapping[str, Any]:
-    """Return the parameters that a queued trial will have once it is asked for.
+    """Return the parameters with which a trial was queued; empty if it was not queued.
 
-    `Study.enqueue_trial` keeps them in a system attribute whose key is not documented.
+    `Study.enqueue_trial` stores them in a system attribute whose key is not documented.
     """
     params: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
     return params

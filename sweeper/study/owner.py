@@ -1,4 +1,4 @@
-"""Which process a running trial belongs to, and whether that process can still be working on it."""
+"""The process that a running trial belongs to, and whether that process may still be alive. Uses Linux's /proc."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 Owner = dict[str, Any]
-"""``host``, ``pid`` and ``started`` of a process, as a trial's user attribute keeps them."""
+"""The identity of a process: ``host``, ``pid`` and ``started``, its start time in the kernel's clock ticks."""
 OWNER = "owner"
 """Key of that user attribute."""
 
@@ -19,7 +19,7 @@ def identify_process() -> Owner:
 
 
 def may_be_alive(owner: Owner) -> bool:
-    """Whether a process may still be alive; nothing is known about those of other hosts, which count as alive."""
+    """Whether a process may still be alive. A process on another host cannot be checked and counts as alive."""
     if owner["host"] != socket.gethostname():
         return True
     return owner["started"] is not None and _start_ticks(owner["pid"]) == owner["started"]
@@ -28,11 +28,11 @@ def may_be_alive(owner: Owner) -> bool:
 def is_owned(trial: FrozenTrial) -> bool:
     """Whether the process that asked for a running trial may still be alive."""
     owner = trial.user_attrs.get(OWNER)
-    return owner is not None and may_be_alive(owner)  # without one: killed between asking and signing
+    return owner is not None and may_be_alive(owner)  # no owner: killed after asking, before setting the attribute
 
 
 def _start_ticks(pid: int) -> str | None:
-    """Return when a process started, in the kernel's clock ticks, which tells it from a later one with the same id."""
+    """Return a process's start time, which tells it from a later process with the same id; None if it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

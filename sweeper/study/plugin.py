@@ -1,4 +1,4 @@
-"""The Hydra sweeper that turns ``-m`` into a study. Light to import: Hydra imports it for every command."""
+"""The Hydra sweeper plugin that runs ``-m`` as a study. It imports little: Hydra imports it for every command."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def is_trial(settings: HydraConf) -> bool:
-    """Whether a job belongs to a study of ours, by its Hydra settings alone: saved configs carry no mark."""
+    """Whether a job belongs to one of sweeper's studies. Only its Hydra settings show this; its config does not."""
     ours = f"{StudySweeper.__module__}.{StudySweeper.__qualname__}"
     return settings.mode is RunMode.MULTIRUN and settings.sweeper.get("_target_") == ours
 
@@ -28,13 +28,13 @@ class StudySweeper(Sweeper):
     """Runs a sweep as an Optuna study; conf/hydra/sweeper/study.yaml lists its options."""
 
     last_sweep: ClassVar["Sweep | None"] = None
-    """The sweep that this process has run. Hydra creates and drops the sweeper, and returns nothing of it."""
+    """The last sweep of this process. Hydra creates and drops the sweeper object, so callers find the sweep here."""
 
     on_open: ClassVar[Callable[[], None] | None] = None
-    """Called when a study is open and its trials are about to start."""
+    """Called once a study is open, before its trials start."""
 
     def __init__(self, **options: Any) -> None:
-        """Validate the options. Raises `StudyError` for an unknown one, a wrong type or a value out of bounds."""
+        """Validate the options. Raises `StudyError` for an unknown option, a wrong type or a value out of bounds."""
         # Sampler and pruner are read later, from the whole config: they may refer to the experiment's values.
         own = {name: value for name, value in options.items() if name not in {"sampler", "pruner"}}
         try:
@@ -53,7 +53,7 @@ class StudySweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
-        """Run the study to its end; return Hydra's records of its jobs, `n_jobs` in a row."""
+        """Run the study to its end; return the `JobReturn`s of its jobs, in lists of `n_jobs`. Raises `StudyError`."""
         with loading():
             from sweeper.study.sweep import Sweep  # noqa: PLC0415 - Optuna, which a single run's --help does not need
 
@@ -64,5 +64,5 @@ class StudySweeper(Sweeper):
         try:
             return sweep.run(arguments, StudySweeper.on_open)
         except (ValueError, OmegaConfBaseException) as error:
-            # Errors in the overrides were explained before this; what is left is a bug of ours that looks like one.
+            # Errors in the overrides were reported earlier, so this is a bug; Hydra would blame the overrides.
             raise RuntimeError("the study failed by a bug in sweeper") from error

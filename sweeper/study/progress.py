@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table in a terminal, a line per event elsewhere."""
+"""The output of a running study: one line per event, and in a terminal a live table of the running trials."""
 
 import re
 import shlex
@@ -20,16 +20,16 @@ from sweeper.study.trials import TrialStore
 from sweeper.terminal.console import about, display_path, make_console
 
 REFRESHES_PER_SECOND: Final = 1
-"""Each reads the storage; this seldom they cost a search nothing."""
+"""Each refresh reads the storage; at this rate the cost is negligible."""
 
 
 class StudyProgress:
-    """Shows one study. The coordinator reports each event."""
+    """Prints one study's events, which the coordinator reports."""
 
     def __init__(
         self, trials: TrialStore, *, name: str, total: int, folder: Path, console: Console | None = None
     ) -> None:
-        """Show that study of `total` trials."""
+        """Show the study `name` of `total` trials, on standard output by default."""
         self._trials = trials
         self._name = name
         self._total = total
@@ -37,7 +37,7 @@ class StudyProgress:
         self._console = console or make_console()
         self._started = time.monotonic()
         self._finished = 0
-        # rich refreshes from a thread of its own: a job in this process leaves the main thread no time to.
+        # rich refreshes from its own thread: the main thread may be busy with a job.
         self._live = Live(
             console=self._console,
             get_renderable=self._table,
@@ -46,7 +46,7 @@ class StudyProgress:
         )
 
     def __enter__(self) -> Self:
-        """Print where the study is, and show the table in a terminal."""
+        """Print the study's name and folder, and show the table in a terminal."""
         counted = self._trials.summary().counted
         resumed = f", {counted} of them done before" if counted else ""
         self._console.print(
@@ -63,21 +63,21 @@ class StudyProgress:
         self._live.stop()
 
     def on_recovered(self, numbers: list[int]) -> None:
-        """Trials whose process is gone were queued again."""
+        """Print the trials that were queued again because their process is gone."""
         for number in numbers:
-            self._console.print(f"trial {number} had no process any more: queued again")
+            self._console.print(f"trial {number} lost its process: queued again")
 
     def on_rejected(self, number: int, reason: str) -> None:
-        """A proposal was rejected; the live table counts them, and the end names the rules."""
+        """Print a rejected proposal, except above a live table, which counts them; the end lists counts by rule."""
         if not self._live.is_started:
             self._console.print(f"trial {number} rejected: {reason.partition(': narrow')[0]}", soft_wrap=True)
 
     def on_repeated(self, number: int, other: FrozenTrial) -> None:
-        """A proposal has the config of a completed trial."""
+        """Print a proposal that has the same config as a completed trial."""
         self._console.print(f"trial {number} repeats trial {other.number}: {other.value:.2%}, not trained again")
 
     def on_finished(self, result: JobResult, seconds: float, *, is_retried: bool) -> None:
-        """A job finished; `is_retried` if it failed and its point is queued again."""
+        """Print a job's result; `is_retried` if it failed and its point is queued again."""
         self._finished += 1
         trial = self._trials.trials()[result.number]
         if result.error is not None:
@@ -93,7 +93,7 @@ class StudyProgress:
         self._console.print(text, soft_wrap=True)
 
     def show_end(self, why: str, command: str | None) -> None:
-        """Print how the study ended: counts, best, where it is, and the command that goes on."""
+        """Print the end of the study: reason, counts, the best trial, its reproduce command, and `command`."""
         self._live.stop()
         summary = self._trials.summary()
         elsewhere = f"; {summary.running} still running in another process" if summary.running else ""
@@ -134,7 +134,7 @@ class StudyProgress:
 
 
 def format_params(params: Mapping[str, object]) -> str:
-    """Return a trial's values as a person would type them, widths in one list: ``dropout=0.1 block1=8,12,16``."""
+    """Return a trial's values as one readable line, a group's widths in one list: ``dropout=0.1 block1=8,12,16``."""
     formatted: dict[str, list[str]] = {}
     for key, value in params.items():
         width = re.fullmatch(r"model\.groups\.(\w+)\.channels\.\d+", key)

@@ -1,4 +1,4 @@
-"""How the configured sampler and pruner are made: Optuna's own classes, and no other code that a config may name."""
+"""Creates the configured sampler and pruner: only Optuna's own classes, never other code that a config names."""
 
 import warnings
 from typing import Final
@@ -11,22 +11,22 @@ from sweeper.errors import StudyError
 
 SAMPLERS: Final = ("optuna.samplers.*",)
 PRUNERS: Final = ("optuna.pruners.*",)
-"""The only code that these configs may name."""
+"""Patterns of the only targets that these configs may name."""
 
 
 def make_sampler(config: DictConfig) -> optuna.samplers.BaseSampler:
-    """Make the configured sampler. Raises `StudyError` for arguments that Optuna refuses."""
+    """Create the configured sampler. Raises `StudyError` for another target, or arguments that Optuna refuses."""
     sampler = _make(config, SAMPLERS, "sampler")
     if not isinstance(sampler, optuna.samplers.BaseSampler):
         raise StudyError(
-            f"hydra/sweeper/sampler must be one that searches by itself, but {config.get('_target_')} is not: "
+            f"hydra/sweeper/sampler must be a sampler that proposes points, but {config.get('_target_')} is not: "
             "for a grid list the values, as in model.dropout=0.05,0.1"
         )
     return sampler
 
 
 def make_pruner(config: DictConfig) -> optuna.pruners.BasePruner:
-    """Make the configured pruner. Raises `StudyError` for arguments that Optuna refuses."""
+    """Create the configured pruner. Raises `StudyError` for another target, or arguments that Optuna refuses."""
     pruner = _make(config, PRUNERS, "pruner")
     assert isinstance(pruner, optuna.pruners.BasePruner)
     return pruner
@@ -34,12 +34,12 @@ def make_pruner(config: DictConfig) -> optuna.pruners.BasePruner:
 
 def _make(config: DictConfig, allowed: tuple[str, ...], name: str) -> object:
     with warnings.catch_warnings():
-        # Some that conf/ offers are still marked experimental.
+        # Some of the classes in conf/ are marked experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
             return instantiate(config, _execution_whitelist_=allowed)
         except Exception as error:  # each of Optuna's classes checks its arguments in its own way
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise StudyError(
-                f"hydra.sweeper.{name} must hold what {config.get('_target_')} takes, but it does not: {reason}"
+                f"hydra.sweeper.{name} must be a config that {config.get('_target_')} accepts, but it is not: {reason}"
             ) from error

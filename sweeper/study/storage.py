@@ -1,4 +1,4 @@
-"""How a study's storage is opened: journal file, sqlite or PostgreSQL; a torn last line of a journal is cut off."""
+"""Opens a study's storage: journal file, sqlite or PostgreSQL. An incomplete last line of a journal is cut off."""
 
 import fcntl
 import json
@@ -17,21 +17,21 @@ from sweeper.errors import StudyError
 from sweeper.study.locks import exclusive
 
 JOURNAL: Final = "journal://"
-"""Scheme of a journal file's URL. It is ours: Optuna has none."""
+"""Scheme of a journal file's URL, defined by sweeper: Optuna has none."""
 OPEN_TRIES: Final = 5
-"""If two processes create the tables of one database at once, one sees half a schema and has to try again."""
+"""If two processes create the tables of a database at once, one sees an incomplete schema and must try again."""
 
 
 def journal_url(path: Path) -> str:
-    """Return the URL of a journal file, absolute: jobs may run in other folders."""
+    """Return the URL of a journal file. Its path is absolute: jobs may run in other folders."""
     return f"{JOURNAL}{path.absolute()}"
 
 
 def open_storage(url: str) -> BaseStorage:
     """Open or create a storage.
 
-    A journal whose last line is incomplete, as a kill during a write leaves it, is cut back to its last complete line.
-    Raises `StudyError` with the URL, without its password, for a storage that is damaged or cannot be reached.
+    A process killed during a write leaves an incomplete last line in a journal; that line is cut off.
+    Raises `StudyError`, naming the URL without its password, if the storage is damaged or cannot be reached.
     """
     if url.startswith(JOURNAL):
         return _open_journal(Path(url.removeprefix(JOURNAL)))
@@ -42,11 +42,11 @@ def open_storage(url: str) -> BaseStorage:
         except Exception as caught:  # noqa: BLE001 - SQLAlchemy's drivers each raise their own
             error = caught
             if not isinstance(caught, DBAPIError):
-                break  # no driver, no such URL: a second try fails alike
+                break  # no driver or an invalid URL: another try fails too
             time.sleep(0.1 * (attempt + 1))
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     raise StudyError(
-        f"hydra.sweeper.storage must be a storage that can be opened, but {redacted(url)} cannot "
+        f"hydra.sweeper.storage must be the URL of a storage, but {redacted(url)} cannot be opened "
         f"({reason}): correct it, or leave it out for a journal file"
     ) from error
 
@@ -58,9 +58,9 @@ def redacted(url: str) -> str:
 
 
 class FlockLock(JournalFileOpenLock):
-    """A journal's lock that the kernel releases with its holder; Optuna's own is left for 30 s by a killed process.
+    """A journal's lock that the kernel releases when its holder dies; Optuna's own stays locked for 30 s after a kill.
 
-    Optuna's abstract class of locks is private, so this takes the place of a public one whose methods it replaces.
+    Optuna's abstract base class of locks is private, so this subclasses a public lock and replaces its methods.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,7 +94,7 @@ def _open_journal(path: Path) -> BaseStorage:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Cut off an incomplete last line; refuse any other damage."""
+    """Cut off an incomplete last line. Raises `StudyError` if any other line is damaged."""
     if not path.exists():
         return
     content = path.read_bytes()
@@ -113,7 +113,7 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _absolute_sqlite(url: str) -> str:
-    """Return the URL with an absolute path: sqlite's are relative to the working directory, which a job may change."""
+    """Return the URL with an absolute path: sqlite resolves it in the working directory, which a job may change."""
     prefix = "sqlite:///"
     if not url.startswith(prefix) or url == prefix or url.startswith((f"{prefix}/", f"{prefix}:")):
         return url

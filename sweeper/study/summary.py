@@ -1,4 +1,4 @@
-"""What a study's trials add up to: how many completed, were pruned, rejected or failed, and which is the best."""
+"""The summary of a study's trials: the number in each state, and the best one."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 @dataclass(frozen=True, kw_only=True)
 class StudySummary:
-    """How far a study has come."""
+    """Number of trials in each state of `state_of`, except ``retried``, and the best trial."""
 
     complete: int
     pruned: int
     rejected: int
     failed: int
-    """Without those that were tried again."""
+    """Failed for good; trials whose points were queued again do not count."""
     running: int
     waiting: int
     best: FrozenTrial | None
@@ -28,7 +28,7 @@ class StudySummary:
 
     @property
     def counted(self) -> int:
-        """Trials that count toward `n_trials`: neither rejected proposals nor failures that were tried again."""
+        """Number of trials that count toward `n_trials`: rejected proposals and retried failures do not."""
         return self.complete + self.pruned + self.failed
 
 
@@ -38,7 +38,7 @@ def summarize_trials(trials: list[FrozenTrial], direction: StudyDirection) -> St
 
 
 def state_of(trial: FrozenTrial) -> str:
-    """Return what a trial counts as: Optuna's state in lower case, but ``rejected`` or ``retried`` where that applies."""
+    """Return Optuna's state in lower case, except ``rejected`` for a rejected and ``retried`` for a retried trial."""
     match trial.state:
         case TrialState.PRUNED:
             return "rejected" if REJECTED in trial.user_attrs else "pruned"
@@ -49,7 +49,7 @@ def state_of(trial: FrozenTrial) -> str:
 
 
 def better(best: FrozenTrial | None, trial: FrozenTrial, direction: StudyDirection) -> FrozenTrial | None:
-    """Return the better of the best so far and a later trial, which counts if it is completed."""
+    """Return the better of the best trial so far and a later trial; one that is not completed is ignored."""
     if trial.state is not TrialState.COMPLETE or best is None:
         return best if trial.state is not TrialState.COMPLETE else trial
     new, old = trial.values[0], best.values[0]
@@ -58,10 +58,10 @@ def better(best: FrozenTrial | None, trial: FrozenTrial, direction: StudyDirecti
 
 
 class RunningSummary:
-    """A summary that reads every finished trial once: a study of thousands is not counted again for each proposal."""
+    """Summarizes incrementally: each finished trial is counted once, not again for each proposal."""
 
     def __init__(self, direction: StudyDirection) -> None:
-        """Summarize no trial yet."""
+        """Start without trials; `direction` decides which trial is best."""
         self._direction = direction
         self._counted = 0
         self._states: Counter[str] = Counter()
@@ -69,7 +69,7 @@ class RunningSummary:
         self._by_fingerprint: dict[str, FrozenTrial] = {}
 
     def summarize(self, trials: list[FrozenTrial]) -> StudySummary:
-        """Return the summary of these trials: all of the study's, in order of their numbers."""
+        """Return the summary of `trials`, which are all trials of the study in order of their numbers."""
         tail = self._unfinished_tail(trials)
         states, best = self._states.copy(), self._best
         for trial in tail:
@@ -78,7 +78,7 @@ class RunningSummary:
         return _summary(states, best)
 
     def completed_with(self, fingerprint: str, trials: list[FrozenTrial]) -> FrozenTrial | None:
-        """Return the first completed trial of that config, if there is one."""
+        """Return the first completed trial with this config fingerprint; None if there is none."""
         tail = self._unfinished_tail(trials)
         if fingerprint in self._by_fingerprint:
             return self._by_fingerprint[fingerprint]
@@ -90,7 +90,7 @@ class RunningSummary:
         return next(same, None)
 
     def _unfinished_tail(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """Count the finished trials at the front that are new; return the rest, from the first unfinished one on."""
+        """Count the new finished trials at the front; return all trials from the first unfinished one on."""
         while self._counted < len(trials) and trials[self._counted].state in FINISHED:
             trial = trials[self._counted]
             self._states[state_of(trial)] += 1

@@ -22,28 +22,28 @@ from sweeper.study.progress import StudyProgress
 
 
 class Sweep:
-    """What ``-m`` starts. Hydra hands it over in pieces; `run` puts them together."""
+    """One sweep, as ``-m`` starts it: `run` reads the search, opens the study, runs it and ends it."""
 
     opened: OpenedStudy | None = None
     """None until the study is open, and in a dry run."""
 
     def __init__(self, *, context: HydraContext, task: TaskFunction, config: DictConfig, options: StudyOptions) -> None:
-        """Sweep that task with that config and those options."""
+        """Sweep `task` with the sweep's config and options."""
         self._context, self._task = context, task
         self._config = copy.deepcopy(config)
         self._options = options
         self._jobs = options.n_jobs or len(os.sched_getaffinity(0))
 
     def run(self, arguments: list[str], on_open: Callable[[], None] | None) -> list[list[JobReturn]]:
-        """Run the study; `on_open` is called once it is open. Return Hydra's records of the jobs, `n_jobs` in a row.
+        """Run the study; `on_open` is called once it is open. Return the jobs' `JobReturn`s, in lists of `n_jobs`.
 
-        Raises `StudyError` for a study that cannot be started, or in which too many trials failed.
+        Raises `StudyError` if the study cannot be started, too many trials failed, or no proposal was feasible.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
-            # Some samplers and pruners that conf/ offers are still marked experimental.
+            # Some of the samplers and pruners in conf/ are marked experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # Some samplers make no use of constraints.
+            # Some samplers ignore constraints.
             warnings.filterwarnings("ignore", "Constraints have been set, but")
             returned = self._run(arguments, on_open)
         in_order = [returned[number] for number in sorted(returned)]
@@ -55,7 +55,7 @@ class Sweep:
         if self._options.dry_run:
             search.dry_run(jobs=self._jobs)
             return {}
-        typed = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
+        settings = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
         opened = self.opened = open_study(search, self._options, self._config)
         if on_open is not None:
             on_open()
@@ -66,7 +66,7 @@ class Sweep:
             lambda job: composer.job(job.overrides, job.number),
             jobs=self._jobs,
         )
-        ending = Ending(opened, search, self._options, [*arguments, *typed])
+        ending = Ending(opened, search, self._options, [*arguments, *settings])
         with (
             Interrupts() as interrupts,
             StudyProgress(opened.trials, name=opened.name, total=search.total, folder=opened.folder.path) as progress,

@@ -1,4 +1,4 @@
-"""A study's trials: the one place that asks for proposals, tells results, and queues points again."""
+"""A study's trials: the only module that asks Optuna for proposals, tells it results, and queues points again."""
 
 import json
 from collections import Counter
@@ -32,10 +32,10 @@ from sweeper.study.summary import RunningSummary, StudySummary
 
 
 class TrialStore:
-    """The trials of a study. The caller holds the study's lock around every call that asks or tells."""
+    """The trials of a study. The caller must hold the study's lock in every call that asks or tells."""
 
     def __init__(self, study: optuna.Study, space: Space, *, max_retry: int) -> None:
-        """Keep the trials of that study, whose proposals come from that space."""
+        """Access the study's trials; `max_retry` is the number of times a failed point is queued again."""
         self.study = study
         self._space = space
         self._max_retry = max_retry
@@ -54,19 +54,19 @@ class TrialStore:
         return Counter(trial.user_attrs[RULE] for trial in self.trials() if RULE in trial.user_attrs)
 
     def fewest_parameters(self) -> int | None:
-        """Return the smallest parameter count of all proposals that can be built."""
+        """Return the smallest parameter count of all proposals that can be built; None if no network can be built."""
         counts = [trial.user_attrs[PARAMETERS] for trial in self.trials() if PARAMETERS in trial.user_attrs]
         return min(counts, default=None)
 
     def enqueue_missing(self, points: tuple[Params, ...]) -> None:
-        """Queue every point that no trial has, whatever its state."""
+        """Queue every point that no trial of any state has."""
         known = {_key(trial.params or queued_params(trial)) for trial in self.trials()}
         for point in points:
             if _key(point) not in known:
                 self.study.enqueue_trial(point)
 
     def recover(self, folder: StudyFolder) -> list[int]:
-        """Requeue running trials whose process on this host is gone; return the numbers of those queued again."""
+        """Requeue running trials that no live process owns; return the numbers of those that were queued again."""
         stale = [trial for trial in self.trials() if trial.state is TrialState.RUNNING and not is_owned(trial)]
         return [trial.number for trial in stale if self.requeue(trial.number, folder, "its process is gone")]
 
@@ -76,13 +76,13 @@ class TrialStore:
         return [t.number for t in self.trials() if t.state is TrialState.RUNNING and t.user_attrs.get(OWNER) == me]
 
     def ask(self) -> optuna.Trial:
-        """Take the next proposal, which belongs to this process from now on."""
+        """Ask for the next proposal and record this process as its owner."""
         trial = self.study.ask(self._space.distributions)
         trial.set_user_attr(OWNER, identify_process())
         return trial
 
     def reject(self, trial: optuna.Trial, feasibility: Feasibility) -> None:
-        """Tell Optuna by how much a proposal exceeds its limits. Pruned, since a sampler proposes failed points again."""
+        """Tell a rejected proposal with its constraints, as pruned: a sampler may propose a failed point again."""
         self._annotate(trial, feasibility)
         trial.set_user_attr(REJECTED, feasibility.reason)
         trial.set_user_attr(RULE, feasibility.rule)
@@ -106,7 +106,7 @@ class TrialStore:
         return bool(trial.user_attrs.get(RETRY))
 
     def tell(self, result: JobResult) -> bool:
-        """Tell how a trial ended; return whether it failed for good."""
+        """Tell a job's result; return whether the trial failed for good, without a retry."""
         if result.error is not None:
             return self._fail(result.number, result.error, retryable=result.retryable)
         if result.pruned:
@@ -116,9 +116,9 @@ class TrialStore:
         return False
 
     def requeue(self, number: int, folder: StudyFolder, reason: str) -> bool:
-        """Fail a running trial that was interrupted, and queue its point again; return whether that was done.
+        """Tell an interrupted trial as failed and queue its point again; return True.
 
-        A trial that left a result had finished before it was told: it is completed instead.
+        If the trial's folder has a result, its job had finished: tell it as completed instead, and return False.
         """
         value = _finished_value(folder.trial(number).result)
         if value is not None:

@@ -1,4 +1,4 @@
-"""Who runs a study's jobs: one file per executor, `make_executor` chooses."""
+"""The executors, which run a study's jobs: one file each; `make_executor` chooses one."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.workers import Workers
 
 BASIC: str = "basic"
-"""Hydra's default launcher, which runs jobs one after another: our own executors take its place."""
+"""Hydra's default launcher, which runs jobs one after another; sweeper's own executors replace it."""
 
 
 def make_executor(
     context: HydraContext, task: TaskFunction, config: DictConfig, compose: Callable[[Job], DictConfig], *, jobs: int
 ) -> Executor:
-    """Make the executor that the sweep's config asks for, of `jobs` jobs at a time; `compose` makes a job's config."""
+    """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config."""
     if config.hydra.runtime.choices.get("hydra/launcher") != BASIC:
         return HydraLauncher(context, task, config, capacity=jobs)
     return InProcess(context, task, compose) if jobs == 1 else Workers(context, task, compose, capacity=jobs)

@@ -1,4 +1,4 @@
-"""What an executor is: jobs go in, results come out, whichever finishes first."""
+"""The executor interface: jobs are submitted, their results are returned in order of completion."""
 
 import contextlib
 import functools
@@ -16,62 +16,62 @@ from sweeper.errors import TrainingDivergedError
 
 @dataclass(frozen=True, kw_only=True)
 class PrunedAt:
-    """What a pruned job returns in place of its value; an exception would log a traceback."""
+    """The return value of a pruned job. It does not raise instead, since Hydra would print a traceback."""
 
     epoch: int
-    """The last epoch it ran."""
+    """The last completed epoch, from 1."""
     value: float
-    """Validation accuracy of that epoch."""
+    """Validation accuracy of that epoch, a fraction."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One trial to run."""
+    """A trial to run."""
 
     number: int
-    """The trial's, which is the job's number in Hydra too."""
+    """The trial's number, which is also the job's number in Hydra."""
     overrides: list[str]
-    """As a person would type them."""
+    """All overrides of the trial, in command-line order."""
     is_retry: bool = False
     """Whether this point failed before."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """How a job ended."""
+    """The result of a job: a value, a pruning or an error."""
 
     number: int
-    """The job's."""
+    """The job's number."""
     value: float | None = None
-    """The job's value, or the last one before it was pruned; None for a failed job."""
+    """The objective value, or the last reported one of a pruned job; None for a failed job."""
     pruned: bool = False
     error: str | None = None
-    """Why it failed, one line; None for any other job."""
+    """The reason for a failure, one line; None for any other job."""
     retryable: bool = True
-    """Whether a failed job may succeed at a second try; one that diverged repeats itself to the bit."""
+    """Whether a failed job may succeed at another try. A training that diverged would diverge again."""
     returned: JobReturn | None = None
-    """Hydra's own record of the job; None where its process died."""
+    """Hydra's record of the job; None if its process died."""
 
 
 class Executor(Protocol):
-    """Runs jobs. The coordinator is its only caller, from one thread: `submit` up to capacity, `wait`, again."""
+    """Runs jobs. Only the coordinator calls it, from one thread: submit up to `capacity` jobs, wait, repeat."""
 
     @property
     def capacity(self) -> int:
-        """How many jobs may be submitted and not yet finished."""
+        """Maximum number of jobs that are submitted and not yet returned by `wait`."""
 
     def submit(self, job: Job) -> None:
-        """Start a job, or queue it for the next `wait`. Never raises for what the job itself does."""
+        """Start a job, or queue it for the next `wait`. Raises nothing for a failure of the job: `wait` returns it."""
 
     def wait(self, seconds: float) -> list[JobResult]:
-        """Return the jobs that have finished since the last call, waiting for one; empty after that many seconds.
+        """Wait for a job to finish; return all results since the last call, or an empty list after `seconds`.
 
-        A job whose process dies is a failed job, which costs no other. An executor that runs jobs in the calling process,
-        or cannot be interrupted, may take longer than `seconds`. Raises `StudyError` if jobs cannot be run at all.
+        A job whose process dies is a failed job and affects no other job. An executor that runs jobs in this process,
+        or cannot be interrupted, may take longer than `seconds`. Raises `StudyError` if no job can be run at all.
         """
 
     def cancel(self) -> None:
-        """End every job that runs, at once, and forget those queued. The executor is not used afterwards."""
+        """Kill every running job and drop the queued ones. The executor must not be used afterwards."""
 
 
 def run_hydra_job(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobResult:
@@ -87,7 +87,7 @@ def run_hydra_job(context: HydraContext, task: TaskFunction, config: DictConfig)
 
 
 def call_task(task: TaskFunction, config: DictConfig) -> object:
-    """Call a job's task. Raises `RuntimeError` if it exits, which would end the process that runs the other jobs too."""
+    """Call a job's task. Raises `RuntimeError` in place of SystemExit, which would end the process of other jobs."""
     try:
         return task(config)
     except SystemExit as error:
@@ -95,9 +95,9 @@ def call_task(task: TaskFunction, config: DictConfig) -> object:
 
 
 def job_result(number: int, returned: JobReturn) -> JobResult:
-    """Read Hydra's record of a job."""
+    """Return the result in Hydra's record of a job."""
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # Hydra prints there what the result says
+        with contextlib.redirect_stderr(io.StringIO()):  # Hydra prints the error, which the result contains
             value = returned.return_value
     except Exception as error:  # noqa: BLE001 - whatever a job raises is that job's failure
         return failed(number, error, returned)
@@ -105,11 +105,11 @@ def job_result(number: int, returned: JobReturn) -> JobResult:
 
 
 def finished(number: int, value: object, returned: JobReturn | None = None) -> JobResult:
-    """Return the result of a job that returned this; anything but a number is a failure."""
+    """Return the result of a job that returned `value`; a value that is not a number, or NaN, is a failure."""
     if isinstance(value, PrunedAt):
         return JobResult(number=number, value=value.value, pruned=True, returned=returned)
     try:
-        as_float = float(value)  # type: ignore[arg-type]  # what is no number raises
+        as_float = float(value)  # type: ignore[arg-type]  # raises for anything but a number
     except (TypeError, ValueError):
         as_float = math.nan
     if math.isnan(as_float):
@@ -118,12 +118,12 @@ def finished(number: int, value: object, returned: JobReturn | None = None) -> J
 
 
 def failed(number: int, error: BaseException, returned: JobReturn | None = None) -> JobResult:
-    """Return the result of a job that raised this."""
+    """Return the result of a job that raised `error`."""
     retryable = not isinstance(error, TrainingDivergedError)
     return JobResult(number=number, error=one_line(error), retryable=retryable, returned=returned)
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error as one line: ours as it is, others with their type."""
+    """Return an error as one line: the text of sweeper's own errors, the type and text of others."""
     text = " ".join(str(error).split())
     return text if type(error).__module__.startswith("sweeper") and text else f"{type(error).__name__}: {text}"

@@ -1,4 +1,4 @@
-"""Runs jobs through any launcher of Hydra's, in batches: a launcher takes a batch and returns when all of it is done."""
+"""Runs jobs in batches through a Hydra launcher, which returns when all jobs of a batch are done."""
 
 import time
 from pathlib import Path
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 0.2
 START_SECONDS: Final = 10.0
-"""How long the jobs of a batch that failed may take to start, before they count as lost."""
+"""After a launcher raised, the time that a job of its batch has to start before it counts as died."""
 
 
 class HydraLauncher:
-    """An executor whose `wait` launches one batch. A job whose process dies costs no other job its result."""
+    """An executor whose `wait` launches one batch. If a job's process dies, the other jobs keep their results."""
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, *, capacity: int) -> None:
-        """Run jobs of that task, `config` being the sweep's."""
+        """Run jobs of `task` with the launcher of `config`, the sweep's config."""
         self.capacity = capacity
         self._name = str(config.hydra.runtime.choices.get("hydra/launcher"))
         self._task = RecordedTask(task, Path(config.hydra.sweep.dir).absolute())
@@ -46,7 +46,7 @@ class HydraLauncher:
         try:
             returned = self._launcher.launch([job.overrides for job in batch], initial_job_idx=batch[0].number)
         except Exception as error:  # noqa: BLE001 - each launcher raises its own
-            first_line = next(iter(str(error).splitlines()), "")  # some append pages of advice
+            first_line = next(iter(str(error).splitlines()), "")  # some errors append pages of advice
             return self._recover(batch, f"{type(error).__name__}: {first_line}".rstrip(": "))
         finally:
             self._task.forget([job.number for job in batch])
@@ -54,11 +54,11 @@ class HydraLauncher:
         return [job_result(job.number, one) for job, one in zip(batch, returned, strict=True)]
 
     def cancel(self) -> None:
-        """Forget what is queued; jobs that a launcher still runs end with the coordinator, see `RecordedTask`."""
+        """Drop the queued jobs. Those that a launcher still runs end with the coordinator, see `RecordedTask`."""
         self._queued = []
 
     def _next_batch(self) -> list[Job]:
-        """Take jobs with consecutive numbers, as a launcher numbers them. A retry is launched alone: it may break its batch."""
+        """Take jobs with consecutive numbers, as a launcher numbers them. A retry is alone: it may kill its batch."""
         size = 1
         while (
             size < len(self._queued)
@@ -71,9 +71,9 @@ class HydraLauncher:
         return batch
 
     def _recover(self, batch: list[Job], reason: str) -> list[JobResult]:
-        """Return the results of a batch whose launcher raised: most give up at the first job that died.
+        """Return the results of a batch whose launcher raised, as most launchers do when one job dies.
 
-        Jobs that still run are waited for. Raises `StudyError` if no job has ever started: then the launcher is at fault.
+        Wait for jobs that still run. Raises `StudyError` if the launcher has never started a job: it is not usable.
         """
         deadline = time.monotonic() + START_SECONDS
         pending = {job.number for job in batch}
@@ -81,9 +81,8 @@ class HydraLauncher:
         while pending:
             for number in sorted(pending):
                 started, running = self._task.has_started(number), self._task.is_running(number)
-                result = self._task.read_result(
-                    number
-                )  # read after asking whether it runs, or a result could be missed
+                # Read last: a job that ends between the two calls has written its result.
+                result = self._task.read_result(number)
                 self._has_started_jobs = self._has_started_jobs or started
                 if result is None and not running and (started or time.monotonic() > deadline):
                     result = JobResult(number=number, error=f"its process died ({reason})")

@@ -1,4 +1,4 @@
-"""Runs jobs in this process, one at a time: no second process to start, nothing to send."""
+"""Runs jobs in this process, one at a time, without the cost of starting a worker and sending it jobs."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,12 +10,12 @@ from sweeper.study.executors.base import Job, JobResult, run_hydra_job
 
 
 class InProcess:
-    """An executor whose `wait` runs the job. A job that kills its process ends the study, which the next one resumes."""
+    """An executor whose `wait` runs the job. A job that kills the process ends the study, which can be resumed."""
 
     capacity: Final[int] = 1
 
     def __init__(self, context: HydraContext, task: TaskFunction, compose: Callable[[Job], DictConfig]) -> None:
-        """Run jobs of that task; `compose` makes a job's config."""
+        """Run jobs of `task`; `compose` returns a job's config."""
         self._context, self._task, self._compose = context, task, compose
         self._queued: list[Job] = []
 
@@ -24,10 +24,10 @@ class InProcess:
         self._queued.append(job)
 
     def wait(self, seconds: float) -> list[JobResult]:  # noqa: ARG002 - it takes as long as the job
-        """Run what is queued."""
+        """Run the queued job."""
         queued, self._queued = self._queued, []
         return [run_hydra_job(self._context, self._task, self._compose(job)) for job in queued]
 
     def cancel(self) -> None:
-        """Forget what is queued."""
+        """Drop the queued job."""
         self._queued = []

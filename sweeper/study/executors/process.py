@@ -1,4 +1,4 @@
-"""How processes are started so that Ctrl-C, which reaches the whole process group, ends the coordinator alone."""
+"""Starts child processes that ignore Ctrl-C: it reaches the whole process group; the coordinator handles it."""
 
 import signal
 from multiprocessing import resource_tracker
@@ -7,7 +7,7 @@ from multiprocessing.process import BaseProcess
 
 def start_ignoring_sigint(process: BaseProcess) -> None:
     """Start a process with SIGINT blocked from its first instruction on."""
-    # The first spawned process would start the tracker, and starting it unblocks the signal again.
+    # Otherwise process.start() starts the tracker with the first process, and that unblocks the signal.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

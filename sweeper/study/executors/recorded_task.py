@@ -1,4 +1,4 @@
-"""A task that records how its jobs end, in files: what is known about a batch whose launcher returned nothing."""
+"""A task that records each job's result in a file, for a batch whose launcher raised and returned no results."""
 
 import json
 import os
@@ -21,12 +21,12 @@ from sweeper.study.locks import exclusive, is_locked
 from sweeper.study.owner import Owner, identify_process, may_be_alive
 
 ORPHAN_CHECK_SECONDS: Final = 0.5
-"""How often a job checks that its coordinator still lives."""
+"""Time between a job's checks that its coordinator is still alive."""
 
 
 @dataclass(frozen=True)
 class RecordedTask:
-    """Wraps a task function for a launcher. Records are kept in the sweep's folder, which coordinator and jobs share.
+    """Wraps a task function for a launcher. The files are in the sweep's folder, which coordinator and jobs share.
 
     A running job holds the lock on its lock file, which the kernel releases when the process dies.
     """
@@ -35,14 +35,14 @@ class RecordedTask:
     sweep_dir: Path
     """Absolute."""
     coordinator: Owner = field(default_factory=identify_process)
-    """The process that started the jobs: they end when it does."""
+    """The process that started the jobs. A job on the same host ends when it does."""
 
     def __reduce__(self) -> tuple[Callable[[bytes], "RecordedTask"], tuple[bytes]]:
-        """Pickle by value, which works for every launcher: a task may be a closure, or hidden by ``hydra.main``."""
+        """Pickle by value: by reference fails for a task that is a closure, or whose name ``hydra.main`` rebinds."""
         return _unpickle, (cloudpickle.dumps((self.task, self.sweep_dir, self.coordinator)),)
 
     def __call__(self, config: DictConfig) -> Any:
-        """Run the job and record how it ends."""
+        """Run the job and write its result."""
         number = int(HydraConfig.get().job.num)
         ended = threading.Event()
         threading.Thread(target=self._exit_with_coordinator, args=(ended,), daemon=True).start()
@@ -59,26 +59,26 @@ class RecordedTask:
             ended.set()
 
     def has_started(self, number: int) -> bool:
-        """Whether a job has got as far as its task."""
+        """Whether a job has reached its task."""
         return self._lock(number).exists()
 
     def is_running(self, number: int) -> bool:
-        """Whether a job's process is within its task."""
+        """Whether a live process is running the job's task."""
         return is_locked(self._lock(number))
 
     def read_result(self, number: int) -> JobResult | None:
-        """Return how a job ended; None for one that has not, or that died."""
+        """Return a job's result; None if it has not finished, or if its process died."""
         try:
             return JobResult(number=number, **json.loads(self._result(number).read_text()))
         except FileNotFoundError:
             return None
 
     def forget(self, numbers: Iterable[int]) -> None:
-        """Delete the records of these jobs."""
+        """Delete the files of these jobs."""
         for number in numbers:
             self._lock(number).unlink(missing_ok=True)
             self._result(number).unlink(missing_ok=True)
-        with suppress(OSError):  # not there, or another coordinator's records are
+        with suppress(OSError):  # missing, or not empty: another coordinator has files here
             self._folder.rmdir()
 
     def _write(self, result: JobResult) -> None:

@@ -1,4 +1,4 @@
-"""The worker process: one job after another, until its parent is gone. It imports little before it watches its parent."""
+"""A worker process: it runs jobs until its parent is gone. It imports little before it starts to watch its parent."""
 
 import os
 import pickle
@@ -11,16 +11,16 @@ from typing import Final
 from sweeper.startup import loading
 
 ORPHAN_CHECK_SECONDS: Final = 0.5
-"""How often a worker checks that its parent still lives."""
+"""Time between a worker's checks that its parent is still alive."""
 
 
 def work(connection: Connection, parent: int) -> None:
-    """Receive what all jobs share, then run one config after another, until the parent is gone."""
+    """Receive the context, the task and Hydra's singletons; then run one job per received config."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:
-        # Received, not passed as an argument: a child killed while it reads a large argument leaves its parent writing
-        # into a pipe that nobody reads, for ever.
+        # Received, not passed as an argument: if a child is killed while it reads a large argument, its parent blocks
+        # forever, writing to a pipe without a reader.
         with loading():
             context, task, singletons = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
             import cloudpickle  # noqa: PLC0415 - half a second, with Hydra
@@ -39,7 +39,7 @@ def work(connection: Connection, parent: int) -> None:
 
 
 def _exit_with(parent: int) -> None:
-    """End this process when its parent is gone, which may have been killed before it could end its workers."""
+    """End this process when its parent is gone: a killed parent cannot end its workers."""
     while os.getppid() == parent:
         time.sleep(ORPHAN_CHECK_SECONDS)
     os._exit(1)
