@@ -91,7 +91,7 @@ def test_a_trials_note_says_how_it_ended() -> None:
     assert note(TrialState.PRUNED) == "Pruned after epoch 2, at 0.5000."
     assert note(TrialState.PRUNED, rejected=HOSTILE).startswith(f"Rejected, not trained: `` {HOSTILE} ``")
     assert note(TrialState.FAIL, failed="out of *memory*") == "Failed: `out of *memory*`"
-    assert "retried under a new number" in note(TrialState.FAIL, failed="x", requeued=True)
+    assert "retried as a new trial" in note(TrialState.FAIL, failed="x", requeued=True)
     assert note(duplicate_of=3).startswith("Repeats trial `3`")
     assert note(retry_of=1) == "A retry: this point failed `1` time(s) before."
 
@@ -104,7 +104,7 @@ def test_a_damaged_study_file_leaves_the_rest_of_the_note(damage: str) -> None:
         (folder / name).write_text(damage)
     assert "Folder: `outputs/studies/one`" in study_note("one", folder.absolute())
     assert _ask(storage_of([]), "/api/studies/0").status.startswith("200")
-    assert "has no folder here" in study_note("one", Path("gone"))
+    assert "has no folder on this machine" in study_note("one", Path("gone"))
     assert not Path("gone").exists()
 
 

@@ -42,7 +42,7 @@ def test_runs_side_by_side_show_what_differs(runs: list[Path], tmp_path: Path) -
     text = text_of(built.path.read_text())
     assert "model.dropout 0 0.1" in text
     assert "optimizer.lr" not in text
-    assert "by which two measurements on that many images may differ" in text
+    assert "by which two measurements on that many images may differ by chance" in text
     assert text.count("python -m sweeper reproduce") == 2
 
 
@@ -54,7 +54,7 @@ def test_a_page_without_its_data_set_says_why_it_has_no_images(runs: list[Path],
     (tmp_path / "file").write_text("")
     config.write_text(re.sub(r"root: .*", f"root: {tmp_path / 'file'}", config.read_text()))
     text = text_of(build_page([str(run)], storage=None, out=None).path.read_text())
-    assert f"The images cannot be shown: data=mnist is not in data.root={tmp_path / 'file'}, and nothing is" in text
+    assert f"The images cannot be shown: data=mnist is not in data.root={tmp_path / 'file'}, and downloading is" in text
 
 
 def test_what_is_neither_run_nor_study_is_one_line(sweeper_call: Callable[..., Completed], runs: list[Path]) -> None:
@@ -64,10 +64,10 @@ def test_what_is_neither_run_nor_study_is_one_line(sweeper_call: Callable[..., C
     for arguments, said in (
         (["nothing"], "nothing is none of these: studies in outputs/studies: known"),
         (["other"], "other is none of these"),
-        ([str(runs[0]), "known"], "several names must all be runs' folders, but known is none"),
+        ([str(runs[0]), "known"], "several names must all be runs' folders, but known is not"),
         (["known", "--out", "other"], "other cannot be written"),
         (["known", "--out", "outputs/studies/known/journal.log/page"], "cannot be written"),
-        (["known", "--storage", "sqlite:///none.db"], "none.db is no file"),
+        (["known", "--storage", "sqlite:///none.db"], "none.db is not a file"),
     ):
         done = sweeper_call("report", *arguments)
         assert done.returncode == 1, arguments

@@ -1,1 +1,1 @@
-"""The dashboard: optuna-dashboard over all studies, read-only, with a note and the files of every trial."""
+"""The dashboard: optuna-dashboard for all studies, read-only, with a note and the files of every trial."""

@@ -1,4 +1,4 @@
-"""What is added to optuna-dashboard's answers on the way out: notes, files and constraints. Nothing of it is stored."""
+"""Adds notes, files and constraints to optuna-dashboard's HTTP responses. Nothing of it is stored."""
 
 import mimetypes
 import re
@@ -14,10 +14,10 @@ from sweeper.run.folder import RunFolder
 from sweeper.study.folder import trial_folder
 
 STUDY_ROUTE: Final = "/api/studies/<study_id:int>"
-"""This and the next are rules of optuna-dashboard's own routes, which are answered differently here."""
+"""This and the next are optuna-dashboard's own routes; their responses are changed or replaced here."""
 ARTIFACT_ROUTE: Final = "/artifacts/<study_id:int>/<trial_id:int>/<artifact_id:re:[0-9a-fA-F-]+>"
 AS_TEXT: Final = {".md", ".yaml", ".log", ".jsonl"}
-"""Files that a browser should show, not save."""
+"""Suffixes of files that a browser should show as text, not download."""
 
 
 class Annotations:
@@ -27,11 +27,11 @@ class Annotations:
     api = 2
 
     def __init__(self, storage: ReadOnlyStorage) -> None:
-        """Annotate the answers about that storage's studies."""
+        """Annotate the responses about the studies of `storage`."""
         self._storage = storage
 
     def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
-        """Return the function that answers instead of a route's own."""
+        """Return the function that Bottle calls for a route, in place of `callback` for the two routes."""
         if route.method != "GET":
             return callback
         if route.rule == STUDY_ROUTE:
@@ -43,13 +43,13 @@ class Annotations:
         return self._artifact if route.rule == ARTIFACT_ROUTE else callback
 
     def _annotate(self, study_id: int, answer: Any) -> Any:
-        """Add notes, files and constraints to the answer about a study. An error's answer stays as it is."""
+        """Add notes, files and constraints to the response about a study. An error response is returned unchanged."""
         if not isinstance(answer, dict) or "trials" not in answer:
             return answer
         entry = self._storage.entry(study_id)
         trials = self._storage.get_all_trials(study_id, deepcopy=False)
         answer["note"] = _note(study_note(entry.name, entry.folder))
-        # The dashboard caches trials for seconds, during which a study may have been started again from scratch.
+        # The dashboard caches trials for seconds; meanwhile the study may have been deleted and started again.
         for key in ("trials", "best_trials"):
             answer[key] = [shown for shown in answer[key] if shown["number"] < len(trials)]
         answer["best_trials"] = [shown for shown in answer["best_trials"] if is_feasible(trials[shown["number"]])]
@@ -62,7 +62,7 @@ class Annotations:
         return answer
 
     def _artifact(self, study_id: int, trial_id: int, artifact_id: str) -> Any:  # noqa: ARG002 - named by the route
-        """Answer with a file of a trial's folder. The id holds the folder's number and the file's index, never a path."""
+        """Respond with a file of a trial's folder. The id has the folder's number and a file index, never a path."""
         numbers = re.fullmatch("([0-9a-f]+)-([0-9a-f])", artifact_id)
         try:
             folder = self._storage.entry(study_id).folder
@@ -76,18 +76,18 @@ class Annotations:
 
 
 class NoStore:
-    """The artifact store without which the dashboard shows no files; the files themselves come from trials' folders."""
+    """An empty artifact store: the dashboard shows files only if it has a store. `Annotations` serves them instead."""
 
     def open_reader(self, artifact_id: str) -> Any:
-        """Refuse."""
+        """Raise FileNotFoundError: the store is empty."""
         raise FileNotFoundError(artifact_id)
 
     def write(self, artifact_id: str, content_body: Any) -> None:  # noqa: ARG002 - Optuna's protocol
-        """Refuse."""
+        """Raise FileNotFoundError: the store is read-only."""
         raise FileNotFoundError(artifact_id)
 
     def remove(self, artifact_id: str) -> None:
-        """Refuse."""
+        """Raise FileNotFoundError: the store is empty."""
         raise FileNotFoundError(artifact_id)
 
 
@@ -96,7 +96,7 @@ def _note(body: str) -> dict[str, Any]:
 
 
 def _artifacts(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the files of a trial's folder in the dashboard's format for artifacts. The folder's name is a number."""
+    """Return the files of a trial's folder in the dashboard's artifact format. The folder's name must be a number."""
     return [
         {
             "artifact_id": f"{int(run.path.name):x}-{index:x}",
@@ -110,7 +110,7 @@ def _artifacts(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def _files(run: RunFolder) -> list[Path]:
-    """Return the files of a run that are shown, existing or not: an artifact's id holds its index in this list."""
+    """Return the files to show of a run, existing or not: an artifact's id contains the index in this list."""
     return [run.curves, run.confusion, run.report, run.config, run.metrics, run.log]
 
 

@@ -1,4 +1,4 @@
-"""The notes of a study and of a trial, in Markdown in which text from a study is never markup."""
+"""The notes of a study and of a trial, in Markdown; text from the study is escaped."""
 
 import shlex
 from pathlib import Path
@@ -26,7 +26,7 @@ from sweeper.terminal.console import display_path
 
 
 def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
-    """Return a trial's note in Markdown; `folder` is its study's, None if it has none here."""
+    """Return a trial's note in Markdown; `folder` is the study's folder, None if it has none on this machine."""
     attrs = trial.user_attrs
     lines: list[str] = []
     run = trial_folder(folder, trial) if folder else None
@@ -40,7 +40,7 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
         value = trial.intermediate_values[trial.last_step]
         lines.append(f"Pruned after epoch {trial.last_step}, at {value:.4f}.")
     if FAILED in attrs:
-        again = ", retried under a new number" if attrs.get(REQUEUED) else ""
+        again = ", retried as a new trial" if attrs.get(REQUEUED) else ""
         lines.append(f"Failed{again}: {code(attrs[FAILED])}")
     if attrs.get(RETRY) is not None:
         lines.append(f"A retry: this point failed {code(attrs[RETRY])} time(s) before.")
@@ -66,9 +66,9 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
 
 
 def study_note(name: str, folder: Path | None) -> str:
-    """Return a study's note in Markdown: its target, search space, folder, and how to resume it."""
+    """Return a study's note in Markdown: target, search space, folder, and the commands to reproduce and resume."""
     if folder is None or not folder.is_dir():
-        return f"Study {code(name)} has no folder here, so its trials' files are not shown."
+        return f"Study {code(name)} has no folder on this machine, so its trials' files are not shown."
     files = StudyFolder(folder)
     search, sweep = read_yaml(files.search), read_yaml(files.multirun)
     lines = []
@@ -87,16 +87,16 @@ def study_note(name: str, folder: Path | None) -> str:
         *_strings(lookup(sweep, "hydra", "overrides", "hydra")),
     ]
     if overrides:
-        typed = [_without_password(override) for override in overrides if not override.startswith("hydra.mode=")]
+        shown = [_without_password(override) for override in overrides if not override.startswith("hydra.mode=")]
         lines.append(
-            f"Searched with {code(shlex.join(['python', '-m', 'sweeper', '-m', *typed]))}. The same command resumes the "
-            "study; hydra.sweeper.n\\_trials is its total number of trials."
+            f"Searched with {code(shlex.join(['python', '-m', 'sweeper', '-m', *shown]))}. The same command resumes "
+            "the study; hydra.sweeper.n\\_trials is its total number of trials."
         )
     return "\n\n".join(lines)
 
 
 def _reproduce(folder: Path) -> str:
-    """Return the command as a span: a narrow page wraps it, where a block would widen the page."""
+    """Return the reproduce command as a code span, which wraps on a narrow page; a code block would not."""
     return code(reproduce_command(folder))
 
 
@@ -105,7 +105,7 @@ def _strings(values: Any) -> list[str]:
 
 
 def _without_password(override: str) -> str:
-    """Replace a storage's URL that was typed in full: it may hold a password in more than one place."""
+    """Replace the value of a storage URL given in full: it may contain a password in more than one place."""
     key, _, value = override.partition("=")
     is_hidden = key == "hydra.sweeper.storage" and "${" not in value and "sqlite" not in value
     return f"{key}=URL" if is_hidden else override

@@ -1,4 +1,4 @@
-"""All studies as the one storage that optuna-dashboard takes: names and ids are unique, and every write is refused."""
+"""Merges all studies into the single storage that optuna-dashboard needs: unique names and ids, and no writes."""
 
 import copy
 import threading
@@ -24,23 +24,26 @@ class StudyEntry:
     """One study as the dashboard shows it."""
 
     url: str
-    """Its storage."""
+    """The URL of its storage."""
     own_id: int
     """Its id in that storage."""
     name: str
-    """Unique here: two storages may hold studies of the same name."""
+    """Unique among all entries, although two storages may have studies of the same name."""
     folder: Path | None
-    """The folder of its trials' folders, None if it has none here."""
+    """The study's folder; None if it has none on this machine."""
 
 
 class ReadOnlyStorage(BaseStorage):
-    """The studies of all locations. Ids of studies are unique here, ids of trials only within their study.
+    """The studies of all locations. Study ids are unique in this storage, trial ids only within their study.
 
-    The dashboard reads the trials of a study together, never a single trial, so `get_trial` is refused like every write.
+    The dashboard reads all trials of a study together, so `get_trial` raises `StudyError`, like every write.
     """
 
     def __init__(self, find: Callable[[], Sequence[StudyLocation]], warn: Callable[[str], None]) -> None:
-        """Show what `find` returns, asked again for each list of studies; `warn` receives why one cannot be read."""
+        """Show the studies at the locations that `find` returns; it is called again for each list of studies.
+
+        `warn` receives the reason if a storage cannot be read.
+        """
         self._find = find
         self._warn = warn
         self._lock = threading.RLock()  # every request has its own thread
@@ -62,7 +65,7 @@ class ReadOnlyStorage(BaseStorage):
                 reader.close()
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        """Return the studies of all storages that can be read now."""
+        """Return the studies of all storages that can be read; `warn` receives the others."""
         with self._lock:
             self._entries = {}
             studies: list[FrozenStudy] = []
@@ -83,7 +86,7 @@ class ReadOnlyStorage(BaseStorage):
             return studies
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        """Return the id of the study shown under that name. Raises `KeyError`."""
+        """Return the id of the study shown under `study_name`. Raises `KeyError`."""
         with self._lock:
             for study_id, entry in self._entries.items():
                 if entry.name == study_name:
@@ -119,9 +122,9 @@ class ReadOnlyStorage(BaseStorage):
         return copy.deepcopy(trials) if deepcopy else trials
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
-        """Return the best completed trial within its constraints, which Optuna's storages ignore.
+        """Return the best feasible completed trial, or the best completed trial if none is feasible.
 
-        If no completed trial is within them, return the best of all. Raises `ValueError` if no trial is completed.
+        Optuna's own storages ignore constraints. Raises `ValueError` if no trial is completed.
         """
         completed = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
         if not completed:
@@ -144,7 +147,7 @@ class ReadOnlyStorage(BaseStorage):
             return self._readers[entry.url].read(lambda storage: query(storage, entry.own_id))
 
     def _add(self, study: FrozenStudy, location: StudyLocation) -> FrozenStudy:
-        """Enter a study under a name and an id of its own; a study that was shown before keeps its id."""
+        """Add a study under a unique name and id; a study that was listed before keeps its id."""
         own_id, name = study_id(study), study.study_name
         shown_id = self._ids.setdefault((location.url, own_id), len(self._ids))
         folder = location.folder_of(name)
@@ -158,5 +161,5 @@ class ReadOnlyStorage(BaseStorage):
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
-    """Whether a trial is within all its constraints."""
+    """Whether a trial satisfies all its constraints."""
     return all(excess <= 0 for excess in trial.constraints.values())

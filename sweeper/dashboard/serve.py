@@ -1,6 +1,6 @@
-"""How studies are served in a browser: optuna-dashboard, read-only, to this machine only.
+"""Serves studies to a browser with optuna-dashboard, read-only, on this machine only.
 
-A browser's requests to change something (edit a note, delete a study, tag a trial) are refused with a message, because a
+Requests that would change something (edit a note, delete a study, tag a trial) are refused with a message, because a
 search may be running in the storage. `answers` adds notes and files, `storage_reader` opens the storages.
 """
 
@@ -26,11 +26,11 @@ from sweeper.reading.storage_reader import StorageReader, study_name
 
 HOST: Final = "127.0.0.1"
 LOCAL_NAMES: Final = {"127.0.0.1", "localhost"}
-"""The host names under which a browser on this machine asks. A request under another name comes from a page of another
-site whose name resolves to this machine (DNS rebinding)."""
+"""The values of a request's Host header that are served. Any other value comes from a page of another site whose name
+resolves to this machine (DNS rebinding)."""
 READ_METHODS: Final = {"GET", "HEAD"}
 IDLE_SECONDS: Final = 60
-"""How long a connection may stay idle: browsers open some in reserve."""
+"""Maximum idle time of a connection: browsers open some in reserve."""
 HEADERS: Final = {
     # Nothing is loaded from, or sent to, another host. unsafe-eval: the plots compile their shaders.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -39,15 +39,15 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
 }
 DROPPED: Final = {"content-security-policy", "access-control-allow-origin"}
-"""The dashboard's own headers that are removed: a weaker policy, and permission for every site to read a trial's files."""
+"""Response headers of the dashboard to remove: a weaker policy, and permission for any site to read a trial's files."""
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def dashboard(study: str | None, *, storage: str | None, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM; `port` 0 takes any free port.
+    """Serve until Ctrl-C or SIGTERM; `port` 0 means any free port.
 
-    Raises `DashboardError` if there is no study or the port is taken, `StudyError` if the study asked for does not exist.
+    Raises `DashboardError` if there is no study or the port is in use, `StudyError` if `study` does not exist.
     """
     problems = _Problems()
     studies = ReadOnlyStorage(lambda: find_locations(study, storage, problems), problems)
@@ -74,7 +74,7 @@ def dashboard(study: str | None, *, storage: str | None, port: int) -> None:
 
 
 def application(studies: ReadOnlyStorage) -> Application:
-    """Return the dashboard of those studies as a WSGI application that refuses other hosts and changes."""
+    """Return the dashboard as a WSGI application that refuses writes and requests for other hosts."""
     app: Any = optuna_dashboard.wsgi(studies, artifact_store=NoStore())
     app.install(Annotations(studies))
 
@@ -95,7 +95,7 @@ def application(studies: ReadOnlyStorage) -> Application:
 
 
 def _refusal(environ: dict[str, Any]) -> str | None:
-    """Return why a request is refused, None if it is answered."""
+    """Return the reason to refuse a request; None to serve it."""
     host = str(environ.get("HTTP_HOST", "")).rpartition(":")[0] or str(environ.get("HTTP_HOST", ""))
     if host not in LOCAL_NAMES:
         return f"this dashboard serves this machine only: open http://{HOST}"
@@ -105,7 +105,7 @@ def _refusal(environ: dict[str, Any]) -> str | None:
 
 
 class _Problems:
-    """Why studies cannot be shown: each reason is one line on stderr, printed once, after the dashboard has started."""
+    """Prints the reasons why studies cannot be shown: one line each on stderr, once, after the dashboard started."""
 
     def __init__(self) -> None:
         self.first: str | None = None
@@ -119,7 +119,7 @@ class _Problems:
         self._known[text] = None
 
     def show(self) -> None:
-        """Print the reasons known so far, and from now on each at once."""
+        """Print the reasons known so far; from now on print each new one at once."""
         self._is_shown = True
         for text in self._known:
             self._print(text)
@@ -137,13 +137,13 @@ def _nothing(storage: str | None) -> str:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """One thread per request: an idle connection that a browser keeps in reserve blocks no other."""
+    """One thread per connection: an idle one that a browser keeps in reserve does not block the others."""
 
     daemon_threads = True
     allow_reuse_port = False  # newer Pythons would let two servers share a port
 
     def server_bind(self) -> None:
-        """Bind without looking up the host's name, which may ask the network."""
+        """Bind without looking up the host's name, which may need the network."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
         self.setup_environ()
@@ -158,7 +158,7 @@ class _Handler(WSGIRequestHandler):
     timeout = IDLE_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        """Log nothing: a request that fails is answered with its reason."""
+        """Log nothing: the response to a failed request has the reason."""
 
 
 def _listen(port: int) -> _Server:

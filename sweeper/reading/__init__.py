@@ -1,1 +1,1 @@
-"""Studies read, not run: where each keeps its trials, and one storage opened read-only."""
+"""Reads studies without running them: finds their storages, and opens a storage read-only."""

@@ -1,4 +1,4 @@
-"""Which studies exist and where each keeps its trials, from what their folders say; passwords come from the environment."""
+"""Finds studies and the storage of each, from the files in their folders. Passwords come from the environment."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -17,22 +17,22 @@ from sweeper.study.storage import journal_url
 from sweeper.terminal.console import display_path
 
 STUDIES: Final = OUTPUTS / "studies"
-"""The folder of all studies, below the working directory."""
+"""The folder of all studies, relative to the working directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyLocation:
-    """Where one study, or every study of a storage, is kept."""
+    """The storage and folder of one study, or of every study in a storage."""
 
     url: str
-    """The storage's URL, a password included."""
+    """The storage's URL, including its password."""
     study: str | None
     """The study's name; None for every study in the storage."""
     folder: Path | None
-    """The study's folder; None for the folder below `STUDIES` with the study's name, if it exists."""
+    """The study's folder; None means the folder in `STUDIES` with the study's name, if it exists."""
 
     def folder_of(self, study: str) -> Path | None:
-        """Return the absolute path of a study's folder, None if it has none here."""
+        """Return the absolute path of a study's folder; None if it has no folder on this machine."""
         if self.folder is not None:
             return self.folder.absolute()
         is_name = Path(study).name == study
@@ -40,10 +40,10 @@ class StudyLocation:
 
 
 def find_locations(study: str | None, storage: str | None, warn: Callable[[str], None]) -> list[StudyLocation]:
-    """Find a study by name or folder, a storage by URL, or all studies below `STUDIES`.
+    """Find a study by name or folder, all studies of the storage with a URL, or all studies in `STUDIES`.
 
-    Raises `StudyError` if `study` does not exist or its storage is unknown. Without `study`, such studies are skipped
-    and `warn` receives the reason.
+    Raises `StudyError` if `study` does not exist or its storage is unknown. Without `study`, a folder whose storage is
+    unknown is skipped, and `warn` receives the reason.
     """
     url = resolve_url(storage, {}) if storage else None
     if study is None:
@@ -76,7 +76,7 @@ def resolve_url(text: str, config: Mapping[str, Any]) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read plain values from a file that may be untrusted; None if it is missing or damaged. Cached until it changes."""
+    """Read an untrusted YAML file as plain values; None if it is missing or damaged. Cached until the file changes."""
     try:
         return _read_yaml(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, yaml.YAMLError):
@@ -84,7 +84,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def lookup(tree: Any, *keys: str) -> Any:
-    """Return the value at a path of keys in nested mappings, None if there is none.
+    """Return the value at a path of keys in nested mappings; None if it does not exist.
 
     >>> lookup({"base": {"target": 0.99}}, "base", "target"), lookup([], "base")
     (0.99, None)
@@ -100,7 +100,7 @@ def _read_yaml(path: Path, _changed: int) -> Any:
 
 
 def _folders() -> list[Path]:
-    """Every folder that may be a study's, the oldest first, so that a new study changes no other study's id."""
+    """Return the folders that may be studies, the oldest first, so that a new study changes no other study's id."""
     try:
         entries = [path for path in STUDIES.iterdir() if path.is_dir() and not path.name.startswith(".")]
     except OSError:
@@ -118,7 +118,7 @@ def _started(folder: Path) -> float:
 def _all(warn: Callable[[str], None]) -> Iterator[StudyLocation]:
     for folder in _folders():
         if not any((folder / name).exists() for name in ("journal.log", "multirun.yaml")):
-            continue  # not a study, or one that is starting right now
+            continue  # not a study, or a study that is just starting
         try:
             yield _location(folder)
         except StudyError as error:
@@ -126,7 +126,7 @@ def _all(warn: Callable[[str], None]) -> Iterator[StudyLocation]:
 
 
 def _location(folder: Path) -> StudyLocation:
-    """Return where a study's folder keeps its trials. Raises `StudyError`."""
+    """Return the location of the study in a folder. Raises `StudyError` if its storage is unknown."""
     files = StudyFolder(folder)
     if files.journal.exists():
         return StudyLocation(url=journal_url(files.journal), study=None, folder=folder)
@@ -141,13 +141,13 @@ def _location(folder: Path) -> StudyLocation:
     url = resolve_url(text, sweep)
     prefix = "sqlite:///"
     if url.startswith(prefix) and not url.startswith((f"{prefix}/", f"{prefix}:")):
-        search_cwd = lookup(sweep, "hydra", "runtime", "cwd") or "."
-        url = f"{prefix}{Path(search_cwd).absolute() / url.removeprefix(prefix)}"
+        working_directory = lookup(sweep, "hydra", "runtime", "cwd") or "."
+        url = f"{prefix}{Path(working_directory).absolute() / url.removeprefix(prefix)}"
     return StudyLocation(url=url, study=str(name), folder=folder)
 
 
 def _name_in_trial(files: StudyFolder) -> str | None:
-    """Return the study's name from a trial's settings: the sweep's own config lacks a name that was not typed."""
+    """Return the study's name from a trial's settings: the sweep's config has it only if the command line gave it."""
     settings = next(files.path.glob("*/.hydra/hydra.yaml"), None)
     name = lookup(read_yaml(settings), "hydra", "sweeper", "study_name") if settings else None
     return name if isinstance(name, str) else None

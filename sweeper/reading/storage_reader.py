@@ -1,4 +1,4 @@
-"""How one storage is read while others write to it: read-only, without locks, with one-line errors."""
+"""Reads one storage while other processes write to it: read-only, without locks, with one-line errors."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -18,14 +18,14 @@ from sweeper.study.storage import JOURNAL, redacted
 
 T = TypeVar("T")
 BUSY_SECONDS: Final = 60
-"""How long a reader of sqlite waits for a writer that is committing."""
+"""Maximum time that a reader of sqlite waits for a writer that is committing."""
 
 
 class StorageReader:
-    """One storage, opened by the first read, and again after its file was replaced or a read failed."""
+    """One storage. The first read opens it; it is reopened after its file was replaced or a read failed."""
 
     def __init__(self, url: str) -> None:
-        """Name the storage; nothing is opened yet."""
+        """Read the storage at `url`; nothing is opened yet."""
         self._url = url
         self._storage: BaseStorage | None = None
         self._journal: JournalReader | None = None
@@ -40,8 +40,8 @@ class StorageReader:
     def read(self, query: Callable[[BaseStorage], T]) -> T:
         """Return what `query` returns for the storage.
 
-        Raises `StudyError` naming the storage, without its password, if it cannot be read, and `KeyError` if it can but
-        lacks what was asked for.
+        Raises `StudyError`, naming the storage without its password, if reading fails, and `KeyError` if a study or
+        trial of the query does not exist.
         """
         if self._journal is not None and self._journal.was_replaced():
             self.close()
@@ -60,7 +60,7 @@ class StorageReader:
                 if self._journal is not None and is_damaged
                 else f"{redacted(self._url)} must be a readable storage, but reading it fails ({self._reason(error)})"
             )
-        self.close()  # the next read opens it again: it may be repaired by then
+        self.close()  # so that the next read reopens it: it may be repaired by then
         raise failure  # outside the handler: a driver's error may hold the password, so it is not chained
 
     def close(self) -> None:
@@ -80,8 +80,8 @@ class StorageReader:
         if url.get_backend_name() == "sqlite":
             path = Path(url.database or "").absolute()
             if not path.is_file():
-                raise StudyError(f"{self._url} must be an existing database, but {path} is no file")
-            # sqlite's own read-only mode. A read locks the file only while it lasts, and starts no transaction.
+                raise StudyError(f"{self._url} must be an existing database, but {path} is not a file")
+            # sqlite's own read-only mode. Each read locks the file only for its duration and starts no transaction.
             text = f"{url.drivername}:///file:{quote(str(path))}?mode=ro&uri=true"
             settings = {"connect_args": {"timeout": BUSY_SECONDS}}
         self._database = RDBStorage(text, engine_kwargs=settings, skip_table_creation=True)
@@ -96,36 +96,36 @@ class StorageReader:
 
 
 class JournalReader(BaseJournalBackend):
-    """A journal's complete lines; a last line that is still being written is left for the next read."""
+    """Reads a journal's complete lines. An incomplete last line, still being written, is left for the next read."""
 
     def __init__(self, path: Path) -> None:
-        """Read that file from its start."""
+        """Read the file at `path` from its start."""
         self._path = path
         self._offset = 0
         self._head = b""
         self._line = 0
         self.is_applying = False
-        """True while Optuna applies the line read last. If a read fails then, that line is damaged."""
+        """Whether Optuna is applying the last line read. If a read fails in that state, the line is damaged."""
 
     @property
     def damage(self) -> str:
-        """The message for a journal whose last read line is damaged."""
+        """The error message for a journal whose last line read is damaged."""
         return (
             f"{self._path} must hold one JSON record per line, but line {self._line} is damaged: restore it, "
             "or move the study's folder away"
         )
 
     def was_replaced(self) -> bool:
-        """Whether the path now holds another journal than the one that was read."""
+        """Whether another journal has replaced the file, or the file is gone."""
         try:
             with self._path.open("rb") as file:
-                # The first record names its writer by a random number. An inode number would not do: it is reused.
+                # The first record contains a random number of its writer. An inode number is not enough: it is reused.
                 return file.readline() != self._head if self._head else False
         except OSError:
             return True
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """Yield the records from that number on, which is always the first unread one."""
+        """Yield the records from number `log_number_from` on, which is always the first unread one."""
         assert log_number_from == self._line
         with self._path.open("rb") as file:
             file.seek(self._offset)
@@ -145,7 +145,7 @@ class JournalReader(BaseJournalBackend):
 
 
 def study_name(storage: BaseStorage, location: StudyLocation) -> str:
-    """Return the name of the one study that `location` means. Raises `StudyError` if the storage lacks it."""
+    """Return the name of the study that `location` refers to. Raises `StudyError` if it is not in the storage."""
     names = optuna.get_all_study_names(storage)
     if location.study in names:
         return location.study

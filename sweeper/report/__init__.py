@@ -1,1 +1,1 @@
-"""Reports: the records of runs and studies, analyzed and shown as Markdown, PNG figures and HTML pages."""
+"""Reports of runs and studies: their records, analyzed and written as Markdown, PNG figures and HTML pages."""

@@ -1,4 +1,4 @@
-"""What a run's numbers show: one rule per finding, each with its evidence and a command to try next."""
+"""The analysis of a run's measurements: each rule yields an observation with evidence and a command to try next."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,39 +12,39 @@ from sweeper.report.noise import CONFIDENCE_95, spread_around_trend, standard_er
 from sweeper.report.record import Baseline, RunRecord
 
 CEILING_REACHED: Final = 0.95
-"""Share of its ceiling from which the ceiling limits training accuracy, not the number of epochs."""
+"""Fraction of its ceiling above which training accuracy counts as limited by it, not by the number of epochs."""
 LAST_EPOCHS: Final = 5
-"""How many epochs count as the end of a run."""
+"""Number of epochs that count as the end of a run."""
 SPREAD_95: Final = 1.614
-"""Standard errors that the root mean square around a line through `LAST_EPOCHS` stays below in 95 of 100 cases: the root
-of a third of chi-square's 7.815, with three degrees of freedom."""
+"""Upper limit, in standard errors, of the spread of pure noise around a line through `LAST_EPOCHS`, in 95 of 100 cases:
+the root of 7.815 / 3, where 7.815 is the 95 % quantile of chi-square with three degrees of freedom."""
 OVERFIT_POINTS: Final = 0.005
-"""Training accuracy minus validation accuracy, a fraction, below which the difference is not reported."""
+"""Smallest difference between training and validation accuracy, a fraction, that is reported."""
 UNDERFIT_ERRORS: Final = 2
 """A network under-fits if its training error is at least this multiple of the error that the target allows."""
 HIGH_LR: Final = 0.1
-"""Share of its peak above which a learning rate at the end counts as high."""
+"""Fraction of its peak above which the last learning rate counts as high."""
 BUDGET_USED: Final = 0.8
-"""Share of the budget below which a network that misses its target leaves too much unused."""
+"""Fraction of the budget below which a network that misses its target counts as too small."""
 SEEDS: Final = "seed=1,2,3,4,5"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
-    """One thing that a run's numbers show."""
+    """One problem that a rule found in a run's measurements."""
 
     rule: str
-    """The rule that found it."""
+    """The name of the rule."""
     text: str
-    """The finding, with the numbers that show it."""
+    """The problem and the measurements that show it, in full sentences."""
     evidence: dict[str, float]
-    """Those numbers."""
+    """Those measurements, unrounded, by name; accuracies are fractions."""
     command: str
     """The shell command to try next."""
 
 
 def observe(record: RunRecord, baseline: Baseline) -> list[Observation]:
-    """Return what every rule finds, the most important first."""
+    """Return the observations of all rules, the most important first."""
     rules: tuple[Callable[[RunRecord], Iterator[Observation]], ...] = (
         _erased_signal,
         _under_fitting,
@@ -67,7 +67,7 @@ def next_command(record: RunRecord, observations: list[Observation]) -> str:
 
 
 def _erased_signal(record: RunRecord) -> Iterator[Observation]:
-    """Training accuracy is measured with dropout on, so it cannot exceed the share of images that dropout lets through."""
+    """Training accuracy, measured with dropout on, cannot exceed a ceiling if dropout erases whole images."""
     for finding in _findings(record, "erased_signal"):
         ceiling, survival = finding.evidence["training_accuracy_ceiling"], finding.evidence["survival"]
         best = max(epoch.train_accuracy for epoch in record.epochs)
@@ -112,7 +112,7 @@ def _erased_signal(record: RunRecord) -> Iterator[Observation]:
 
 
 def _under_fitting(record: RunRecord) -> Iterator[Observation]:
-    """With dropout off, training images are misclassified too, about as often as validation images."""
+    """With dropout off, training images are misclassified too often for the target, and about as often as others."""
     if record.result is None or _met(record):
         return
     train, target = record.result.train_accuracy_eval, record.conf.target
@@ -154,12 +154,12 @@ def _over_fitting(record: RunRecord) -> Iterator[Observation]:
 
 
 def _bottleneck(record: RunRecord) -> Iterator[Observation]:
-    """A layer, for example the head's input, passes on fewer values than its neighbours need."""
+    """A layer passes on fewer values than its neighbours need."""
     findings = _findings(record, "bottleneck")
     if not findings:
         return
     names = list(dict.fromkeys(name for finding in findings for name in finding.layers))
-    # The command says how to widen them, so the message's own advice is left out.
+    # The command below widens them, so the message's own advice is left out.
     texts = [finding.message.partition(" Widen")[0] for finding in findings]
     repaired = suggestions.repaired(record.conf)
     yield Observation(
@@ -171,9 +171,9 @@ def _bottleneck(record: RunRecord) -> Iterator[Observation]:
 
 
 def _oscillation(record: RunRecord) -> Iterator[Observation]:
-    """The last epochs go up and down around their trend by more than the measurement's own noise (95 %)."""
+    """The last epochs vary around their trend by more than the noise of the measurement (95 %)."""
     last = record.epochs[-LAST_EPOCHS:]
-    # In the middle of its schedule any run goes up and down, which shows nothing yet.
+    # In the middle of its schedule every run varies, which is not a problem.
     if record.result is None or len(last) < LAST_EPOCHS:
         return
     accuracies = [epoch.val_accuracy for epoch in last]
@@ -216,7 +216,7 @@ def _still_improving(record: RunRecord) -> Iterator[Observation]:
 
 
 def _unused_budget(record: RunRecord) -> Iterator[Observation]:
-    """The target was missed with much of the budget unused."""
+    """The target was missed, and much of the budget is unused."""
     limit, count = record.conf.budget.parameters, record.design.summary.parameters
     if limit is None or _met(record) or count >= BUDGET_USED * limit:
         return
@@ -230,7 +230,7 @@ def _unused_budget(record: RunRecord) -> Iterator[Observation]:
 
 
 def _noise(record: RunRecord, baseline: Baseline) -> Iterator[Observation]:
-    """The gain over the first trial, or over the target, is within the noise of the measurement."""
+    """The gain over the baseline run, or over the target, is within the noise of the measurement (95 %)."""
     own = standard_error(record.value, record.images)
     if baseline.record is not None:
         other = baseline.record.value

@@ -1,4 +1,4 @@
-"""What the verb `report` writes: the page of a study, of a run, or of several runs side by side."""
+"""Writes the page for the command `report`: of a study, of a run, or of several runs side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from sweeper.terminal.console import display_path
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltPage:
-    """A page that was written."""
+    """The path and subject of a page that was written."""
 
     path: Path
     about: str
@@ -29,7 +29,7 @@ class BuiltPage:
 
 
 def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -> BuiltPage:
-    """Write the page of a study (by name or folder), of a run's folder, or of several runs' folders.
+    """Write the page of a study (by name or folder), of a run (by folder), or of several runs.
 
     Without `out`, a study's and a run's page go into its folder, a comparison into `OUTPUTS`. Raises `StudyError` or
     `RunFolderError` if a name is neither a study nor a run, if its files are damaged, or if the page cannot be written.
@@ -38,7 +38,7 @@ def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -
     if len(names) > 1 and len(runs) < len(names):
         other = next(name for name in names if not is_run(Path(name)))
         raise RunFolderError(
-            f"several names must all be runs' folders, but {other} is none: give folders below {OUTPUTS / 'runs'} or "
+            f"several names must all be runs' folders, but {other} is not: give folders below {OUTPUTS / 'runs'} or "
             "trials' folders; a study gets a page of its own"
         )
     if not runs:
@@ -65,7 +65,7 @@ def _build_study_page(name: str, storage: str | None, out: Path | None) -> Built
         study = reader.read(lambda opened: _load(opened, location))
     folder = location.folder_of(study.name)
     if out is None and folder is None:
-        raise StudyError(f"a study's page is written into its folder, but {name} has none here: add --out FILE")
+        raise StudyError(f"a study's page needs a folder, but {name} has none on this machine: add --out FILE")
     path = out or StudyFolder(folder or Path()).report
     content = study_page(study, folder=folder, url=location.url, page=path.absolute())
     return _write(path, content, f"{len(study.trials)} trial{'' if len(study.trials) == 1 else 's'}")
@@ -76,7 +76,7 @@ def _load(storage: BaseStorage, location: StudyLocation) -> StudySnapshot:
 
 
 def _check_is_study(name: str) -> None:
-    """Raise `StudyError` unless the name is a study's or its folder."""
+    """Raise `StudyError` unless `name` is the name or the folder of a study."""
     is_name = Path(name).name == name and (STUDIES / name).is_dir()
     if is_name or (Path(name) / "search.yaml").exists() or (Path(name) / "journal.log").exists():
         return

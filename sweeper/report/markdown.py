@@ -1,16 +1,16 @@
-"""How untrusted text is put into Markdown so that it stays text: escaped, as a code span or as a code block."""
+"""Makes untrusted text safe in Markdown: escaped, as a code span or as a code block."""
 
 import html
 import re
 
 
 def plain(text: str) -> str:
-    """Return the text escaped and on one line: Markdown shows it as it is."""
+    """Return the text on one line, escaped so that Markdown shows it unchanged."""
     return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
 def code(text: object) -> str:
-    """Return a code span, in which nothing is markup: its fence is longer than any run of backticks inside."""
+    """Return the text on one line as a code span; its fence is longer than any sequence of backticks in the text."""
     line = " ".join(str(text).split())
     if "`" not in line:
         return f"`{line}`" if line else "(nothing)"
@@ -19,7 +19,7 @@ def code(text: object) -> str:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Return a code block, with a fence likewise."""
+    """Return the text as a code block; its fence is longer than any sequence of backticks in the text."""
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}{language}\n{text}\n{fence}"
 

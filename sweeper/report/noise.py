@@ -1,15 +1,15 @@
-"""How much of a measured accuracy is noise: standard errors and trends, with the sources of their formulas."""
+"""The noise of a measured accuracy: its standard error, and the spread of several around their trend."""
 
 import math
 from collections.abc import Sequence
 from typing import Final
 
 CONFIDENCE_95: Final = 1.96
-"""Standard errors on either side of a mean that contain the true mean in 95 of 100 cases."""
+"""Half width, in standard errors, of the 95 % confidence interval of a mean."""
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Return the standard error of an accuracy, a fraction, measured on that many images.
+    """Return the standard error, a fraction, of an accuracy, also a fraction, that was measured on `images` images.
 
     Binomial, with two successes and two failures added so that 100 % of a few images does not count as certain
     (Agresti and Coull, *Approximate is better than exact*, 1998).
@@ -19,7 +19,7 @@ def standard_error(accuracy: float, images: int) -> float:
 
 
 def trend(values: Sequence[float]) -> tuple[float, float]:
-    """Return slope per step and mean of the least-squares line through the values."""
+    """Return slope per step and mean of the least-squares line through the values. Needs at least two values."""
     mean, centre = sum(values) / len(values), (len(values) - 1) / 2
     slope = sum((step - centre) * value for step, value in enumerate(values)) / sum(
         (step - centre) ** 2 for step in range(len(values))
@@ -28,8 +28,9 @@ def trend(values: Sequence[float]) -> tuple[float, float]:
 
 
 def spread_around_trend(values: Sequence[float]) -> float:
-    """Return the root mean square distance of the values from their least-squares line, which takes two of the degrees
-    of freedom. Needs at least three values.
+    """Return the root mean square distance of the values from their least-squares line. Needs at least three values.
+
+    The line takes two of the degrees of freedom, so the sum of squares is divided by the number of values minus two.
     """
     slope, mean = trend(values)
     distances = [value - mean - slope * (step - (len(values) - 1) / 2) for step, value in enumerate(values)]

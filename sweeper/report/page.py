@@ -1,4 +1,4 @@
-"""How a page becomes one file that opens offline: a template with figures, style and script inside it."""
+"""Renders a page as one HTML file that opens offline: the template includes figures, style and script."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,13 +15,13 @@ TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def render(template: str, *, figures: Sequence[PageFigure], **context: Any) -> str:
-    """Return the page as HTML. Everything in `context` is escaped; figures, style and script are inserted as they are."""
+    """Return the page as HTML. Everything in `context` is escaped; figures, style and script are inserted unescaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     plots = [f'"{figure.name}": {figure.plot.to_json()}' for figure in figures if figure.plot is not None]
     figures_json = "{" + ",".join(plots) + "}"
-    # Nothing inside a script element may look like its end.
+    # Escaped, so that no text in a figure can end the script element.
     for character in "<>&":
         figures_json = figures_json.replace(character, f"\\u{ord(character):04x}")
     return environment.get_template(template).render(

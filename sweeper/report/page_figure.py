@@ -1,4 +1,4 @@
-"""What a figure on a page consists of, and the colours and layout that all figures share."""
+"""A page's figure, and the colours and layout that all figures share."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +13,7 @@ GREY: Final = "#8b949e"
 EARLY_TO_LATE: Final = [[0.0, "#7fb2e5"], [1.0, "#c4501b"]]
 
 FEW_EPOCHS: Final = 16
-"""Below this many epochs every epoch gets a tick."""
+"""With fewer epochs than this, the axis has a tick at every epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +21,19 @@ class PageFigure:
     """A figure on a page."""
 
     name: str
-    """Its id in the page."""
+    """The HTML id."""
     title: str
     caption: str
-    """What it shows, or why it has no plot."""
+    """The text below the plot, or the reason why there is no plot."""
     plot: go.Figure | None
     wide: bool = False
-    """Whether it takes the page's full width."""
+    """Whether the figure has the page's full width."""
     least_width: int = 0
-    """Pixels; on a narrower screen the plot scrolls inside its frame."""
+    """Minimum width in pixels; on a narrower screen the plot scrolls inside its frame."""
 
 
 def arrange(plot: go.Figure, *, x: str | None = None, y: str | None = None) -> None:
-    """Set the layout that all plots share and the axes' titles; the page's script sets the colours."""
+    """Set the shared layout and the axis titles, in place. The page's script sets the theme's colours."""
     plot.update_layout(template=None, title=None, width=None, height=None, margin={"l": 48, "r": 24, "t": 36, "b": 60})
     plot.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
     plot.update_xaxes(automargin=True)

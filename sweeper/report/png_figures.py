@@ -19,15 +19,15 @@ QUIET: Final = "#666666"
 INCHES: Final = (11.0, 3.6)
 DOTS_PER_INCH: Final = 100
 
-# Every trial of a search gets these files, so what is slow is done once or not at all. An empty figure is built once; the
-# margins are fixed, because a layout engine takes as long as the rendering itself; so is the height of the titles; and
-# compression is light, which saves a tenth of the time and costs an eighth in size.
+# Every trial of a search gets these files, so slow steps are avoided. Empty figures are built once. Margins and title
+# height are fixed, because a layout engine takes as long as the rendering itself. Compression is light: it saves a
+# tenth of the time and costs an eighth in size.
 TITLE_HEIGHT: Final = 1.0
 PNG_OPTIONS: Final = {"compress_level": 1}
 
 
 def plot_curves(record: RunRecord, path: Path) -> None:
-    """Plot loss, accuracy and learning rate by epoch: training with dropout on, at the end also off; validation; target."""
+    """Plot loss, accuracy and learning rate by epoch, the target, and training loss and accuracy with dropout off."""
     figure, (loss, accuracy, rate) = _empty_curves()
     epochs = [epoch.epoch for epoch in record.epochs]
     many = len(epochs) > 20
@@ -53,7 +53,7 @@ def plot_curves(record: RunRecord, path: Path) -> None:
 
 
 def plot_confusion(mistakes: Mistakes, path: Path, *, evaluated_on: str) -> None:
-    """Plot the confusion matrix; correct predictions, on the diagonal, have no colour."""
+    """Plot the confusion matrix. The diagonal, correct predictions, has no colour; `evaluated_on` is for the title."""
     figure, axes = _empty_confusion(len(mistakes.confusion))
     _clear(axes)
     wrong = [
@@ -100,14 +100,14 @@ def _empty_confusion(classes: int) -> tuple[Figure, Axes]:
 
 
 def _empty_figure(inches: tuple[float, float]) -> Figure:
-    """Return a figure with a canvas of its own: without one, every save makes a canvas and renders all text again."""
+    """Return a figure with its own canvas: without it, every save creates a canvas and renders all text again."""
     figure = Figure(figsize=inches, dpi=DOTS_PER_INCH)
     FigureCanvasAgg(figure)
     return figure
 
 
 def _clear(axes: Axes) -> None:
-    """Remove plotted data and the limits they set; the ticks, the slowest part to build, stay."""
+    """Remove plotted data and their axis limits; the ticks, which are slowest to build, are kept."""
     for artist in (*axes.lines, *axes.images, *axes.texts):
         artist.remove()
     axes.relim()

@@ -1,4 +1,4 @@
-"""What a report knows of a run, read from its folder, and which run or config it is compared with."""
+"""The record of a run, read from its folder, and its baseline, the run or config that a report compares it with."""
 
 import functools
 import shlex
@@ -17,12 +17,12 @@ from sweeper.run.folder import RunFolder
 from sweeper.terminal.console import display_path
 
 MACHINE_KEYS: Final = ("data.root", "device", "precision", "threads", "logging.name")
-"""Config keys of the machine and its logging, which are not part of the experiment."""
+"""Config keys of the machine and of logging, which are not part of the experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """A run with at least one epoch, ended or not."""
+    """The files of a run with at least one completed epoch, whether the run is complete or not."""
 
     folder: Path
     conf: ExperimentConf
@@ -30,11 +30,11 @@ class RunRecord:
     typed: tuple[str, ...]
     """The overrides of the command line."""
     from_command_line: bool
-    """Whether those overrides compose the config. False for a run started from Python."""
+    """Whether composing `typed` gives the config. False for a run started from Python."""
     epochs: tuple[EpochRecord, ...]
     """At least one."""
     result: RunResult | None
-    """None for a run that was pruned or stopped."""
+    """None for a run that has not reached its last epoch."""
     mistakes: Mistakes | None
 
     @property
@@ -49,16 +49,16 @@ class RunRecord:
 
     @property
     def evaluated_on(self) -> str:
-        """The set that every accuracy but training's is measured on: ``validation`` or ``test``."""
+        """The set on which accuracy other than training accuracy is measured: ``validation`` or ``test``."""
         return "test" if self.conf.data.validation == "test" else "validation"
 
     @property
     def images(self) -> int:
-        """The size of that set: from the result, or from the config if the run has no result."""
+        """The number of images in that set, from the result, or from the config if there is no result."""
         return self.conf.data.validation_size if self.result is None else self.result.data.validation_images
 
     def command(self, *changes: str, sweep: bool = False) -> str:
-        """Return the shell command that runs this again with the given overrides changed."""
+        """Return the shell command that runs this again with other overrides; `sweep` adds ``-m``."""
         words = ["python", "-m", "sweeper"]
         if self.from_command_line:
             words += [word for word in self.typed if not _superseded(word, changes)]
@@ -69,7 +69,7 @@ class RunRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What a run is compared with."""
+    """The run or config that a run is compared with."""
 
     name: str
     conf: ExperimentConf
@@ -80,7 +80,7 @@ class Baseline:
 def read_run(folder: Path) -> RunRecord:
     """Read a run's folder.
 
-    Raises `RunFolderError` if it is damaged or has no epoch, `ConfigError` if its config is not valid.
+    Raises `RunFolderError` if it is damaged or has no completed epoch, `ConfigError` if its config is not valid.
     """
     files = RunFolder(folder)
     conf = files.read_config()
@@ -100,12 +100,12 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def reproduce_command(folder: Path) -> str:
-    """Return the command that runs a folder's config again."""
+    """Return the shell command that runs a folder's config again and compares the results."""
     return shlex.join(["python", "-m", "sweeper", "reproduce", str(display_path(folder))])
 
 
 def find_baseline(record: RunRecord) -> Baseline:
-    """Return what a run is compared with: the study's first trial for a later trial, else the default experiment."""
+    """Return the baseline: for a trial the first readable earlier trial of its study, else the default experiment."""
     for folder in _earlier_trials(record.folder):
         try:
             first = _read_completed(folder) if RunFolder(folder).result.exists() else read_run(folder)
@@ -117,12 +117,12 @@ def find_baseline(record: RunRecord) -> Baseline:
 
 @functools.lru_cache(maxsize=1)
 def _read_completed(folder: Path) -> RunRecord:
-    """Read a completed run once: its folder no longer changes, and every later trial is compared with it."""
+    """Read a completed run, cached: its folder no longer changes, and every later trial is compared with it."""
     return read_run(folder)
 
 
 def differences(confs: Sequence[ExperimentConf]) -> dict[str, list[Any]]:
-    """Return the keys in which configs differ, each with every config's value; None if a config lacks the key.
+    """Return the keys whose values differ, each with one value per config, which is None if the config lacks the key.
 
     `MACHINE_KEYS` are left out.
     """
@@ -133,14 +133,14 @@ def differences(confs: Sequence[ExperimentConf]) -> dict[str, list[Any]]:
 
 
 def _superseded(word: str, changes: Sequence[str]) -> bool:
-    """Whether an override is replaced, itself or as part of a group, or only applies to a search."""
+    """Whether a change replaces the override or a group that contains it, or the override only applies to a search."""
     key = word.partition("=")[0].lstrip("+")
     changed = [change.partition("=")[0] for change in changes]
     return key == "search" or any(key == name or key.startswith(f"{name}.") for name in changed)
 
 
 def _earlier_trials(folder: Path) -> list[Path]:
-    """Return the folders of a trial's predecessors in its study, in order; none for a run that is no trial."""
+    """Return the folders of the earlier trials of its study, in order; empty for a run that is not a trial."""
     folder = folder.absolute()
     if not folder.name.isdigit() or not (folder.parent / "search.yaml").exists():
         return []

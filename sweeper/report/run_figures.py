@@ -1,4 +1,4 @@
-"""Which figures a run's page has; several runs share the same plots."""
+"""The figures of a run's page, and of a page that compares several runs in the same plots."""
 
 import html
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from sweeper.report.page_figure import BLUE, FEW_EPOCHS, GREEN, GREY, ORANGE, Pa
 from sweeper.report.record import RunRecord
 
 COLOURS: Final = [BLUE, ORANGE, GREEN, "#a371f7", "#d4a72c", "#cf5b9e", "#1b9e9e", GREY]
-"""One per run where several share a plot."""
+"""The colours of several runs in one plot."""
 
 
 def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[PageFigure]:
-    """Return accuracy, loss and learning rate by epoch, of one run or of several in the same plots."""
+    """Return the figures of accuracy, loss and learning rate by epoch; `names` has one name per run, for the legend."""
     return [
         _metric("accuracy", "Accuracy", "accuracy", records, names),
         _metric("loss", "Loss", "cross-entropy, nats", records, names),
@@ -24,7 +24,7 @@ def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[Page
 
 
 def confusion_figure(mistakes: Mistakes, *, evaluated_on: str) -> PageFigure:
-    """Return the confusion matrix; correct predictions, on the diagonal, have no colour."""
+    """Return the confusion matrix. The diagonal, correct predictions, has no colour. The caption has `evaluated_on`."""
     classes = [str(label) for label in range(len(mistakes.confusion))]
     wrong = [
         [n if row != column else 0 for column, n in enumerate(counts)] for row, counts in enumerate(mistakes.confusion)
@@ -36,7 +36,7 @@ def confusion_figure(mistakes: Mistakes, *, evaluated_on: str) -> PageFigure:
             y=classes,
             text=[[str(n) if n else "" for n in counts] for counts in mistakes.confusion],
             texttemplate="%{text}",
-            # Even the darkest cell keeps dark figures readable on a light page, and light ones on a dark page.
+            # Numbers stay readable even in the darkest cell: dark ones on a light page, light ones on a dark page.
             colorscale=[[0, "rgba(224,112,42,0)"], [1, "rgba(224,112,42,0.6)"]],
             showscale=False,
             hovertemplate="true %{y}, predicted %{x}: %{text}<extra></extra>",
@@ -54,21 +54,21 @@ def confusion_figure(mistakes: Mistakes, *, evaluated_on: str) -> PageFigure:
 
 
 def _metric(kind: str, title: str, axis: str, records: Sequence[RunRecord], names: Sequence[str]) -> PageFigure:
-    """Training and validation by epoch: one run in the two's own colours, each of several in one colour."""
+    """Return a metric of training and validation by epoch: a colour for each, or one per run if there are several."""
     plot = go.Figure()
-    alone = len(records) == 1
+    is_single = len(records) == 1
     for index, (record, name) in enumerate(zip(records, names, strict=True)):
         epochs = [epoch.epoch for epoch in record.epochs]
         for part, dash, label in (("val", "solid", record.evaluated_on), ("train", "dot", "training, dropout on")):
-            colour = COLOURS[index % len(COLOURS)] if not alone else ORANGE if part == "val" else BLUE
+            colour = COLOURS[index % len(COLOURS)] if not is_single else ORANGE if part == "val" else BLUE
             plot.add_scatter(
                 x=epochs,
                 y=[getattr(epoch, f"{part}_{kind}") for epoch in record.epochs],
-                name=label if alone else f"{html.escape(name)}, {label}",
+                name=label if is_single else f"{html.escape(name)}, {label}",
                 mode="lines+markers",
                 line={"color": colour, "dash": dash},
             )
-        if alone and record.result is not None:
+        if is_single and record.result is not None:
             plot.add_scatter(
                 x=epochs[-1:],
                 y=[getattr(record.result, f"train_{kind}_eval")],
@@ -89,7 +89,7 @@ def _metric(kind: str, title: str, axis: str, records: Sequence[RunRecord], name
     _tick_epochs(plot, records)
     form = ".2%" if kind == "accuracy" else ".4f"
     last = ", ".join(
-        f"{record.evaluated_on if alone else name} {getattr(record.epochs[-1], f'val_{kind}'):{form}}"
+        f"{record.evaluated_on if is_single else name} {getattr(record.epochs[-1], f'val_{kind}'):{form}}"
         for record, name in zip(records, names, strict=True)
     )
     return PageFigure(name=kind, title=title, caption=f"After the last epoch: {last}.", plot=plot)
@@ -114,7 +114,7 @@ def _learning_rate(records: Sequence[RunRecord], names: Sequence[str]) -> PageFi
 
 
 def _tick_epochs(plot: go.Figure, records: Sequence[RunRecord]) -> None:
-    """Mark every epoch if there are few; centre a single one."""
+    """Set a tick at every epoch if there are few; centre a single epoch."""
     epochs = max(len(record.epochs) for record in records)
     if epochs < FEW_EPOCHS:
         plot.update_xaxes(dtick=1)

@@ -1,4 +1,4 @@
-"""What a run's page shows, its report and its worst mistakes as images; and the page of several runs side by side."""
+"""The page of a run, with its report and images of its worst mistakes, and the page of several runs side by side."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
 
 def run_page(record: RunRecord) -> str:
-    """Return a run's page as HTML. If its data set is missing, the page says so in place of the images."""
+    """Return a run's page as HTML. If its dataset is missing, the page has the reason in place of the images."""
     figures = run_figures([record], [record.folder.name])
     if record.mistakes is not None:
         figures.append(confusion_figure(record.mistakes, evaluated_on=record.evaluated_on))
@@ -42,7 +42,7 @@ def run_page(record: RunRecord) -> str:
 
 
 def comparison_page(records: Sequence[RunRecord]) -> str:
-    """Return the page of several runs as HTML: differing results and config keys, curves in one plot."""
+    """Return the page of several runs as HTML: measurements, differing config keys, curves in the same plots."""
     names = _distinct([record.folder for record in records])
     differs = differences([record.conf for record in records])
     errors = [CONFIDENCE_95 * standard_error(record.value, record.images) for record in records]
@@ -58,8 +58,8 @@ def comparison_page(records: Sequence[RunRecord]) -> str:
         figures=run_figures(records, names),
         names=names,
         measured=_measured(records),
-        noise=f"The last accuracies differ by {apart * 100:.2f} points, {compared} the {noise * 100:.2f} by which two "
-        "measurements on that many images may differ (95 %). Different seeds add to that.",
+        noise=f"The last accuracies differ by {apart * 100:.2f} points, {compared} the {noise * 100:.2f} points "
+        "by which two measurements on that many images may differ by chance (95 %). Different seeds add to that.",
         differs=[(key, [format_value(value) for value in values]) for key, values in differs.items()],
         commands=[(name, reproduce_command(record.folder)) for name, record in zip(names, records, strict=True)],
     )
@@ -72,7 +72,7 @@ def _worst_mistakes(record: RunRecord) -> tuple[list[dict[str, Any]], str]:
     if not record.mistakes.worst:
         return [], f"None: every {record.evaluated_on} image was classified correctly."
     try:
-        # The run may be untrusted, so its page downloads nothing.
+        # The run's config may be untrusted, so nothing is downloaded.
         part: Part = "test" if record.evaluated_on == "test" else "train"
         images_nhw = read_files(record.conf.data, part, download=False).images_nhw
         pixels_nhw = [images_nhw[mistake.index] for mistake in record.mistakes.worst]
@@ -88,7 +88,7 @@ def _worst_mistakes(record: RunRecord) -> tuple[list[dict[str, Any]], str]:
 
 
 def _measured(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """Return one row per measurement: its name and each run's value, the best one marked if better has a meaning."""
+    """Return one row per measurement: its name and each run's value, the best one marked if better has a direction."""
     rows: list[tuple[str, str, bool | None, list[Any]]] = [
         ("last accuracy", ".2%", True, [record.value for record in records]),
         ("best accuracy", ".2%", True, [record.best.val_accuracy for record in records]),
@@ -117,7 +117,7 @@ def _measured(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
 
 
 def _distinct(folders: Sequence[Path]) -> list[str]:
-    """Return the shortest names that tell the folders apart; a trial's number alone is not enough."""
+    """Return the shortest distinct names for the folders: their last path parts, at least two if any is a number."""
     parts = [folder.absolute().parts for folder in folders]
     shortest = 2 if any(part[-1].isdigit() for part in parts) else 1
     for length in range(shortest, max(map(len, parts)) + 1):

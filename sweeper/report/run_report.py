@@ -1,4 +1,4 @@
-"""What a run's report says: target, result, analysis and next command; as `report.md`, and as data for a page."""
+"""A run's report: target, result, analysis and next command, as `report.md` and as data for a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ class RunReport:
 
     record: RunRecord
     target: str
-    """The goal, one sentence."""
+    """Target accuracy, dataset, budget and epochs, in one sentence."""
     baseline: str
-    """The name of what the run is compared with."""
+    """The baseline's name."""
     changes: list[tuple[str, str, str]]
-    """Key, the baseline's value, this run's value."""
+    """Config keys that differ from the baseline: key, its value, this run's value."""
     rows: list[tuple[str, str]]
-    """Measurements: name, value."""
+    """Measurements: name and value."""
     plan: list[str]
-    """What the network's plan alone shows, one or two sentences each."""
+    """The diagnosis of the network's plan, one finding each."""
     observations: list[Observation]
     next: str
     """The command to try next."""
 
 
 def write_report(folder: Path) -> RunReport:
-    """Write a run's report and its PNG figures into its folder. Raises what `read_run` raises, and OSError."""
+    """Write a run's report and its PNG figures into its folder. Raises the errors of `read_run`, and OSError."""
     report = make_report(read_run(folder))
     record, files = report.record, RunFolder(folder)
     plot_curves(record, files.curves)
@@ -46,7 +46,7 @@ def write_report(folder: Path) -> RunReport:
 
 
 def write_partial_report(folder: Path) -> None:
-    """Write the report of a run that stopped early, if it finished an epoch."""
+    """Write the report of a run that stopped early, if it completed an epoch. Raises the errors of `write_report`."""
     files = RunFolder(folder)
     if files.metrics.exists() and files.read_epochs():
         write_report(folder)
@@ -103,7 +103,7 @@ def as_markdown(report: RunReport) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Return a config's value as text for people."""
+    """Return a config value as readable text."""
     return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

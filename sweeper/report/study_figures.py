@@ -1,4 +1,4 @@
-"""Which figures a study's page has, most of them Optuna's own; each has a caption that says what it shows."""
+"""The figures of a study's page, with captions. Most of the plots are Optuna's own."""
 
 import html
 import re
@@ -19,11 +19,11 @@ from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.study.attributes import PARAMETERS, REJECTED
 
 AXIS_WIDTH: Final = 120
-"""Pixels for one parameter's axis. With many parameters the figure is wider than its frame, and scrolls."""
+"""Pixels per parameter axis. With many parameters the figure is wider than its frame and scrolls."""
 MAX_LINES: Final = 200
-"""Trials in one parallel-coordinate plot: more lines hide each other."""
+"""Maximum number of trials in the parallel-coordinate plot: more lines hide each other."""
 MIN_TRIALS: Final = 2
-"""Completed trials that Optuna's comparisons of trials need."""
+"""Number of completed trials that Optuna's comparison plots need."""
 
 
 def study_figures(study: StudySnapshot, *, target: float | None, budget: int | None) -> list[PageFigure]:
@@ -63,9 +63,9 @@ def study_figures(study: StudySnapshot, *, target: float | None, budget: int | N
 
 
 def pareto_front(points: Sequence[tuple[int, float, int]], *, maximize: bool) -> list[tuple[int, float, int]]:
-    """Return the points (parameters, value, number) that no other point matches in value with no more parameters.
+    """Return the Pareto front of the points (parameters, value, trial number): fewer parameters, better value.
 
-    In order of parameters; of equal points the one with the lowest number.
+    It is in order of parameters. Of equal points it has the one with the lowest number.
     """
     sign = -1 if maximize else 1
     front: list[tuple[int, float, int]] = []
@@ -76,7 +76,7 @@ def pareto_front(points: Sequence[tuple[int, float, int]], *, maximize: bool) ->
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return each key's short name: ``block1.0`` for a width, else its last part, or the full key if two would clash.
+    """Return each key's short name: ``block1.0`` for a width, else its last part, or the full key if names would clash.
 
     >>> short_names(["model.groups.block1.channels.0", "optimizer.lr"])
     {'model.groups.block1.channels.0': 'block1.0', 'optimizer.lr': 'lr'}
@@ -88,10 +88,10 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _trained(study: StudySnapshot) -> optuna.Study:
-    """Return an in-memory copy of the trials that were trained, with short names for their parameters.
+    """Return an in-memory study with copies of the trained trials, whose parameters have short names.
 
-    Plotly reads labels as markup, so text from the study is escaped. Optuna numbers the copies from 0; the attribute
-    `number` keeps each trial's own number.
+    Plotly interprets labels as markup, so text from the study is escaped. Optuna numbers the copies from 0; the
+    attribute `number` has the original number.
     """
     copied = optuna.create_study(direction=study.direction)
     names = short_names({key for trial in study.trials for key in trial.params})
@@ -122,7 +122,7 @@ def _escaped(value: Any) -> Any:
 
 
 def _history(trained: optuna.Study, shown: StudySnapshot, target: float | None) -> PageFigure:
-    """Each trial's accuracy and the best so far, by the trials' own numbers."""
+    """Return the accuracy of each trial and the best so far, by original trial number."""
     title = "Optimization history"
     if shown.best is None:
         return PageFigure(name="history", title=title, caption="No trial is completed yet.", plot=None, wide=True)
@@ -146,7 +146,7 @@ def _history(trained: optuna.Study, shown: StudySnapshot, target: float | None) 
 
 
 def _pareto(shown: StudySnapshot, *, target: float | None, budget: int | None) -> PageFigure:
-    """Accuracy against parameters, and the Pareto front of the two."""
+    """Return accuracy against parameters, with the Pareto front."""
     title = "Accuracy against parameters"
     points = [
         (trial.user_attrs[PARAMETERS], trial.values[0], trial.user_attrs["number"])
@@ -195,7 +195,7 @@ def _pareto(shown: StudySnapshot, *, target: float | None, budget: int | None) -
 def _comparison(
     name: str, title: str, shown: StudySnapshot, build: Callable[[], go.Figure], caption: str, *, wide: bool = False
 ) -> PageFigure:
-    """Return one of Optuna's comparisons of completed trials, without a plot if too few trials differ."""
+    """Return one of Optuna's comparison plots of completed trials; without a plot if too few trials differ."""
     completed = shown.completed
     if (
         len(completed) < MIN_TRIALS
@@ -205,7 +205,7 @@ def _comparison(
         why = f"This needs {MIN_TRIALS} completed trials that differ; the study has {len(completed)} completed."
         return PageFigure(name=name, title=title, caption=why, plot=None, wide=wide)
     with warnings.catch_warnings():
-        # Optuna warns that importances of few trials are unreliable; the caption says how many there are.
+        # Optuna warns that importances of few trials are unreliable; the caption has their number.
         warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
         plot = build()
     plot.update_traces(
@@ -227,7 +227,7 @@ def _parallel(shown: StudySnapshot) -> go.Figure:
     few = optuna.create_study(direction=shown.direction)
     few.add_trials(best[:MAX_LINES])
     plot = visualization.plot_parallel_coordinate(few, target_name="accuracy")
-    # Optuna's blues end in one that is invisible on a dark page. A line starts at its trial's value, scaled to 0..1.
+    # Optuna's darkest blue is invisible on a dark page. A line's first y is its trial's value, scaled to 0..1.
     for trace in plot.data:
         if trace.mode == "lines":
             goodness = trace.y[0] if shown.maximize else 1 - trace.y[0]
@@ -237,7 +237,7 @@ def _parallel(shown: StudySnapshot) -> go.Figure:
 
 
 def _curves(shown: StudySnapshot) -> PageFigure:
-    """Learning curves of all trials, in two traces so that the page stays fast: pruned ones grey, completed ones blue."""
+    """Return the learning curves, in two traces so that the page stays fast: pruned trials grey, completed blue."""
     title = "Learning curves"
     plot, counts = go.Figure(), []
     for state, name, colour in ((TrialState.PRUNED, "pruned", GREY), (TrialState.COMPLETE, "completed", BLUE)):

@@ -36,7 +36,7 @@ STATES: Final = {
     "running": "running",
     "waiting": "waiting",
 }
-"""How a page names the states of `state_of`."""
+"""The page's names of the states of `state_of`, in the order in which it shows their counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Cell:
 
     text: str
     value: float | None = None
-    """What a numeric column is sorted by."""
+    """The sort key in a numeric column; None for an empty cell."""
     number: bool = False
     """Whether the column is numeric."""
 
@@ -58,7 +58,7 @@ def write_study_page(study: optuna.Study, *, folder: Path, url: str) -> Path:
 
 
 def load() -> None:
-    """Import everything a page needs: plotly and Optuna import most of it when they first build a figure."""
+    """Import all modules a page needs by rendering one: plotly and Optuna import most with their first figure."""
     study = optuna.create_study(storage=InMemoryStorage())
     for value in (0.0, 1.0):
         distributions: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
@@ -67,7 +67,7 @@ def load() -> None:
 
 
 def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Path) -> str:
-    """Return a study's page as HTML; its links are relative to `page`, the file it is meant for."""
+    """Return a study's page as HTML; its links are relative to `page`, the file it will be written to."""
     trials = study.trials
     saved = _saved_search(folder)
     base = saved.get("base")
@@ -99,7 +99,7 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
 
 
 def _running(trials: Sequence[FrozenTrial]) -> str:
-    """Return how many trials are running, and how many of those lost their process."""
+    """Return a phrase with the numbers of running and of interrupted trials."""
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     lost = sum(not is_owned(trial) for trial in running)
     parts = []
@@ -113,13 +113,13 @@ def _running(trials: Sequence[FrozenTrial]) -> str:
 
 
 def _saved_search(folder: Path | None) -> dict[str, Any]:
-    """Return the contents of search.yaml; nothing if it is missing or damaged."""
+    """Return the content of search.yaml; empty if it is missing or damaged."""
     saved = None if folder is None else read_yaml(StudyFolder(folder).search)
     return saved if isinstance(saved, dict) else {}
 
 
 def _space(saved: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """Return the search space: from search.yaml, else from the trials."""
+    """Return the search space from search.yaml, or from the trials if it has none."""
     of_trials = {key: distribution for trial in trials for key, distribution in trial.distributions.items()}
     return read_space(saved) or of_trials
 

@@ -1,4 +1,4 @@
-"""A study as it was when it was read: name, direction and trials, so that one page stays consistent during a search."""
+"""A copy of a study's name, direction and trials at one moment, so that one page is consistent during a search."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -15,11 +15,11 @@ class StudySnapshot:
     name: str
     direction: StudyDirection
     trials: list[FrozenTrial]
-    """In order of their numbers; not to be changed."""
+    """In order of their numbers. Shared with the storage's cache: do not modify."""
 
     @classmethod
     def of(cls, study: optuna.Study) -> Self:
-        """Read a study, its trials in one query."""
+        """Read a study, with all its trials in one query."""
         return cls(name=study.study_name, direction=study.direction, trials=study.get_trials(deepcopy=False))
 
     @property
@@ -29,7 +29,7 @@ class StudySnapshot:
 
     @property
     def completed(self) -> list[FrozenTrial]:
-        """The trials that reached their last epoch and were not rejected, pruned or failed."""
+        """The trials with Optuna's state COMPLETE: not rejected, pruned or failed."""
         return [trial for trial in self.trials if trial.state is TrialState.COMPLETE]
 
     @property

@@ -1,4 +1,4 @@
-"""What a report suggests changing about a network, as overrides: wider within its budget, or without its bottlenecks."""
+"""Suggested changes of a network, as overrides: wider within its budget, or without its bottlenecks."""
 
 from sweeper.config.model import ModelConf
 from sweeper.config.schema import ExperimentConf
@@ -7,12 +7,12 @@ from sweeper.network.repair import Bounds, repair, widen, width_bounds
 
 
 def wider(conf: ExperimentConf) -> list[str]:
-    """Return the overrides that widen every group up to twofold, as far as the budget allows; none where it does not."""
+    """Return overrides that widen every group up to twofold within the budget; empty if the budget allows no change."""
     return _overrides(conf.model, widen(conf.model, conf.budget, image_facts(conf)))
 
 
 def repaired(conf: ExperimentConf) -> list[str]:
-    """Return the overrides of the network that a search of all widths tries second; none where nothing needs repair."""
+    """Return overrides for the repaired network, the second trial of a search of widths; empty if none is needed."""
     bounds = Bounds(widths=width_bounds(analyze(conf).plan), least_dropout={})
     model = repair(conf.model, conf.budget, bounds, image_facts(conf))
     return [] if model is None else _overrides(conf.model, model)

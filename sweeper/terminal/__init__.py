@@ -1,1 +1,1 @@
-"""What the terminal shows: the progress of a run, a network as a table."""
+"""Terminal output: the progress of a run, a network as a table."""

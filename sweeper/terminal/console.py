@@ -1,4 +1,4 @@
-"""How the terminal shows what runs and `inspect` have in common: paths, durations, the budget as bars, the findings."""
+"""Terminal output that runs and `inspect` share: paths, durations, budget bars and findings."""
 
 import functools
 import os
@@ -17,24 +17,24 @@ from sweeper.network.budget import COSTS
 BAR_WIDTH: Final = 30
 """Width of a budget bar, in characters."""
 PLAIN_WIDTH: Final = 100
-"""Columns if the output is not a terminal: rich's default of 80 would wrap paths."""
+"""Width in characters if the output is not a terminal: rich's default of 80 would wrap paths."""
 
 
 def make_console() -> Console:
-    """Make the console that all output is printed on. Markup is off: paths and values may contain brackets."""
+    """Make a console for standard output. Markup is off: paths and values may contain brackets."""
     make = functools.partial(Console, highlight=False, markup=False, emoji=False)
     console = make()
     return console if console.is_terminal or console.is_jupyter else make(width=PLAIN_WIDTH)
 
 
 def display_path(path: Path) -> Path:
-    """Return the path to show: relative if it is below the working directory, else absolute."""
-    whole = Path(os.path.normpath(path.absolute()))
-    return whole.relative_to(Path.cwd()) if Path.cwd() in whole.parents else whole
+    """Return the path relative to the working directory if it is inside it, otherwise the absolute path."""
+    absolute = Path(os.path.normpath(path.absolute()))
+    return absolute.relative_to(Path.cwd()) if Path.cwd() in absolute.parents else absolute
 
 
 def about(seconds: float) -> str:
-    """Return an approximate duration in seconds or minutes.
+    """Return an approximate duration as text, in seconds up to 90 s, otherwise in minutes.
 
     >>> about(40), about(400)
     ('about 40 s', 'about 7 min')
@@ -43,7 +43,7 @@ def about(seconds: float) -> str:
 
 
 def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
-    """Return each of the network's total costs with its limit, as a bar."""
+    """Return one row per cost (parameters, MACs): the network's total and a bar of its share of the limit."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column()
     grid.add_column(justify="right")
@@ -63,7 +63,7 @@ def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
 
 
 def finding_lines(design: Design) -> RenderableType:
-    """Return the findings, one paragraph each, with the layers they concern."""
+    """Return the findings: one paragraph each, headed by its rule and layers."""
     if not design.findings:
         return Text("no findings", style="green")
     table = Table.grid(padding=(0, 1))

@@ -1,4 +1,4 @@
-"""How `inspect` shows a network: a table of its layers, its cost against the budget, its findings. Imports no torch."""
+"""The output of `inspect`: a table of the network's layers, the budget bars and the findings. Imports no torch."""
 
 import json
 from dataclasses import asdict
@@ -14,12 +14,12 @@ from sweeper.network.budget import within_budget
 from sweeper.network.plan import Conv, Head, Layer, Pool
 from sweeper.terminal.console import budget_lines, finding_lines
 
-LAYER_COLUMNS: Final = ("layer", "what", "output", "params", "MACs", "RF", "jump")
-"""RF is the receptive field, pixels; jump is the distance between two neighboring outputs, in input pixels."""
+LAYER_COLUMNS: Final = ("layer", "operation", "output", "params", "MACs", "RF", "jump")
+"""RF is the receptive field, in pixels; jump is the distance between neighboring outputs, in input pixels."""
 
 
 def as_json(conf: ExperimentConf, design: Design) -> str:
-    """Return the layers, totals, budget and findings as one JSON object."""
+    """Return the layers, total costs, budget and findings as one JSON object."""
     layers = ("name", "kind", "output_shape", "parameters", "macs", "receptive_field", "jump")
     report: dict[str, Any] = {
         "parameters": design.summary.parameters,
@@ -33,7 +33,7 @@ def as_json(conf: ExperimentConf, design: Design) -> str:
 
 
 def show(console: Console, conf: ExperimentConf, design: Design) -> None:
-    """Print the table of layers, the totals and the findings."""
+    """Print the table of layers, the budget bars and the findings."""
     console.print(layer_table(design))
     console.print(budget_lines(design, conf.budget))
     console.print(finding_lines(design))
@@ -42,9 +42,9 @@ def show(console: Console, conf: ExperimentConf, design: Design) -> None:
 def layer_table(design: Design) -> Table:
     """Return a table with one row per layer and a separator between groups."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    name, what, *numbers = LAYER_COLUMNS
+    name, operation, *numbers = LAYER_COLUMNS
     table.add_column(name, no_wrap=True)
-    table.add_column(what)  # the only column that may wrap in a narrow terminal
+    table.add_column(operation)  # the only column that may wrap in a narrow terminal
     for title in numbers:
         table.add_column(title, justify="right", no_wrap=True)
     group = None
@@ -57,11 +57,11 @@ def layer_table(design: Design) -> Table:
 
 
 def layer_rows(design: Design) -> list[tuple[str, ...]]:
-    """Return the cells of `LAYER_COLUMNS` for each layer."""
+    """Return one row per layer, with a cell for each of `LAYER_COLUMNS`."""
     return [
         (
             facts.name,
-            _what(layer),
+            _operation(layer),
             "×".join(str(side) for side in facts.output_shape),
             f"{facts.parameters:,}" if facts.parameters else "",
             f"{facts.macs:,}" if facts.macs else "",
@@ -72,7 +72,7 @@ def layer_rows(design: Design) -> list[tuple[str, ...]]:
     ]
 
 
-def _what(layer: Layer) -> str:
+def _operation(layer: Layer) -> str:
     match layer:
         case Conv():
             parts = [f"{layer.kernel_size}×{layer.kernel_size}"]

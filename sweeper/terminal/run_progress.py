@@ -1,4 +1,4 @@
-"""How the terminal shows a run: the network's cost and findings, a progress bar, a line per epoch, the result."""
+"""Terminal output of a run: the network's cost and findings, a progress bar, one line per epoch, the result."""
 
 from pathlib import Path
 from typing import Final, Self
@@ -24,10 +24,10 @@ _HEADER: Final = " epoch  train loss  train acc  val loss   val acc        lr   
 
 
 class RunProgress(Listener):
-    """Shows one run. A context manager, which removes the progress bar however the run ends."""
+    """Prints one run's progress. As a context manager it removes the progress bar when the run ends or raises."""
 
     def __init__(self, console: Console | None = None) -> None:
-        """Print on the console, by default on standard output."""
+        """Print on `console`, by default on standard output."""
         self.console = console or make_console()
         self.folder: Path | None = None
         self.epochs_done = 0
@@ -85,7 +85,7 @@ class RunProgress(Listener):
         )
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Print the epoch's line."""
+        """Print one line with the epoch's measurements."""
         self.epochs_done = record.epoch
         self.console.print(
             f"{f'{record.epoch}/{self._epochs}':>6}{record.train_loss:12.4f}{record.train_accuracy:11.2%}"
@@ -95,7 +95,7 @@ class RunProgress(Listener):
         )
 
     def show_result(self, completed: CompletedRun, *, next_command: str) -> None:
-        """Print the result, with the command to try next."""
+        """Print the result; `next_command` is the shell command to try next."""
         result = completed.result
         met = result.target_met
         measured = "test accuracy" if result.data.validation_is_test else "validation accuracy"
@@ -128,7 +128,7 @@ class RunProgress(Listener):
         )
 
     def show_comparison(self, comparison: Comparison) -> None:
-        """Print whether a run was reproduced and, if not, what differs."""
+        """Print whether a run was reproduced, and the differences if it was not."""
         outcome = "different" if comparison.differences else "identical"
         epochs = f"{comparison.epochs} epoch{'s' if comparison.epochs != 1 else ''}"
         self.console.print(f"{outcome}: {comparison.original} and {comparison.repetition}, {epochs}", soft_wrap=True)
@@ -140,7 +140,7 @@ class RunProgress(Listener):
             self.console.print(f"  {line}", soft_wrap=True)
 
     def show_interruption(self) -> None:
-        """Print which files an interrupted run left."""
+        """Print the number of completed epochs of an interrupted run, and where they are."""
         self._progress.stop()
         if self.folder is None:
             self.console.print("interrupted before training started: nothing was written", soft_wrap=True)

@@ -1,6 +1,6 @@
 "use strict";
 
-// The useful ones of plotly's buttons that send nothing to another host.
+// The buttons of plotly's mode bar: useful ones that send nothing to another host.
 const MODE_BAR = [["toImage", "resetScale2d"]];
 
 // Figures use the page's colours, and are plotted again when the reader switches between light and dark.
@@ -18,7 +18,7 @@ function themed(layout) {
   return themed;
 }
 
-// Plotly chooses white or black for a heatmap's text as if its cells were opaque, which they are not.
+// Plotly chooses white or black for a heatmap's text as if the cells were opaque, but ours are translucent.
 function withTextColour(data) {
   const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
   return structuredClone(data).map((trace) => (trace.type === "heatmap" && trace.texttemplate ? { ...trace, textfont: { color: ink } } : trace));
@@ -62,7 +62,7 @@ if (table) {
     return value === undefined ? cell.textContent : Number(value);
   }
 
-  // Empty cells come last in either direction.
+  // Empty cells come last in both directions.
   function sort(column, descending) {
     const sign = descending ? -1 : 1;
     const keyed = rows.map((row) => [key(row, column), row]);
@@ -75,12 +75,12 @@ if (table) {
     heads.forEach((head, at) => head.setAttribute("aria-sort", at === column ? (descending ? "descending" : "ascending") : "none"));
   }
 
-  // A row must contain every word; accuracy>99%, parameters<=5,000 and state=done test a column. Numbers may be typed as
-  // the table shows them: with thousands separators, in percent, with their unit.
+  // A row must match every word of the filter. A plain word matches any cell; accuracy>99%, parameters<=5,000 and
+  // state=done compare a column. Numbers may have thousands separators, a percent sign or a unit, as in the table.
   const names = heads.map((head) => head.textContent.trim().toLowerCase());
   const shares = heads.map((_, column) => rows.some((row) => row.cells[column].textContent.trim().endsWith("%")));
 
-  // Returns a word as a test of a row, null if it names no column or compares with no number.
+  // Returns a predicate on rows for one word; null if its column does not exist or its bound is not a number.
   function condition(word) {
     const [, name, sign, bound] = /^([^<>=]+)([<>]=?|=)(.*)$/.exec(word) ?? [];
     if (name === undefined) return (row) => row.textContent.toLowerCase().includes(word);
