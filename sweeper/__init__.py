@@ -1,4 +1,4 @@
-"""Search small convolutional networks under a parameter budget: Hydra composes, torch trains, Optuna searches.
+"""Architecture search for small CNNs under a parameter budget: Hydra composes, torch trains, Optuna searches.
 
 From Python: ``sweeper.compose(["model=gap"])`` returns a typed config, ``sweeper.run(conf)`` trains it.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "compose", "run"]
 
 
-# Both functions import what they need when called: torch alone takes two seconds, which no import should take.
+# Both functions import lazily: torch alone takes two seconds to import, and `import sweeper` should be fast.
 def compose(overrides: "Sequence[str]" = ()) -> "ExperimentConf":
     """Compose the config as the command line would with these overrides.
 
@@ -34,9 +34,10 @@ def compose(overrides: "Sequence[str]" = ()) -> "ExperimentConf":
 
 
 def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = True) -> "CompletedRun":
-    """Run one experiment, by default in a new folder below ``outputs/runs``; `show` prints its progress.
+    """Train one network and write its files and report, by default into a new folder below ``outputs/runs``.
 
-    Raises what `sweeper.run.experiment.run` raises, all of it a `sweeper.errors.SweeperError`.
+    `show` prints the progress. A run that diverges or is interrupted gets a partial report before its exception
+    propagates. Raises the errors of `sweeper.run.experiment.run`, all of them `sweeper.errors.SweeperError`.
     """
     from sweeper.report import run_report  # noqa: PLC0415
     from sweeper.run.experiment import run as run_experiment  # noqa: PLC0415

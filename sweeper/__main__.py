@@ -1,4 +1,4 @@
-"""Runs the command line: ``python -m sweeper`` is the same as ``sweeper``."""
+"""Runs the command line as ``python -m sweeper``, the same as ``sweeper``."""
 
 import sys
 

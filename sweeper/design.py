@@ -1,4 +1,4 @@
-"""What a config says about its network without data, weights or torch: its layers, their costs, its findings."""
+"""Analyzes the network of a config without data, weights or torch: its layers, their costs and its weaknesses."""
 
 from dataclasses import dataclass
 
@@ -20,13 +20,13 @@ class Design:
     summary: Summary
     """Output shape, parameters, MACs and receptive field of each layer, and the totals."""
     findings: tuple[Finding, ...]
-    """Its weaknesses, as diagnosed from the plan."""
+    """Its weaknesses, diagnosed from the plan."""
 
 
 def analyze(conf: ExperimentConf) -> Design:
-    """Plan, summarize and diagnose the configured network, over budget or not, in well under a millisecond.
+    """Plan, summarize and diagnose the configured network in well under a millisecond; does not check the budget.
 
-    Raises `ConfigError` for an unknown data set, a map smaller than its kernel, a head that does not fit.
+    Raises `ConfigError` for an unknown dataset or a layer that does not fit its input.
     """
     facts = DATASETS.facts(conf.data.name)
     plan = make_plan(conf.model, input_shape=facts.image_shape, classes=facts.classes)
@@ -35,13 +35,13 @@ def analyze(conf: ExperimentConf) -> Design:
 
 
 def analyze_within_budget(conf: ExperimentConf) -> Design:
-    """Call `analyze`, and raise `BudgetError` if the network exceeds its budget."""
+    """Return `analyze(conf)`. Raises `BudgetError` if the network exceeds its budget, else as `analyze` does."""
     design = analyze(conf)
     check_budget(conf.model, design.plan, design.summary, conf.budget)
     return design
 
 
 def image_facts(conf: ExperimentConf) -> ImageFacts:
-    """Return what `sweeper.network.repair` must know of the configured images. Raises `ConfigError` for unknown ones."""
+    """Return the dataset facts that `sweeper.network.repair` needs. Raises `ConfigError` for an unknown dataset."""
     facts = DATASETS.facts(conf.data.name)
     return ImageFacts(shape=facts.image_shape, classes=facts.classes, majority_share=facts.majority_share)

@@ -1,4 +1,4 @@
-"""Which failures a caller can tell apart, each defined by what the caller can do about it."""
+"""The expected failures: one exception class per remedy that the caller has."""
 
 
 class SweeperError(Exception):
@@ -13,7 +13,7 @@ class ConfigError(SweeperError):
 
 
 class CompositionError(ConfigError):
-    """Hydra cannot compose the overrides, because a key or an option does not exist. No trial could: a search stops."""
+    """Hydra cannot compose the overrides: a key or an option does not exist. A search stops: every trial would fail."""
 
 
 class BudgetError(ConfigError):
@@ -21,7 +21,7 @@ class BudgetError(ConfigError):
 
 
 class DataError(SweeperError):
-    """The data set cannot be read or downloaded: correct `data.root`, or choose another data set."""
+    """The dataset cannot be read or downloaded: correct `data.root`, or choose another dataset."""
 
 
 class DeviceError(SweeperError):
@@ -37,7 +37,7 @@ class TrainingDivergedError(SweeperError):
 
 
 class StudyError(SweeperError):
-    """A study cannot be run or read as requested: wrong search space, storage, option or name. Its trials are kept."""
+    """A study cannot be run or read as requested: wrong search space, storage, option or name. Trials are kept."""
 
 
 class UsageError(SweeperError):

@@ -1,4 +1,4 @@
-"""What a run measured, as plain data without torch: its epochs, its mistakes and its result, as files store them."""
+"""The measurements of a run as plain dataclasses, as files store them: epochs, mistakes and the result. No torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -13,7 +13,7 @@ class _Record:
 
     @classmethod
     def from_json(cls, saved: object) -> Self:
-        """Make the record of parsed JSON. Keys that it does not have are ignored: a later version may add some.
+        """Convert parsed JSON to the record. Unknown keys are ignored: a later version may add some.
 
         Raises `ValueError` naming the first key that is missing or has another type.
         """
@@ -67,18 +67,18 @@ class Mistake(_Record):
     """One misclassified image."""
 
     index: int
-    """Its position in the data set's training file, or in its test file with `data.validation=test`."""
+    """Its position in the dataset's training file, or in its test file with `data.validation=test`."""
     label: int
     """Its true class."""
     predicted: int
     """The class with the highest score."""
     probability: float
-    """The probability the network gave the true class."""
+    """Predicted probability of the true class."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistakes:
-    """What the network of the last epoch predicted for the validation images: `mistakes.json`."""
+    """The validation predictions of the network after the last epoch: `mistakes.json`."""
 
     confusion: list[list[int]]
     """Counts, ``[true class][predicted class]``."""
@@ -104,11 +104,13 @@ class DataRecord:
     """The images a run used."""
 
     name: str
-    """The data set's name in the config."""
+    """The dataset's name in the config."""
     sha256: str
-    """Checksum of all its training images, before the split."""
+    """Checksum of all its training images and labels, before the split."""
     train_images: int
+    """Number of images trained on."""
     validation_images: int
+    """Number of images validated on."""
     validation_is_test: bool
     """Whether the test set was the validation set."""
 
@@ -120,6 +122,7 @@ class RunResult(_Record):
     value: float
     """Validation accuracy of the last epoch, never of the best one. A search maximizes it."""
     target: float
+    """`ExperimentConf.target`."""
     target_met: bool
     """Whether `value` reached `target`."""
     val_accuracy: float
@@ -145,8 +148,11 @@ class RunResult(_Record):
     """Checksum of the state dict's names and bytes."""
     versions: VersionsRecord
     device: str
+    """`cpu` or `cuda`."""
     precision: str
+    """`fp32` or `bf16`."""
     threads: int
+    """Intra-op threads of torch."""
     data: DataRecord
     seconds: float
     """From the start of the run to the writing of its result."""
@@ -164,7 +170,7 @@ _JSON_NAMES: Final[dict[type, str]] = {
 
 
 def _read(record: type[Any], saved: object, key: str) -> Any:
-    """Make a record, and the records in it, of parsed JSON; `key` is the dotted key of `saved`, empty for the root."""
+    """Convert parsed JSON to a record and its nested records. `key` is the dotted key of `saved`, empty at the root."""
     if not isinstance(saved, Mapping):
         raise ValueError(f"{key or 'its content'} is {_json_name(saved)}, not an object")  # noqa: TRY004 - all damage is a ValueError
     hints = get_type_hints(record)
@@ -181,7 +187,7 @@ def _read(record: type[Any], saved: object, key: str) -> Any:
 
 
 def _checked(hint: Any, value: object, key: str) -> object:
-    """Return the value if it has the annotated type; JSON has one type for whole numbers and fractions."""
+    """Return the value if it has the annotated type, else raise `ValueError`. A float field accepts a JSON integer."""
     kinds: tuple[type, ...] = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     accepted = (*kinds, int) if float in kinds else kinds
     # Python counts a bool as an int.

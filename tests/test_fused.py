@@ -1,4 +1,4 @@
-"""The hand-made CPU kernels compute what torch's modules compute: outputs, gradients and running statistics."""
+"""The hand-written CPU kernels compute what torch's modules compute: outputs, gradients and running statistics."""
 
 import copy
 import dataclasses

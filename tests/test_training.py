@@ -89,7 +89,7 @@ def test_the_engine_computes_what_a_plain_loop_computes() -> None:
 
     The network is smooth, so that rounding stays small: five seeds differ by 2e-7 at most. A weight decay of 1e-4 instead
     of 5e-4 moves the loss by 2e-6, a momentum of 0.89 by 6e-5; a mean of 0.13 instead of 0.1307 moves the weights by 3e-5.
-    Of 650 images the last batch has ten. The hand-made kernels are compared with torch's modules in test_fused.py.
+    Of 650 images the last batch has ten. The hand-written kernels are compared with torch's modules in test_fused.py.
     """
     overrides = ["model.norm=none", "model.activation=gelu", "augment=none", "scheduler=constant", "threads=1"]
     conf = device.resolve(compose([*SMALL, *overrides, "seed=3", "optimizer.lr=0.1"]))
@@ -196,7 +196,7 @@ def test_finite_divergence_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(loop, "DIVERGED_FACTOR", 1e-6)
     conf = device.resolve(compose(SMALL))
     with pytest.raises(
-        TrainingDivergedError, match="must stay finite and below 1e-06 times that of guessing, but in epoch 1"
+        TrainingDivergedError, match="must stay finite and below 1e-06 times that of uniform guessing, but in epoch 1"
     ):
         list(fit(build(analyze(conf).plan), _splits(conf), conf))
 

@@ -1,1 +1,1 @@
-"""How fast this machine trains with sweeper, compared with the notebook that sweeper replaces."""
+"""Benchmarks of this machine: sweeper's training loop compared with that of the notebook that sweeper replaces."""

@@ -1,4 +1,4 @@
-"""What each hand-made CPU path is worth: training speed with all of them, compared with leaving one out.
+"""Ablation of the hand-written CPU paths: training speed with all of them, compared with leaving one out.
 
 ``python -m sweeper bench --ablation`` prints the gains on the notebook's and the default network, in each precision.
 """
@@ -40,7 +40,7 @@ _GAINS: Final[dict[str, tuple[str, str]]] = {
     "one_channel_gradient": ("all", "without one_channel_gradient"),
     "framed_gradient": ("all", "without framed_gradient"),
 }
-"""Each row of the table: the faster variant and the slower one."""
+"""The table's rows: the gain of a row is the speed of its first variant over that of its second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,10 @@ class Ablation:
     """Training speed of every variant."""
 
     rates: Mapping[str, Mapping[str, Mapping[str, Rates]]]
-    """By network, precision and variant; one thread."""
+    """By network, precision (`PRECISIONS`) and variant (`_VARIANTS`); on one thread."""
 
     def gain(self, network: str, precision: str, row: str) -> tuple[float, float, float]:
-        """Return how many times as fast a row's paths make training: quartiles over turns, the median second."""
+        """Return a row's speedup of training: the lower quartile, median and upper quartile over turns."""
         rates = self.rates[network][precision]
         faster, slower = _GAINS[row]
         low, median, high = statistics.quantiles(rates[faster].ratios(rates[slower]), n=4, method="inclusive")
@@ -83,7 +83,7 @@ class Ablation:
         )
 
     def tables(self) -> RenderableType:
-        """Return the table for a terminal."""
+        """Return the machine, the table of gains and a note for a terminal."""
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         table.add_column("gain of", no_wrap=True)
         columns = [(network, precision) for network, by_precision in self.rates.items() for precision in by_precision]
@@ -95,8 +95,8 @@ class Ablation:
             table.add_row(row, *(f"{median:.3f} ({low:.2f}-{high:.2f})" for low, median, high in quartiles))
         rates = next(iter(next(iter(self.rates.values())).values()))["all"]
         note = Text(
-            f"Images per second with the path over those without it, one thread: median of {len(rates.images_per_second)} "
-            "alternating turns, and the quartiles.",
+            f"Images per second with the path over those without it, one thread: median and quartiles of "
+            f"{len(rates.images_per_second)} alternating turns.",
             style="dim",
         )
         return Group(machine_line(), table, note)
@@ -105,7 +105,7 @@ class Ablation:
 def measure_ablation(overrides: Sequence[str], *, quick: bool, console: Console | None) -> Ablation:
     """Measure every variant on both networks in each precision, on one thread; show progress on `console`.
 
-    Raises what `sweeper.bench.measure.measure` raises.
+    Raises the errors of `sweeper.bench.measure.measure`.
     """
     confs = compose_networks(overrides)
     turns = QUICK_TURNS if quick else TURNS

@@ -1,4 +1,4 @@
-"""Times whole commands: a run until it reaches its target, and what a search adds to each trial."""
+"""Times whole commands: a run until it reaches its target, the overhead of a search, planning."""
 
 import contextlib
 import json
@@ -21,9 +21,11 @@ from sweeper.run.folder import RunFolder
 from sweeper.study.storage import journal_url, open_storage
 
 POLL_SECONDS: Final = 0.02
+"""Interval at which a run's metrics file is read: the resolution of `seconds_to_target`."""
 PLAN_SECONDS: Final = 0.5
-"""How long plans per second are counted."""
+"""Duration for which plans per second are counted."""
 OVERHEAD_TRIALS: Final = 10
+"""Trials of the search whose overhead is measured."""
 TINY: Final = (
     "data=mnist5k",
     "augment=none",
@@ -31,11 +33,14 @@ TINY: Final = (
     "model.groups.block1.channels=[1]",
     "model.groups.block2.channels=[1]",
 )
-"""A trial that trains for an instant, so that the search's own share of its time can be measured."""
+"""Overrides of a trial that hardly trains, so that most of its time is the search's overhead."""
 
 
 def seconds_to_target(overrides: Sequence[str], target: float) -> float | None:
-    """Run ``python -m sweeper`` and return the seconds until an epoch reaches the target; None if no epoch does."""
+    """Run ``python -m sweeper``; return the seconds from its start to the first epoch at the target, None without one.
+
+    `target` is a validation accuracy, a fraction. Waits for the run to end. Raises `BenchError` if it fails.
+    """
     with _scratch() as folder:
         started = time.perf_counter()
         with _sweeper(*overrides, f"hydra.run.dir={folder}/run") as process:
@@ -48,17 +53,17 @@ def seconds_to_target(overrides: Sequence[str], target: float) -> float | None:
 
 
 def trial_overhead_ms() -> float:
-    """Return the milliseconds that a search adds to each trial.
+    """Return the milliseconds that a search adds to each trial. Raises `BenchError` if the search fails.
 
-    This is the median time between the ends of two consecutive trials, minus the epochs of the second. Trials run one at a
-    time, in process. The first trial does not count, because it includes one-time work.
+    This is the median time between the ends of two consecutive trials, minus the epochs of the second. Trials run one
+    at a time, in process. The first trial does not count, because it includes one-time work.
     """
     with _scratch() as folder:
         values = ",".join(str(seed) for seed in range(1, OVERHEAD_TRIALS + 1))
         study = folder / "study"
         options = ("hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=bench", f"hydra.sweep.dir={study}")
         with _sweeper("-m", *TINY, f"seed={values}", *options):
-            pass  # to its end
+            pass  # leaving the block waits for the search to end
         trials = optuna.load_study(
             study_name="bench", storage=open_storage(journal_url(study / "journal.log"))
         ).get_trials()
@@ -73,7 +78,7 @@ def trial_overhead_ms() -> float:
 
 
 def plans_per_second(conf: ExperimentConf) -> float:
-    """Return how many networks are planned, summarized, diagnosed and compared with their budget in a second."""
+    """Return the number of networks planned, summarized, diagnosed and checked against their budget per second."""
     count, started = 0, time.perf_counter()
     while (seconds := time.perf_counter() - started) < PLAN_SECONDS:
         analyze_within_budget(conf)
@@ -89,7 +94,10 @@ def _scratch() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _sweeper(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run ``python -m sweeper``; leaving the block waits for its end, an exception in the block kills it."""
+    """Run ``python -m sweeper``; leaving the block waits for its end, an exception in the block kills it.
+
+    Raises `BenchError` if its exit status is not 0.
+    """
     command = [sys.executable, "-m", "sweeper", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own command
     try:
@@ -103,7 +111,7 @@ def _sweeper(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def _best_epoch(folder: Path) -> float:
-    """Return the best validation accuracy on disk, ignoring a line that is still being written."""
+    """Return the best validation accuracy so far, 0 without an epoch; ignores a line that is still being written."""
     metrics = RunFolder(folder).metrics
     lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
     return max((json.loads(line)["val_accuracy"] for line in lines if line.endswith("\n")), default=0.0)

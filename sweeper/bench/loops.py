@@ -1,4 +1,7 @@
-"""The two training loops that `bench` compares, the notebook's and sweeper's; both report images per second by block."""
+"""The two training loops that `bench` compares: the notebook's, and sweeper's own, which is called the engine.
+
+Both train in blocks of `PROGRESS_EVERY` steps and report the images per second of each block.
+"""
 
 import time
 from collections.abc import Callable
@@ -19,14 +22,14 @@ from sweeper.training.device import keep_freed_memory, reproducible
 from sweeper.training.loop import PROGRESS_EVERY, fit
 
 OnBlock = Callable[[float], None]
-"""Takes the images per second of a block of `PROGRESS_EVERY` steps. Its own time counts toward no block."""
+"""Receives the images per second of each block. Its own time counts toward no block."""
 
 
 def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
-    """Train without end as the notebook does, with the same network, batch size and optimizer.
+    """Train without end as the notebook does, with the network, batch size and SGD of a resolved config.
 
-    It uses a DataLoader over PIL images with torchvision's transforms, torch's own modules with a log-softmax, and a
-    second forward pass of each batch for the training accuracy.
+    As there, a DataLoader reads PIL images through torchvision's transforms, the modules are torch's own with a
+    log-softmax, and a second forward pass of each batch measures the training accuracy.
     """
     assert isinstance(conf.threads, int)
     assert isinstance(conf.optimizer, SgdConf)
@@ -52,7 +55,7 @@ def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
 
 
 def engine_loop(conf: ExperimentConf, on_block: OnBlock, *, fast_paths: FastPaths = ALL_FAST_PATHS) -> None:
-    """Train a resolved config with sweeper's own `fit`, and with these hand-made CPU paths."""
+    """Train a resolved config with `sweeper.training.loop.fit` and these hand-written CPU paths."""
     keep_freed_memory()
     seen, started = 0, time.perf_counter()
 

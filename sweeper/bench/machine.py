@@ -1,4 +1,4 @@
-"""This machine's processor, core count and matrix peak, the figures that throughput is compared with."""
+"""The processor, core count and measured peak FLOP/s of this machine, which throughput is compared with."""
 
 import os
 import platform
@@ -11,8 +11,9 @@ import torch
 PEAK_CHANNELS: Final = 512
 PEAK_SIDE: Final = 14
 PEAK_IMAGES: Final = 16
-"""The convolution that measures the peak: large enough to reach it, with maps that fit into the cache."""
+"""The convolution that measures the peak: large enough to reach it, with feature maps that fit into the cache."""
 PEAK_REPEATS: Final = 5
+"""Runs of the convolution; the fastest counts."""
 
 
 def processor() -> str:
@@ -25,14 +26,14 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def matrix_peak(precision: str) -> float:
-    """Return the GFLOP/s that one thread reaches in a large 3×3 convolution: the best of a few runs.
+    """Return the GFLOP/s of one thread in a large 3×3 convolution, the best of a few runs, in ``fp32`` or ``bf16``.
 
-    torch's matrix product is no measure of the peak: on some processors its library reaches two fifths of this.
+    torch's matrix product does not measure the peak: on some processors its library reaches two fifths of this.
     """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     images = torch.randn(PEAK_IMAGES, PEAK_CHANNELS, PEAK_SIDE, PEAK_SIDE, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Which measurements `bench` takes, in which order; all on the CPU."""
+"""Runs the measurements of `bench` one after another, all on the CPU."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,19 +22,21 @@ from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, NO_FAST_PATHS, FastPa
 from sweeper.training.device import has_bf16, resolve
 
 TURNS: Final = 15
+"""Turns of each contender; see `sweeper.bench.throughput`."""
 QUICK_TURNS: Final = 3
+"""The same with ``--quick``."""
 FLOP_PER_MAC: Final = 2
 PASSES: Final = 3
-"""Forward, and backward by input and by weight: three passes of equal work."""
+"""The forward pass and the gradients of input and weights: three passes of equal work."""
 ENDLESS: Final = 10**6
-"""Epochs: `compare` stops each loop long before."""
+"""More epochs than any loop completes: `compare` kills it first."""
 
 
 def measure(overrides: Sequence[str], *, quick: bool, console: Console | None) -> Bench:
     """Take all measurements, one at a time; show progress on `console`.
 
-    `overrides` choose the data. Raises `ConfigError` for any other override, `DataError` for data that cannot be read,
-    `BenchError` if a measured process fails.
+    `overrides` may only choose the data. Raises `ConfigError` for any other override, `DataError` for data that cannot
+    be read, `BenchError` if a measured process fails.
     """
     confs = compose_networks(overrides)
     reference, default = confs["notebook"], confs["default"]
@@ -47,7 +49,7 @@ def measure(overrides: Sequence[str], *, quick: bool, console: Console | None) -
     with make_progress(console) as progress:
         task = progress.add_task("training loops, in turn", total=steps)
         rates: dict[str, Rates] = {}
-        # One network after the other: its contenders are compared with each other only.
+        # One network after the other, because only contenders on the same network are compared.
         for group in groups.values():
             rates |= compare(group, turns, lambda: progress.advance(task))
         peaks = {precision: matrix_peak(precision) for precision in ("fp32", *(["bf16"] if has_bf16("cpu") else []))}
@@ -72,7 +74,7 @@ def measure(overrides: Sequence[str], *, quick: bool, console: Console | None) -
 
 
 def compose_networks(overrides: Sequence[str]) -> dict[str, ExperimentConf]:
-    """Return the configs of the notebook's and the default network, after checking that their data can be read.
+    """Return the configs of the notebook's and the default network, by the keys of `NETWORKS`; read their data once.
 
     Raises `ConfigError` for overrides that do not choose data, `DataError` for data that cannot be read.
     """
@@ -89,19 +91,19 @@ def compose_networks(overrides: Sequence[str]) -> dict[str, ExperimentConf]:
 def engine(
     conf: ExperimentConf, precision: MeasuredPrecision, *, threads: int, fast_paths: FastPaths = ALL_FAST_PATHS
 ) -> Contender:
-    """Return sweeper's own loop as a contender."""
+    """Return the engine as a contender, its config resolved."""
     conf = resolve(replace(_endless(conf), precision=precision, threads=threads))
     return Contender(loop=partial(engine_loop, fast_paths=fast_paths), conf=conf)
 
 
 def fast_path_contenders(network: str, conf: ExperimentConf) -> dict[str, Contender]:
-    """Return the engine with all hand-made CPU paths and with none, in each precision, on one thread."""
-    found = {}
+    """Return the engine with all hand-written CPU paths and with none, in each precision, on one thread."""
+    contenders = {}
     for precision in PRECISIONS:
         name = NETWORKS[network] + precision
-        found[name] = engine(conf, precision, threads=1)
-        found[name + WITHOUT] = engine(conf, precision, threads=1, fast_paths=NO_FAST_PATHS)
-    return found
+        contenders[name] = engine(conf, precision, threads=1)
+        contenders[name + WITHOUT] = engine(conf, precision, threads=1, fast_paths=NO_FAST_PATHS)
+    return contenders
 
 
 def make_progress(console: Console | None) -> Progress:
@@ -118,13 +120,13 @@ def make_progress(console: Console | None) -> Progress:
 
 def _notebook_contenders(reference: ExperimentConf) -> dict[str, Contender]:
     """Return the notebook's loop and the engine, on one thread and on all: same network, batch size and optimizer."""
-    found = {}
+    contenders = {}
     for suffix, threads in [("", 1), ("_all_threads", cores())] if cores() > 1 else [("", 1)]:
         conf = replace(_endless(reference), threads=threads, precision="fp32")
-        found[f"notebook{suffix}"] = Contender(loop=notebook_loop, conf=conf)
+        contenders[f"notebook{suffix}"] = Contender(loop=notebook_loop, conf=conf)
         for precision in PRECISIONS:
-            found[precision + suffix] = engine(reference, precision, threads=threads)
-    return found
+            contenders[precision + suffix] = engine(reference, precision, threads=threads)
+    return contenders
 
 
 def _endless(conf: ExperimentConf) -> ExperimentConf:

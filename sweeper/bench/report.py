@@ -1,4 +1,4 @@
-"""What `bench` measured, as JSON and as tables."""
+"""The results of `bench`, as JSON and as tables."""
 
 import json
 from collections.abc import Mapping
@@ -15,11 +15,12 @@ from sweeper.bench.machine import cores, processor
 from sweeper.bench.throughput import Rates
 
 WITHOUT: Final = "_without_fast_paths"
-"""Ends the names of contenders that train with torch's own modules."""
+"""Suffix of the names of contenders that train with torch's own modules."""
 NETWORKS: Final = {"notebook": "", "default": "default_"}
-"""The networks whose fast paths are measured, and how their contenders' names start."""
+"""The measured networks, and the prefix of their contenders' names."""
 MeasuredPrecision = Literal["fp32", "auto"]
 PRECISIONS: Final[tuple[MeasuredPrecision, ...]] = ("fp32", "auto")
+"""The measured values of the config key `precision`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,28 +32,29 @@ class Bench:
     more than one core. On the default network: `default_fp32`, `default_auto`. The last four on one thread also end in
     `_without_fast_paths`."""
     peak_gflops: Mapping[str, float]
-    """One thread's matrix peak, by precision."""
+    """Peak GFLOP/s of one thread, by resolved precision: `sweeper.bench.machine.matrix_peak`."""
     network_gflop: float
-    """Work per image on the notebook's network, forward and backward."""
+    """GFLOP per image on the notebook's network, forward and backward."""
     trial_overhead_ms: float
-    """What a search adds to each trial."""
+    """Milliseconds that a search adds to each trial."""
     plans_per_second: float
-    """How many networks are planned and compared with their budget."""
+    """Networks planned and checked against their budget per second."""
     target: float
-    """Validation accuracy, a fraction."""
+    """Validation accuracy of `seconds_to_target`, a fraction."""
     seconds_to_target: float | None
-    """None if it was not measured or not reached."""
+    """None if the target was not reached, or not measured because of `quick`."""
     quick: bool
+    """Whether `bench` ran with ``--quick``."""
 
     @property
     def speedup(self) -> dict[str, float]:
-        """How many times as fast as the notebook's loop the engine is, on the same number of threads."""
-        pairs = {"fp32": "notebook", "auto": "notebook", "auto_all_threads": "notebook_all_threads"}
-        return {name: self.rates[name].over(self.rates[pair]) for name, pair in pairs.items() if name in self.rates}
+        """Speedup of the engine over the notebook's loop on the same number of threads, by contender."""
+        baselines = {"fp32": "notebook", "auto": "notebook", "auto_all_threads": "notebook_all_threads"}
+        return {name: self.rates[name].over(self.rates[base]) for name, base in baselines.items() if name in self.rates}
 
     @property
     def fast_path_gain(self) -> dict[str, dict[str, float]]:
-        """How many times as fast the hand-made CPU paths make the engine, by network and precision; one thread."""
+        """Speedup of the engine by the hand-written CPU paths, by network and precision; on one thread."""
         return {
             network: {
                 precision: self.rates[start + precision].over(self.rates[start + precision + WITHOUT])
@@ -63,7 +65,7 @@ class Bench:
 
     @property
     def peak_share(self) -> float:
-        """Share of its precision's matrix peak that the engine reaches on one thread with `precision=auto`."""
+        """Fraction of peak FLOP/s that the engine reaches on the notebook's network, one thread, `precision=auto`."""
         auto = self.rates["auto"]
         return auto.median * self.network_gflop / self.peak_gflops[auto.contender.conf.precision]
 
@@ -110,14 +112,14 @@ class Bench:
         for name, rates in self.rates.items():
             if name.endswith(WITHOUT) or name.startswith(NETWORKS["default"]):
                 continue
-            pair = self.rates["notebook_all_threads" if name.endswith("all_threads") else "notebook"]
+            baseline = self.rates["notebook_all_threads" if name.endswith("all_threads") else "notebook"]
             conf = rates.contender.conf
             table.add_row(
-                "notebook's own" if rates is pair else "sweeper",
+                "notebook's own" if rates is baseline else "sweeper",
                 conf.precision,
                 str(conf.threads),
                 *(f"{rate:,.0f}" for rate in (rates.median, *rates.range)),
-                "1.00" if rates is pair else f"{rates.over(pair):.2f}",
+                "1.00" if rates is baseline else f"{rates.over(baseline):.2f}",
             )
         return table
 
@@ -157,10 +159,10 @@ class Bench:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the processor, its cores and torch's version."""
+    """Return the processor, its core count and torch's version, for JSON."""
     return {"processor": processor(), "cores": cores(), "torch": torch.__version__}
 
 
 def machine_line() -> Text:
-    """Return the same as a headline."""
+    """Return the same as one line for a terminal."""
     return Text(f"{processor()}, {cores()} cores, torch {torch.__version__}", style="bold")

@@ -1,4 +1,7 @@
-"""Compares training loops by images per second, in alternating turns, so that other load on the machine slows all alike."""
+"""Compares training loops, called contenders, by images per second in alternating turns.
+
+A turn trains one contender while the others wait, so other load on the machine slows all alike.
+"""
 
 import multiprocessing
 import statistics
@@ -15,7 +18,7 @@ from sweeper.errors import BenchError
 from sweeper.study.executors.process import start_ignoring_sigint
 
 TURN_SECONDS: Final = 0.8
-"""A turn ends with the first block after this time."""
+"""A turn is at least this long: it ends with the first block that ends after this time."""
 
 Loop = Callable[[ExperimentConf, OnBlock], None]
 
@@ -25,7 +28,7 @@ class Contender:
     """A training loop and its config."""
 
     loop: Loop
-    """Sent to another process: a function of a module, or a `functools.partial` of one."""
+    """Must be picklable: a function of a module, or a `functools.partial` of one."""
     conf: ExperimentConf
     """Resolved."""
 
@@ -36,32 +39,32 @@ class Rates:
 
     contender: Contender
     images_per_second: tuple[float, ...]
-    """One for each turn."""
+    """One per turn."""
 
     @property
     def median(self) -> float:
-        """Images per second."""
+        """Median images per second over turns."""
         return statistics.median(self.images_per_second)
 
     @property
     def range(self) -> tuple[float, float]:
-        """Slowest and fastest turn."""
+        """Images per second of the slowest and the fastest turn."""
         return min(self.images_per_second), max(self.images_per_second)
 
     def over(self, other: "Rates") -> float:
-        """Return how many times as fast as the other this is: the median over turns of each turn's ratio."""
+        """Return the speedup over `other`: the median over turns of each turn's ratio."""
         return statistics.median(self.ratios(other))
 
     def ratios(self, other: "Rates") -> list[float]:
-        """Return how many times as fast as the other this is, turn by turn."""
+        """Return the speedup over `other` in each turn."""
         pairs = zip(self.images_per_second, other.images_per_second, strict=True)
-        return [mine / theirs for mine, theirs in pairs]
+        return [rate / other_rate for rate, other_rate in pairs]
 
 
 def compare(contenders: Mapping[str, Contender], turns: int, on_turn: Callable[[], None]) -> dict[str, Rates]:
-    """Let the contenders train in turn, each in its own process while the others wait; `on_turn` follows each turn.
+    """Train the contenders in turn, each in its own process while the others wait; call `on_turn` after each turn.
 
-    Raises `BenchError` if one of the processes ends.
+    Raises `BenchError` if a process ends.
     """
     processes: dict[str, _TrainingProcess] = {}
     rates: dict[str, list[float]] = {name: [] for name in contenders}
@@ -83,7 +86,7 @@ def compare(contenders: Mapping[str, Contender], turns: int, on_turn: Callable[[
 
 
 class _TrainingProcess:
-    """A process that trains block by block, on request."""
+    """A process that trains one block per request."""
 
     def __init__(self, contender: Contender) -> None:
         self._conf = contender.conf
@@ -94,7 +97,7 @@ class _TrainingProcess:
         theirs.close()
 
     def train(self) -> float:
-        """Train for one turn; return images per second."""
+        """Train for one turn; return images per second. Raises `BenchError` if the process ends."""
         rates: list[float] = []
         started = time.perf_counter()
         while not rates or time.perf_counter() - started < TURN_SECONDS:
@@ -103,8 +106,8 @@ class _TrainingProcess:
                 rates.append(self._pipe.recv())
             except (EOFError, OSError) as error:
                 self._process.join()
-                what = f"{self._conf.precision}, {self._conf.threads} threads"
-                raise BenchError(f"a training loop ({what}) ended, exit code {self._process.exitcode}") from error
+                settings = f"{self._conf.precision}, {self._conf.threads} threads"
+                raise BenchError(f"a training loop ({settings}) ended, exit code {self._process.exitcode}") from error
         return statistics.harmonic_mean(rates)
 
     def stop(self) -> None:

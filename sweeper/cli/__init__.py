@@ -1,1 +1,1 @@
-"""The command line, one file per command; whatever names no command goes to Hydra."""
+"""The command line, one module per command. A command line without a command goes to Hydra."""

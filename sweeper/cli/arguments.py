@@ -1,4 +1,4 @@
-"""How commands parse their arguments: with argparse, whose errors become `UsageError`, one line."""
+"""The argument parser of all commands: argparse that raises `UsageError` instead of exiting."""
 
 import argparse
 from typing import NoReturn
@@ -10,5 +10,5 @@ class Parser(argparse.ArgumentParser):
     """Argument parser of one command."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise `UsageError`; argparse itself prints its usage and exits."""
+        """Raise `UsageError` in one line, where argparse would print its usage and exit."""
         raise UsageError(f"{message}: see python -m {self.prog} --help")

@@ -10,7 +10,7 @@ MAX_PORT: Final = 65535
 
 
 def dashboard(arguments: Sequence[str]) -> int:
-    """Serve optuna-dashboard until Ctrl-C; return 0."""
+    """Serve optuna-dashboard until Ctrl-C; return 0. Raises the errors of `sweeper.dashboard.serve.dashboard`."""
     parser = Parser(
         prog="sweeper dashboard", description="Show studies in a browser on this machine. Does not change them."
     )

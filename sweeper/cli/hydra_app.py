@@ -1,4 +1,4 @@
-"""How a command line without a command runs: Hydra runs one experiment or, with ``-m``, a search."""
+"""Runs a command line without a command: Hydra runs one experiment or, with ``-m``, a search."""
 
 import logging
 import math
@@ -25,8 +25,8 @@ PROGRAM: Final = "sweeper"
 
 
 def run_hydra() -> None:
-    """Run Hydra on the command line. Its errors before the first job starts become a `SweeperError`."""
-    # Without this variable Hydra prints errors and exits, where we need the exception.
+    """Run Hydra on `sys.argv`. Hydra's errors before the first job starts are raised as `SweeperError`."""
+    # Without this variable Hydra prints an error and exits instead of raising it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     if sys.argv[0].endswith("__main__.py"):
         sys.argv[0] = PROGRAM  # the program's name in Hydra's usage and completion
@@ -41,14 +41,14 @@ def run_hydra() -> None:
         try:
             return run_job(cfg)
         except SweeperError as error:
-            # A sweeper must see its job fail. A single run's error bypasses Hydra, which would print a line of its own.
+            # A Hydra sweeper must see its job fail. A single run's error bypasses Hydra, which would print a line too.
             if HydraConfig.get().mode is not RunMode.RUN:
                 raise
             failure = error
             return math.nan
 
     Plugins.instance().register(StudySweeper)
-    # The empty whitelist keeps configs from naming code to run, whoever wrote them.
+    # The empty whitelist keeps any config, even a stranger's, from naming code to run.
     application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)
     try:
         with _write_study_page():
@@ -70,16 +70,16 @@ def run_hydra() -> None:
 
 @contextmanager
 def _write_study_page() -> Iterator[None]:
-    """If the block runs a search, write its page afterwards, also if the search was interrupted or failed."""
+    """If the block runs a search, write the study's page afterwards, also after an interruption or a failure."""
     # Importing plotly takes a second or two: a thread does it while the first trials train.
-    loading = threading.Thread(target=_load_page)
-    StudySweeper.last_sweep, StudySweeper.on_open = None, loading.start
+    page_import = threading.Thread(target=_load_page)
+    StudySweeper.last_sweep, StudySweeper.on_open = None, page_import.start
     try:
         yield
     finally:
         opened = StudySweeper.last_sweep.opened if StudySweeper.last_sweep is not None else None
         if opened is not None:
-            loading.join()
+            page_import.join()
             from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
 
             page = write_study_page(opened.study, folder=opened.folder.path, url=opened.url)

@@ -11,7 +11,7 @@ from sweeper.terminal.console import make_console
 
 
 def inspect(arguments: Sequence[str]) -> int:
-    """Show the network; return 0. Raises `BudgetError` after showing a network that exceeds its budget."""
+    """Show the network; return 0. Raises `ConfigError`, or `BudgetError` after showing a network over budget."""
     parser = Parser(
         prog="sweeper inspect", description="Show the network layer by layer: no data, no weights, no training."
     )

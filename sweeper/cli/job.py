@@ -1,4 +1,4 @@
-"""How Hydra's job runs, alone or as a trial of a study: config → run → run report → value."""
+"""Runs one Hydra job, alone or as a trial of a study: config → run → run report → value."""
 
 import sys
 from contextlib import nullcontext, suppress
@@ -19,13 +19,16 @@ from sweeper.terminal.console import display_path
 
 
 def run_job(cfg: DictConfig) -> object:
-    """Run one job in the folder that Hydra created; return the validation accuracy of the last epoch."""
+    """Run one job in the folder that Hydra created; return the last epoch's validation accuracy, a fraction.
+
+    Raises `SweeperError` for every expected failure.
+    """
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
         _refuse_search_options(settings)
         conf = load(cfg)
-        analyze_within_budget(conf)  # before torch is imported, which takes two seconds: mistakes are reported at once
+        analyze_within_budget(conf)  # a wrong config fails here, before the two seconds of importing torch
         return (
             _run_trial(folder, conf, settings)
             if is_trial(settings)
@@ -36,7 +39,7 @@ def run_job(cfg: DictConfig) -> object:
 
 
 def _refuse_search_options(settings: HydraConf) -> None:
-    """Raise `ConfigError` for search options without -m: Hydra would ignore them and train the composed network once."""
+    """Raise `ConfigError` for search options without -m: Hydra would ignore them and train the network once."""
     if settings.mode is not RunMode.RUN:
         return
     preset = settings.runtime.choices.get("search")
@@ -49,7 +52,7 @@ def _refuse_search_options(settings: HydraConf) -> None:
 
 
 def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
-    # A worker's first trial imports; later ones must not freeze their predecessors' garbage.
+    # Only a worker's first trial imports torch. In later ones `loading` would keep earlier trials' garbage forever.
     with loading() if "torch" not in sys.modules else nullcontext():
         from sweeper.report import run_report  # noqa: PLC0415 - matplotlib
         from sweeper.study.job import run_trial  # noqa: PLC0415 - torch, optuna
@@ -65,7 +68,7 @@ def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> objec
 
 def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
     with loading():
-        from sweeper.run.experiment import run  # noqa: PLC0415 - torch takes two seconds, which --help and a typo should not
+        from sweeper.run.experiment import run  # noqa: PLC0415 - torch takes two seconds
         from sweeper.terminal.run_progress import RunProgress  # noqa: PLC0415
 
     with RunProgress() as progress:
@@ -84,14 +87,14 @@ def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> objec
 
             write_partial_report(folder)
             raise
-    from sweeper.report.run_report import write_report  # noqa: PLC0415 - matplotlib takes half a second, which training should not wait for
+    from sweeper.report.run_report import write_report  # noqa: PLC0415 - matplotlib: half a second, after training
 
     progress.show_result(completed, next_command=write_report(folder).next)
     return completed.value
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Remove the folder that Hydra created before the config was refused, and the empty folder of its date."""
+    """Remove the folder that Hydra created if the job failed before it wrote a file, and its date's folder if empty."""
     outputs = Path.cwd() / "outputs"
     with suppress(OSError):
         folder.rmdir()

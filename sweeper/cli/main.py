@@ -1,4 +1,4 @@
-"""Which command runs: the one the first argument names, else Hydra. An expected failure is one line and exit status 1."""
+"""The entry point: runs the command that the first argument names, else Hydra, and returns an exit status."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ DEBUG: Final = "SWEEPER_DEBUG"
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C: 128 plus the number of SIGINT, as in shells."""
 PIPE_CLOSED: Final = 141
-"""Exit status if the reader of our output has closed the pipe: 128 plus the number of SIGPIPE, as in shells."""
+"""Exit status if the reader of our output closed the pipe: 128 plus the number of SIGPIPE, as in shells."""
 COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "bench": bench,
     "dashboard": dashboard,
@@ -26,11 +26,11 @@ COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "report": report,
     "reproduce": reproduce,
 }
-"""The commands by name; any other first argument is an override or an option of Hydra's."""
+"""The commands by name. Any other first argument is an override or a Hydra option."""
 
 
 def main() -> int:
-    """Run the command line; return the exit status."""
+    """Run the command line; return the exit status. An expected failure is one line on stderr and status 1."""
     arguments = sys.argv[1:]
     try:
         if arguments and arguments[0] in COMMANDS:
@@ -42,7 +42,7 @@ def main() -> int:
         print(f"sweeper: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # The reader has gone, which is not an error; without this, the interpreter would flush into the closed pipe at exit.
+        # The reader, such as `head`, has stopped, which is no error. The flush of stdout at exit goes to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except KeyboardInterrupt:

@@ -8,21 +8,21 @@ from sweeper.terminal.console import make_console
 
 
 def report(arguments: Sequence[str]) -> int:
-    """Write a page that opens offline; return 0."""
+    """Write a page that opens offline; return 0. Raises the errors of `sweeper.report.build.build_page`."""
     parser = Parser(
         prog="sweeper report", description="Write one HTML page about a study, a run, or several runs side by side."
     )
-    parser.add_argument("what", nargs="+", metavar="STUDY|RUN", help="a study's name or folder, or runs' folders")
-    parser.add_argument("--storage", metavar="URL", help="storage of the study, if its folder does not name it")
+    parser.add_argument("names", nargs="+", metavar="STUDY|RUN", help="a study's name or folder, or runs' folders")
+    parser.add_argument("--storage", metavar="URL", help="storage of the study, if its folder does not record it")
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help="file to write; default: report.html in its folder, or outputs/comparison.html",
+        help="file to write; default: report.html in the study's or run's folder, or outputs/comparison.html",
     )
     options = parser.parse_intermixed_args(arguments)
     from sweeper.report.build import build_page  # noqa: PLC0415 - plotly, optuna
 
-    page = build_page(options.what, storage=options.storage, out=options.out)
+    page = build_page(options.names, storage=options.storage, out=options.out)
     make_console().print(f"report: {page.path} · {page.about}", soft_wrap=True)
     return 0

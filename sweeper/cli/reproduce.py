@@ -7,7 +7,10 @@ from sweeper.cli.arguments import Parser
 
 
 def reproduce(arguments: Sequence[str]) -> int:
-    """Run a saved config again and compare. Return 0 if the results are identical, 1 if they differ."""
+    """Run a saved config again and compare. Return 0 if the results are identical, 1 if they differ.
+
+    Raises the errors of `sweeper.run.reproduction.reproduce`.
+    """
     parser = Parser(
         prog="sweeper reproduce",
         description="Run the saved config of a run or trial again, in a new folder, and compare the results.",

@@ -1,1 +1,1 @@
-"""The typed config schema, and how overrides become a config that satisfies it. Imports no torch."""
+"""The typed config schema, and composing and checking configs against it. Imports no torch."""

@@ -1,4 +1,4 @@
-"""How overrides become a config: where conf/ is, how Hydra composes it, and what each of Hydra's refusals means."""
+"""Composes a config from conf/ and overrides with Hydra, and translates Hydra's errors into one clear line."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ from sweeper.errors import CompositionError
 CONFIG_NAME = "config"
 JOB_NAME = "sweeper"
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
-"""What Hydra raises when it cannot compose (`model=null` is a bare ValueError). `explain` translates all of them."""
+"""The exceptions that Hydra raises when it cannot compose (`model=null` raises a bare ValueError); see `explain`."""
 
 
 def conf_dir() -> Path:
@@ -34,7 +34,7 @@ def conf_dir() -> Path:
 def compose(overrides: Sequence[str] = ()) -> ExperimentConf:
     """Compose conf/ with the overrides, as the command line would, and check the result.
 
-    Restores Hydra's global state. Raises `ConfigError`.
+    Restores Hydra's global state. Raises `ConfigError` for overrides that do not compose or break a rule.
 
     >>> compose(["model=gap", "training.epochs=2"]).training.epochs
     2
@@ -43,9 +43,9 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConf:
 
 
 def compose_dict(overrides: Sequence[str]) -> DictConfig:
-    """Compose without checking: Hydra's own config, interpolations unresolved. Raises `CompositionError`."""
+    """Compose without checking. Return Hydra's DictConfig, its interpolations unresolved. Raises `CompositionError`."""
     if isinstance(overrides, str) or not all(isinstance(override, str) for override in overrides):
-        raise CompositionError(f'overrides must be a list of texts, as in ["model=gap"], but got {overrides!r}')
+        raise CompositionError(f'overrides must be a list of strings, as in ["model=gap"], but got {overrides!r}')
     with _hydra():
         try:
             return hydra_compose(CONFIG_NAME, overrides=list(overrides))
@@ -54,11 +54,11 @@ def compose_dict(overrides: Sequence[str]) -> DictConfig:
 
 
 def explain(error: Exception) -> CompositionError:
-    """Translate one of `HYDRA_ERRORS` into one line, with the nearest valid names if a name was wrong."""
+    """Return an error in one line for one of `HYDRA_ERRORS`, with the nearest valid names if a name is wrong."""
     text = str(error)
     if isinstance(error.__cause__, OmegaConfBaseException | ValueError | IndexError):
         text += "\n" + str(error.__cause__).partition("\n")[0]
-    for pattern, message in _REFUSALS:
+    for pattern, message in _MESSAGES:
         match = re.search(pattern, text)
         if match:
             return CompositionError(message(match))
@@ -81,8 +81,8 @@ def _no_key(match: re.Match[str]) -> str:
 
 def _no_override(match: re.Match[str]) -> str:
     return (
-        f"an override must be key=value, but got {match[1]!r}: leave no spaces around =, put a value with spaces or special "
-        "characters in inner quotes, as in 'data.root=\"/my files\"', and put a command such as inspect first"
+        f"an override must be key=value, but got {match[1]!r}: leave no spaces around =, put a value with spaces or "
+        "special characters in inner quotes, as in 'data.root=\"/my files\"', and put a command such as inspect first"
     )
 
 
@@ -98,7 +98,7 @@ def _several_values(match: re.Match[str]) -> str:
     return f"{match[1]}: for one run per value add -m, as in python -m sweeper -m ...; for a list use brackets"
 
 
-_REFUSALS: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
+_MESSAGES: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
     (r"Could not find '([^']+)/([^'/]+)'", _no_option),
     (r"Could not override ''", lambda _: "an override must be key=value, but one has no key"),
     (r"Could not (?:override|append to config|delete from config|delete)[^']*'([^']+)'", _no_key),
@@ -108,12 +108,12 @@ _REFUSALS: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
     (r"Error merging override ([\w.]+)\.(\d+)=.*\n?.*list index out of range", _no_index),
     (r"(Ambiguous value for argument '.*')", _several_values),
 ]
-"""Hydra's messages, as patterns, and the clearer message for each. Hydra 1.4.0rc3 words them this way."""
+"""Hydra's messages as patterns, and our message for each. The patterns match the wording of Hydra 1.4.0rc3."""
 
 
 @contextmanager
 def _hydra() -> Iterator[None]:
-    """Initialize Hydra to compose from conf/, and restore its global state afterwards, also inside a Hydra job."""
+    """Initialize Hydra on conf/ for the block, then restore its global state: this also works in a Hydra job."""
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -142,7 +142,7 @@ def _keys() -> list[str]:
 
 
 def _key_paths(node: Any, prefix: str) -> Iterator[str]:
-    """Yield the dotted path of every key of nested dictionaries, those of inner dictionaries included."""
+    """Yield the dotted path of every key of nested dictionaries, inner nodes as well as leaves."""
     if isinstance(node, dict):
         for key, child in node.items():
             yield f"{prefix}{key}"

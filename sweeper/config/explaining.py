@@ -1,4 +1,4 @@
-"""Which sentence answers a config that does not fit the schema: the key, the rule, the value and the nearest valid name."""
+"""Error messages for a config that does not fit the schema: the key, the rule, the value, the nearest valid name."""
 
 import difflib
 import re
@@ -17,11 +17,11 @@ TYPE_NAMES: Final[dict[Any, str]] = {
     list[int]: "a list of whole numbers such as [8,16]",
     NoneType: "null",
 }
-"""How messages name a field's type."""
+"""A field's type as messages name it."""
 
 
 def nearest(name: str, choices: list[str]) -> str:
-    """Return `` (did you mean a, b?)`` with up to three choices similar to the name, or an empty text if none is.
+    """Return `` (did you mean a, b?)`` with up to three similar choices, or an empty string without any.
 
     >>> nearest("gpa", ["gap", "deep"])
     ' (did you mean gap?)'
@@ -31,7 +31,7 @@ def nearest(name: str, choices: list[str]) -> str:
 
 
 def missing_key(key: str) -> str:
-    """Explain that a required key is missing."""
+    """Return the message for a required key that is missing."""
     group = re.fullmatch(r"model\.groups\.(\w+)\.kernel_size", key)
     if group:
         name = f"model.groups.{group[1]}"
@@ -40,9 +40,9 @@ def missing_key(key: str) -> str:
 
 
 def unknown_key(schema: DictConfig, key: str) -> str:
-    """Explain that the schema has no such key; name the keys it has at that level."""
+    """Return the message for a key that the schema lacks; it lists the keys at that level."""
     parent, _, name = key.rpartition(".")
-    # Groups have free names, and all of them have the same keys.
+    # Group names are free, so the schema lists none; all groups have the same keys.
     if _is_group(parent):
         allowed = list(GroupConf.__dataclass_fields__)
     else:
@@ -51,7 +51,7 @@ def unknown_key(schema: DictConfig, key: str) -> str:
 
 
 def wrong_type(schema: DictConfig, config: DictConfig, key: str, reason: str) -> str:
-    """Explain that a value has the wrong type; `reason` is OmegaConf's text, used for types without a name here."""
+    """Return the message for a value of the wrong type; OmegaConf's `reason` serves types not in `TYPE_NAMES`."""
     parent, _, name = re.sub(r"\[\d+\]$", "", key).rpartition(".")
     owner: Any = ExperimentConf
     if _is_group(parent):

@@ -1,4 +1,4 @@
-"""How a composed or saved config becomes a typed one and back: `load` is the only way in, `dump` the only way out."""
+"""Converts a composed or saved config to typed dataclasses (`load`) and back to YAML (`dump`)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -15,7 +15,7 @@ VARIANTS: Final[dict[str, dict[str, type]]] = {
     "optimizer": {"sgd": SgdConf, "adamw": AdamwConf},
     "scheduler": {"constant": SchedulerConf, "step": StepConf, "onecycle": OneCycleConf},
 }
-"""Which dataclass checks a section, by the section's `name`."""
+"""The dataclass of a section, by the section's `name`."""
 
 
 def load(cfg: DictConfig | Mapping[str, Any]) -> ExperimentConf:
@@ -43,7 +43,7 @@ def load(cfg: DictConfig | Mapping[str, Any]) -> ExperimentConf:
 
 
 def dump(conf: ExperimentConf) -> str:
-    """Return the config as YAML, from which `load` makes an equal config."""
+    """Return the config as YAML; parsed and passed to `load`, it gives an equal config."""
     return str(OmegaConf.to_yaml(OmegaConf.create(asdict(conf))))
 
 

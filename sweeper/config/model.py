@@ -1,4 +1,4 @@
-"""What a valid network config is: layer groups, a head, and the model-wide values that groups inherit."""
+"""Schema of the network config: layer groups, a head, and the model-wide values that groups inherit."""
 
 import re
 from dataclasses import dataclass
@@ -41,17 +41,17 @@ class GroupConf:
     """Whether the normalization precedes or follows the activation."""
 
     def __post_init__(self) -> None:
-        require(bool(self.channels), "channels must name at least one convolution", self.channels)
+        require(bool(self.channels), "channels must list at least one convolution", self.channels)
         require(all(c > 0 for c in self.channels), "channels must be positive", self.channels)
         _check_layer(self)
 
 
 @dataclass(kw_only=True)
 class HeadConf:
-    """How the last feature map becomes class scores."""
+    """The classification head: from the last feature map to logits."""
 
     name: Literal["conv", "gap"] = MISSING
-    """`conv`: a 1×1 convolution on a 1×1 map. `gap`: global average pooling and a linear layer."""
+    """`conv`: a 1×1 convolution on a 1×1 feature map. `gap`: global average pooling and a linear layer."""
     bias: bool = True
     """Whether the head's layer has a bias."""
 

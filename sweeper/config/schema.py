@@ -1,4 +1,7 @@
-"""What a valid config is: typed, bounded, without torch. `loading.load` checks one, `model` has the network's part."""
+"""Schema of a config: dataclasses with types and bounds, without torch. `model` holds the network's part.
+
+`loading.load` checks a config against it. `MISSING` marks keys that conf/ sets.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -12,12 +15,12 @@ from sweeper.config.model import ModelConf
 MAX_THREADS: Final = 256
 """More cores than any machine this program is meant for has."""
 MAX_DATA_FRACTION: Final = 0.5
-"""Largest augmentation shift or scale: beyond half the image, the digit leaves the frame."""
+"""Largest `AugmentConf.shift` or `scale`: beyond half the image, the digit leaves the frame."""
 
 
 @dataclass(kw_only=True)
 class DataConf:
-    """Which images the network trains on, and which it is validated on."""
+    """The dataset and its validation split."""
 
     name: str = MISSING
     """A name in `sweeper.data.catalogue.DATASETS`."""
@@ -26,7 +29,7 @@ class DataConf:
     validation: Literal["split", "test"] = MISSING
     """`split`: hold out part of the training set and leave the test set sealed. `test`: validate on the test set."""
     validation_size: int = MISSING
-    """Images held out, stratified by class; unused with `validation=test`."""
+    """Number of images held out, stratified by class; unused with `validation=test`."""
     split_seed: int = MISSING
     """Seed of the split, separate from the run's seed so that all runs share one split."""
 
@@ -37,14 +40,14 @@ class DataConf:
 
 @dataclass(kw_only=True)
 class AugmentConf:
-    """Random changes to each training image; each value is the half-width of a uniform distribution around no change."""
+    """Random affine transform of each training image. Each value is a half-width of uniform draws around no change."""
 
     name: Literal["none", "affine"] = MISSING
     """`none` leaves the images unchanged."""
     rotation: float = 0.0
     """Radians."""
     shift: float = 0.0
-    """Fraction of the image's side, in each direction."""
+    """Fraction of the image's side, drawn separately for each axis."""
     scale: float = 0.0
     """Fraction of the digit's size."""
 
@@ -56,7 +59,7 @@ class AugmentConf:
 
 @dataclass(kw_only=True)
 class OptimizerConf:
-    """The options every optimizer has."""
+    """The options that all optimizers share."""
 
     name: str = MISSING
     """`sgd` or `adamw`."""
@@ -104,7 +107,7 @@ class AdamwConf(OptimizerConf):
 
 @dataclass(kw_only=True)
 class SchedulerConf:
-    """How the learning rate changes during training; `constant` has no further options."""
+    """The learning rate schedule; `constant` has no further options."""
 
     name: str = MISSING
     """`constant`, `step` or `onecycle`."""
@@ -115,9 +118,9 @@ class StepConf(SchedulerConf):
     """Multiplies the learning rate by `gamma` every `step_size` epochs."""
 
     step_size: int = MISSING
-    """Epochs between two changes."""
+    """Epochs between two decays."""
     gamma: float = MISSING
-    """Factor of each change."""
+    """Factor of each decay."""
 
     def __post_init__(self) -> None:
         require(self.step_size > 0, "step_size must be positive", self.step_size)
@@ -126,7 +129,7 @@ class StepConf(SchedulerConf):
 
 @dataclass(kw_only=True)
 class OneCycleConf(SchedulerConf):
-    """Warm-up to the learning rate, then cosine annealing, updated every step (Smith and Topin, 2018)."""
+    """Cosine warm-up to the peak, then cosine annealing, updated every step (Smith and Topin, 2018)."""
 
     pct_start: float = MISSING
     """Fraction of all steps spent warming up."""
@@ -143,10 +146,10 @@ class OneCycleConf(SchedulerConf):
 
 @dataclass(kw_only=True)
 class TrainingConf:
-    """How many epochs, which batch size, which loss."""
+    """Epochs, batch size and loss."""
 
     epochs: int = MISSING
-    """Passes over the training images."""
+    """Number of passes over the training images."""
     batch_size: int = MISSING
     """Images per step; at least 2, because batch normalization on a 1×1 map needs two."""
     label_smoothing: float = MISSING
@@ -174,7 +177,7 @@ class BudgetConf:
 
 @dataclass(kw_only=True)
 class LoggingConf:
-    """Where a run's metrics go in addition to its folder; does not affect training."""
+    """Additional loggers of a run's metrics; they do not affect training."""
 
     name: Literal["none", "tensorboard"] = "none"
     """`tensorboard`: TensorBoard event files in the run's folder."""
@@ -191,15 +194,15 @@ class ExperimentConf:
     precision: Literal["auto", "fp32", "bf16"] = MISSING
     """`auto`: bf16 if the hardware multiplies it natively, else fp32."""
     threads: int | str = MISSING
-    """Threads within one operation. `auto`: one, which measured fastest for networks this small."""
+    """Intra-op threads of torch. `auto`: one, see `sweeper.training.device.AUTO_THREADS`."""
     target: float = MISSING
-    """Validation accuracy that the run must reach, a fraction."""
+    """Validation accuracy to reach, a fraction. A search stops once a trial reaches it; a run does not stop."""
     model: ModelConf = MISSING
     """The network."""
     data: DataConf = MISSING
     """The images."""
     augment: AugmentConf = MISSING
-    """Random changes to the training images."""
+    """Augmentation of the training images."""
     optimizer: OptimizerConf = MISSING
     """`SgdConf` or `AdamwConf`, selected by `name`."""
     scheduler: SchedulerConf = MISSING
@@ -209,7 +212,7 @@ class ExperimentConf:
     budget: BudgetConf = MISSING
     """Upper limits on the network's cost."""
     logging: LoggingConf = field(default_factory=LoggingConf)
-    """Additional loggers. Configs saved before this section existed load with none."""
+    """Additional loggers. Configs saved before this section existed load as `none`."""
 
     def __post_init__(self) -> None:
         _check_seed("seed", self.seed)

@@ -1,1 +1,1 @@
-"""Images: which data sets exist, reading them, splitting them, augmenting them."""
+"""The datasets: their facts, reading, splitting and augmentation."""

@@ -8,17 +8,18 @@ from sweeper.config.schema import AugmentConf
 
 
 def draw_variations(images: int, conf: AugmentConf, generator: Generator) -> Tensor:
-    """Draw each image's transform, uniform in [-1, 1): ``[images, 4]``, or ``[images, 0]`` without augmentation.
+    """Draw the transforms of this many images: float32 ``[images, 4]``, or ``[images, 0]`` without augmentation.
 
-    The generator is a CPU generator on every device, so that all devices get the same draws.
+    The columns are rotation, scale, horizontal and vertical shift, uniform in [-1, 1) as fractions of the config's
+    values. `generator` must be a CPU generator, so that all devices get the same draws.
     """
     return torch.rand(images, 0 if conf.name == "none" else 4, generator=generator).mul_(2).sub_(1)
 
 
 def augment(pixels_bchw: Tensor, conf: AugmentConf, draws_b4: Tensor) -> Tensor:
-    """Rotate, scale and shift each image by its draws; pixels from outside the image are zero.
+    """Rotate, scale and shift each image by its draws: ``[b, 1, h, w]`` to the same shape, zero outside the image.
 
-    Takes pixels before normalisation, where zero is the background.
+    The pixels must not be normalized yet: zero is then the background.
     """
     if conf.name == "none":
         return pixels_bchw

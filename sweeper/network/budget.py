@@ -1,4 +1,4 @@
-"""Decides whether a network is within its budget of parameters and MACs, and which uniform scaling would be."""
+"""Checks a network against its budget of parameters and MACs, and finds the uniform channel scaling that fits."""
 
 from dataclasses import replace
 from typing import Final, Literal
@@ -11,19 +11,20 @@ from sweeper.network.summary import Summary, summarize
 
 Cost = Literal["parameters", "macs"]
 COSTS: Final[tuple[tuple[Cost, str], ...]] = (("parameters", "parameters"), ("macs", "MACs"))
+"""Each cost's field in `Summary` and `BudgetConf`, and its name in messages."""
 LARGEST_SHOWN: Final = 2
-"""How many layers the error names."""
+"""Number of layers that the error names."""
 SCALE_STEPS: Final = 1000
-"""Uniform scalings are searched in steps of one thousandth."""
+"""Uniform scaling factors are multiples of one thousandth."""
 
 
 def within_budget(summary: Summary, budget: BudgetConf) -> bool:
-    """Whether every cost is at most its limit."""
+    """Whether every cost is at most its limit; a limit of None is no limit."""
     return not any(_over(summary, budget, cost) for cost, _ in COSTS)
 
 
 def check_budget(model: ModelConf, plan: Plan, summary: Summary, budget: BudgetConf) -> None:
-    """Raise `BudgetError` if the network is over budget, naming the largest layers and the widest scaling that fits."""
+    """Raise `BudgetError` for a network over budget. It names the costliest layers and the largest fitting scaling."""
     for cost, unit in COSTS:
         if _over(summary, budget, cost):
             raise BudgetError(
@@ -49,7 +50,7 @@ def _over(summary: Summary, budget: BudgetConf, cost: Cost) -> bool:
 def _largest(plan: Plan, summary: Summary, cost: Cost) -> str:
     """Return the costliest convolutions as ``model.groups.block2.channels.1 (9,248), …``."""
     pairs = zip(plan.layers, summary.layers, strict=True)
-    convs = [(getattr(facts, cost), layer) for layer, facts in pairs if isinstance(layer, Conv)]
+    convs = [(getattr(layer_summary, cost), layer) for layer, layer_summary in pairs if isinstance(layer, Conv)]
     convs.sort(key=lambda pair: pair[0], reverse=True)
     return " and ".join(
         f"model.groups.{layer.group}.channels.{layer.name.rpartition('.')[2]} ({count:,})"
@@ -58,7 +59,7 @@ def _largest(plan: Plan, summary: Summary, cost: Cost) -> str:
 
 
 def _fitting_scale(model: ModelConf, plan: Plan, budget: BudgetConf, cost: Cost, unit: str) -> str:
-    """Find the widest uniform scaling within the budget by bisection: costs only grow with the number of channels."""
+    """Find the largest scaling within the budget by bisection: costs never fall as channels are added."""
 
     def at(step: int) -> Summary:
         narrowed = scaled(model, step / SCALE_STEPS)

@@ -1,4 +1,4 @@
-"""Builds a plan as a torch module: one submodule per group, and in it one per convolution."""
+"""Builds the torch module of a plan: one submodule per group, and in it one per convolution or pooling."""
 
 from collections import OrderedDict
 from typing import Final
@@ -20,10 +20,10 @@ DROPOUTS: Final[dict[str, type[nn.Module]]] = {"channel": nn.Dropout2d, "element
 
 
 def build(plan: Plan, fast_paths: FastPaths = ALL_FAST_PATHS) -> nn.Sequential:
-    """Make the network: images ``[b, c, h, w]`` to class scores (logits) ``[b, classes]``.
+    """Build the network: normalized images ``[b, c, h, w]`` to logits ``[b, classes]``.
 
     Initial weights are drawn from torch's global generator. Submodules have the plan's names: ``block1.0.conv``.
-    `fast_paths` selects hand-made CPU paths; neither the names nor the initial weights depend on it.
+    `fast_paths` selects hand-written CPU paths; neither the names nor the initial weights depend on it.
     """
     groups: OrderedDict[str, nn.Module] = OrderedDict()
     for layer in plan.layers:

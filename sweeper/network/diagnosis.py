@@ -1,4 +1,4 @@
-"""Finds flaws of a network before it is trained: erased signal, bottlenecks, a small receptive field; with evidence."""
+"""Finds weaknesses of a network before training: signal erased by dropout, bottlenecks, a small receptive field."""
 
 import math
 from collections.abc import Iterator
@@ -10,29 +10,34 @@ from sweeper.network.plan import Conv, Plan
 from sweeper.network.summary import LayerSummary, Summary
 
 ERASED_NOTICEABLE: Final = 0.01
-"""Share of training passes without any signal that is worth reporting: it costs about that much training accuracy."""
+"""Least share of training passes without any signal that is reported: it costs about that much training accuracy."""
 SQUEEZE_FACTOR: Final = 4
 """A layer at least this many times narrower than both neighbours is a bottleneck."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One flaw of the network."""
+    """One weakness of the network."""
 
     rule: str
     """The rule: ``erased_signal``, ``bottleneck`` or ``receptive_field``."""
     layers: tuple[str, ...]
     """Names of the layers concerned."""
     evidence: dict[str, float]
-    """The numbers behind it, by name."""
+    """The numbers that the rule compared, by name."""
     message: str
-    """One to three sentences: what, why it matters, what to do."""
+    """One to three sentences: the weakness, its effect, the fix."""
 
 
 def diagnose(plan: Plan, summary: Summary, *, majority_share: float) -> tuple[Finding, ...]:
-    """Apply every rule; `majority_share` is the accuracy of always guessing the most frequent class."""
+    """Apply every rule and return the findings; empty if there are none.
+
+    `majority_share` is the accuracy of always guessing the most frequent class, a fraction.
+    """
     convs = [
-        (layer, facts) for layer, facts in zip(plan.layers, summary.layers, strict=True) if isinstance(layer, Conv)
+        (layer, layer_summary)
+        for layer, layer_summary in zip(plan.layers, summary.layers, strict=True)
+        if isinstance(layer, Conv)
     ]
     return (
         *_erased_signal(convs, majority_share),
@@ -42,17 +47,21 @@ def diagnose(plan: Plan, summary: Summary, *, majority_share: float) -> tuple[Fi
 
 
 def _erased_signal(convs: list[tuple[Conv, LayerSummary]], majority_share: float) -> Iterator[Finding]:
-    """Find dropout that erases whole maps: with probability p, a map of k independent units is erased with p^k.
+    """Find dropout p that erases a layer's whole output: all k independently dropped units, with probability p^k.
 
-    The class of an erased image can only be guessed, so training accuracy, measured with dropout on, stays below
+    The class of an erased image can only be guessed, so training accuracy, measured with dropout on, cannot exceed
     survival + (1 - survival) · majority_share.
     """
-    erased = {layer.name: layer.dropout ** _dropped_units(layer, facts) for layer, facts in convs if layer.dropout > 0}
+    erased = {
+        layer.name: layer.dropout ** _dropped_units(layer, layer_summary)
+        for layer, layer_summary in convs
+        if layer.dropout > 0
+    }
     survival = math.prod(1 - probability for probability in erased.values())
     if 1 - survival < ERASED_NOTICEABLE:
         return
     ceiling = survival + (1 - survival) * majority_share
-    # Name the layers that matter on their own, or all if only their product does.
+    # Name the layers that reach the threshold alone, or all of them if only their product does.
     named = tuple(name for name, probability in erased.items() if probability >= ERASED_NOTICEABLE) or tuple(erased)
     yield Finding(
         rule="erased_signal",
@@ -66,28 +75,28 @@ def _erased_signal(convs: list[tuple[Conv, LayerSummary]], majority_share: float
     )
 
 
-def _dropped_units(layer: Conv, facts: LayerSummary) -> int:
-    """Return how many units are dropped independently in one image."""
-    return layer.out_channels if layer.dropout_kind == "channel" else math.prod(facts.output_shape)
+def _dropped_units(layer: Conv, layer_summary: LayerSummary) -> int:
+    """Return the number of units of one image that dropout drops independently."""
+    return layer.out_channels if layer.dropout_kind == "channel" else math.prod(layer_summary.output_shape)
 
 
 def _bottlenecks(convs: list[tuple[Conv, LayerSummary]], classes: int) -> Iterator[Finding]:
-    for layer, facts in convs:
-        values = math.prod(facts.output_shape)
+    for layer, layer_summary in convs:
+        values = math.prod(layer_summary.output_shape)
         if values < classes:
             yield Finding(
                 rule="bottleneck",
                 layers=(layer.name,),
                 evidence={"values": values, "classes": classes},
                 message=(
-                    f"{layer.name} leaves {values} values to tell {classes} classes apart. "
+                    f"{layer.name} leaves {values} values to distinguish {classes} classes. "
                     f"Widen model.groups.{layer.group}.channels."
                 ),
             )
     for (before, _), (after, _) in pairwise(convs):
         width = before.out_channels
         neighbours = (before.in_channels, after.out_channels)
-        # The first convolution's input is the image: its one channel says nothing about width.
+        # The first convolution's input is the image: its channel count is no width of the network.
         if before is not convs[0][0] and width * SQUEEZE_FACTOR <= min(neighbours):
             yield Finding(
                 rule="bottleneck",
@@ -110,6 +119,6 @@ def _receptive_field(plan: Plan, summary: Summary) -> Iterator[Finding]:
             evidence={"receptive_field": last.receptive_field, "image": side},
             message=(
                 f"{last.name} sees {last.receptive_field} of the image's {side} pixels: no feature covers the whole "
-                "digit, only the head joins them. Add a convolution or a pool."
+                "image, only the head combines features. Add a convolution or a pool."
             ),
         )

@@ -1,4 +1,4 @@
-"""Expands a model config into an ordered list of layers: the plan that summary, budget, diagnosis and build all read."""
+"""Expands a model config into a plan: the ordered list of layers that summary, budget, diagnosis and build read."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conv:
-    """A convolution of stride 1 with its activation, normalisation and dropout."""
+    """A convolution of stride 1 with its activation, normalization and dropout."""
 
     name: str
-    """The group and the position in it: ``block1.0``."""
+    """The group and the index in it: ``block1.0``."""
     group: str
     """The group's name in the config."""
     in_channels: int
@@ -21,13 +21,13 @@ class Conv:
     kernel_size: int
     """Side of the square kernel, pixels."""
     padding: int
-    """Zeros on each side, pixels."""
+    """Zeros added on each side, pixels."""
     bias: bool
     norm: Norm
     activation: Activation
     order: Order
     dropout: float
-    """Probability of dropping a channel or element."""
+    """Probability of dropping a channel or element, as `dropout_kind` says; 0 means no dropout."""
     dropout_kind: DropoutKind
 
 
@@ -45,7 +45,7 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """The last layer: a map to one score per class."""
+    """The last layer: a feature map to one logit per class."""
 
     name: str
     kind: str
@@ -66,13 +66,14 @@ class Plan:
     """Channels, height, width of an image."""
     classes: int
     layers: tuple[Layer, ...]
-    """In the order in which they are applied; the head is last."""
+    """In order of application; the head is last."""
 
 
 def make_plan(model: ModelConf, *, input_shape: tuple[int, int, int], classes: int) -> Plan:
-    """List the layers of all groups; a group's null values are the model's.
+    """List the layers of all groups; a group's null values inherit the model-wide ones.
 
-    Map sizes are not checked here: `summary.summarize` computes them and raises `ConfigError` if a layer does not fit.
+    Feature map sizes are not checked here: `summary.summarize` computes them and raises `ConfigError` if a layer does
+    not fit its input.
     """
     layers: list[Layer] = []
     channels = input_shape[0]

@@ -1,4 +1,7 @@
-"""How a network is changed where its diagnosis objects, or where its budget leaves room: a model in, a model out."""
+"""Changes a model config to remove the weaknesses that diagnosis finds, or to widen the network up to its budget.
+
+The width of a convolution is its number of output channels.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,42 +15,45 @@ from sweeper.network.plan import Conv, Plan, make_plan
 from sweeper.network.summary import summarize
 
 WIDENED_BY: Final = {"erased_signal", "bottleneck"}
-"""Rules of `sweeper.network.diagnosis` that ask for more channels in the layers they name."""
+"""Rules of `sweeper.network.diagnosis` whose fix is more channels in the layers they name."""
 PERCENT: Final = 100
-"""The other widths are narrowed in steps of one hundredth until the budget holds."""
+"""The other widths are narrowed in steps of one percent until the budget holds."""
 MODEL_WIDE: Final = ""
-"""In place of a group's name: the value that groups without one of their own inherit."""
+"""Stands for a group's name in `Bounds.least_dropout`: the model-wide value, which groups without their own inherit."""
 WIDEST: Final = 2.0
-"""A network is widened by at most this factor at once."""
+"""`widen` multiplies widths by at most this factor."""
 WIDTH_REACH: Final = 12
-"""Every width may grow to at least this many channels, even if twice its own is fewer: a bottleneck must be able to go."""
+"""Every width may grow to this many channels, even if that more than doubles it: else a bottleneck could remain one."""
 BISECTIONS: Final = 20
-"""To find the largest factor that fits the budget: more than a width has binary digits."""
+"""Steps of the search for the largest factor within the budget: more than a width has binary digits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
-    """What a network is for: the facts of the data set that planning and diagnosis need."""
+    """The facts of the dataset that planning and diagnosis need."""
 
     shape: tuple[int, int, int]
     """Channels, height, width."""
     classes: int
     majority_share: float
-    """Accuracy of guessing the most frequent class."""
+    """Accuracy of always guessing the most frequent class, a fraction."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What `repair` may change, and how far; anything else stays as it is."""
+    """The values that `repair` may change, and their limits; all others stay as they are."""
 
     widths: Mapping[str, tuple[int, int]]
-    """Fewest and most channels, by the convolution's name in the plan: ``block1.0``."""
+    """Least and greatest width, by the convolution's name in the plan: ``block1.0``."""
     least_dropout: Mapping[str, float]
-    """Least dropout, by the group's name; `MODEL_WIDE` is the model's own value."""
+    """Least dropout probability, by the group's name; `MODEL_WIDE` stands for the model-wide value."""
 
 
 def width_bounds(plan: Plan) -> dict[str, tuple[int, int]]:
-    """Return the widths worth trying for each convolution: from half its own to twice, and to `WIDTH_REACH` at least."""
+    """Return the least and greatest width to try for each convolution, by its name.
+
+    The least is half its own width, the greatest twice its own or `WIDTH_REACH`, whichever is more.
+    """
     return {
         layer.name: (max(1, layer.out_channels // 2), max(2 * layer.out_channels, WIDTH_REACH))
         for layer in plan.layers
@@ -56,11 +62,13 @@ def width_bounds(plan: Plan) -> dict[str, tuple[int, int]]:
 
 
 def repair(model: ModelConf, budget: BudgetConf, bounds: Bounds, images: ImageFacts) -> ModelConf | None:
-    """Return the model without what its diagnosis objects to, as far as the bounds allow, within the budget.
+    """Return the model without its bottlenecks and erased signal, as far as the bounds allow, within the budget.
 
-    Layers that a finding names get their most channels; dropout goes to its least where it erases the signal. The other
-    widths are narrowed alike until the budget holds, and where that is not enough, all of them. None where nothing changes,
-    or where even the narrowest network exceeds the budget. Raises `ConfigError` for a model that cannot be built.
+    Layers that a finding names get their greatest width. If dropout erases the signal, dropout falls to its least. The
+    other widths are then narrowed by one factor until the budget holds; if that is not enough, all widths are.
+
+    Returns None if nothing changes or if even the narrowest network exceeds the budget. Raises `ConfigError` for a
+    model with a layer that does not fit its input.
     """
     plan = _plan(model, images)
     summary = summarize(plan)
@@ -89,7 +97,10 @@ def repair(model: ModelConf, budget: BudgetConf, bounds: Bounds, images: ImageFa
 
 
 def widen(model: ModelConf, budget: BudgetConf, images: ImageFacts) -> ModelConf:
-    """Return the model with every width times one factor, at most `WIDEST`, as large as the budget allows."""
+    """Return the model with all widths multiplied by the largest factor, at most `WIDEST`, that the budget allows.
+
+    A model that is over budget is returned unchanged. Raises `ConfigError` as `repair` does.
+    """
     low, high = 1.0, WIDEST
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
@@ -103,7 +114,7 @@ def _plan(model: ModelConf, images: ImageFacts) -> Plan:
 
 
 def _with_widths(model: ModelConf, widths: Mapping[str, int]) -> ModelConf:
-    """Return the model with these channels, given by the names of convolutions."""
+    """Return the model with these widths, given for every convolution by name."""
     groups = {
         name: replace(group, channels=[widths[f"{name}.{index}"] for index in range(len(group.channels))])
         for name, group in model.groups.items()
@@ -112,7 +123,7 @@ def _with_widths(model: ModelConf, widths: Mapping[str, int]) -> ModelConf:
 
 
 def _with_dropout(model: ModelConf, dropout: Mapping[str, float]) -> ModelConf:
-    """Return the model with these dropout probabilities, given by group."""
+    """Return the model with these dropout probabilities, given by group or `MODEL_WIDE`; others are kept."""
     groups = {
         name: replace(group, dropout=dropout[name]) if name in dropout else group
         for name, group in model.groups.items()

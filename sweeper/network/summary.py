@@ -7,7 +7,7 @@ from sweeper.errors import ConfigError
 from sweeper.network.plan import Conv, Head, Plan, Pool
 
 BATCH_NORM_PARAMETERS: Final = 2
-"""Learned numbers per channel: a scale and a shift."""
+"""Learned values per channel: a scale and a shift."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,19 +20,19 @@ class LayerSummary:
 
     name: str
     kind: str
-    """``conv`` (with its normalisation), ``pool`` or ``head``."""
+    """``conv`` (with its normalization), ``pool`` or ``head``."""
     input_shape: tuple[int, int, int]
     """Channels, height, width."""
     output_shape: tuple[int, ...]
     """Channels, height, width; ``(classes,)`` for the head."""
     parameters: int
-    """Learned numbers: weights, biases, normalisation."""
+    """Learned values: weights, biases, normalization."""
     macs: int
-    """Multiply-accumulates for one image; only convolutions and the linear layer count."""
+    """Multiply-accumulates for one image; counted in convolutions and the head."""
     receptive_field: int
-    """Side of the input square that one output value depends on, pixels; beyond the image's side it includes padding."""
+    """Side of the input square that one output value depends on, pixels. Includes padding, so may exceed the image."""
     jump: int
-    """Distance of two neighbouring output values in input pixels."""
+    """Distance of two neighbouring output values in input pixels: the cumulative stride."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,13 +43,14 @@ class Summary:
     """One per layer of the plan, in its order."""
     parameters: int
     macs: int
+    """Multiply-accumulates for one image."""
 
 
 def summarize(plan: Plan) -> Summary:
     """Summarize every layer in one pass.
 
-    Raises `ConfigError` if a map is smaller than its kernel or pooling window, if padding reaches the kernel's size, or
-    if the last map does not fit the head.
+    Raises `ConfigError` if a feature map is smaller than its kernel or pooling window, if padding is not less than the
+    kernel's size, or if the last feature map does not fit the head.
     """
     layers: list[LayerSummary] = []
     shape = plan.input_shape
@@ -85,7 +86,7 @@ def _conv(layer: Conv, shape: tuple[int, int, int], receptive_field: int, jump: 
     out_height, out_width = height + grown, width + grown
     if min(out_height, out_width) < 1:
         raise ConfigError(
-            f"{layer.name} needs a map of at least {layer.kernel_size - 2 * layer.padding} pixels for its "
+            f"{layer.name} needs a feature map of at least {layer.kernel_size - 2 * layer.padding} pixels for its "
             f"{layer.kernel_size}×{layer.kernel_size} kernel, but its input is {height}×{width}: "
             f"raise model.groups.{layer.group}.padding, or pool and convolve less before it"
         )
@@ -108,7 +109,7 @@ def _pool(layer: Pool, shape: tuple[int, int, int], receptive_field: int, jump: 
     channels, height, width = shape
     if min(height, width) < layer.size:
         raise ConfigError(
-            f"{layer.name} needs a map of at least {layer.size} pixels, but its input is {height}×{width}: "
+            f"{layer.name} needs a feature map of at least {layer.size} pixels, but its input is {height}×{width}: "
             f"lower model.groups.{layer.group}.pool, or pool and convolve less before it"
         )
     return LayerSummary(
@@ -127,7 +128,7 @@ def _head(layer: Head, shape: tuple[int, int, int], receptive_field: int, jump: 
     _, height, width = shape
     if layer.kind == "conv" and (height, width) != (1, 1):
         raise ConfigError(
-            f"head=conv needs a 1×1 map, but the last group leaves {height}×{width}: "
+            f"head=conv needs a 1×1 feature map, but the last group leaves {height}×{width}: "
             "use head@model.head=gap, or pool and convolve more before it"
         )
     weights = layer.in_channels * layer.classes
@@ -138,7 +139,7 @@ def _head(layer: Head, shape: tuple[int, int, int], receptive_field: int, jump: 
         output_shape=(layer.classes,),
         parameters=weights + (layer.classes if layer.bias else 0),
         macs=weights,
-        # Global pooling is one window of the map's size; on a 1×1 map it adds nothing.
+        # Global pooling is one window of the feature map's size; on a 1×1 feature map it adds nothing.
         receptive_field=receptive_field + (max(height, width) - 1) * jump,
         jump=jump,
     )

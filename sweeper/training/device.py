@@ -1,4 +1,4 @@
-"""Decides the device, precision and threads of a run, and makes it reproducible."""
+"""Resolves the device, precision and threads of a run, and seeds torch so that the run is reproducible."""
 
 import ctypes
 from collections.abc import Iterator
@@ -12,22 +12,22 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.errors import DeviceError
 
 AUTO_THREADS: Final = 1
-"""Threads of `threads=auto`. Operations of networks this small are too short to split: on two idle cores, two threads
-train the default network 1.06 times as fast as one and the notebook's 1.2 times. If another process uses the cores,
-they are 5 and 20 times slower, because each operation waits for its slower half. One thread also gives the same bits
-on machines with different numbers of cores. More cores are better used for more runs."""
+"""Intra-op threads of `threads=auto`. Operations of networks this small are too short to split: on two idle cores, two
+threads train the default network 1.06 times and the notebook's 1.2 times as fast as one. If another process uses the
+cores, two threads are 5 and 20 times slower (default, notebook's): each operation waits for its slower half. One thread
+also gives the same bits on machines with different numbers of cores. Use more cores for more runs."""
 
 KEPT_BYTES: Final = 2**30
-"""Bytes of freed memory that the allocator keeps, and the smallest request that it maps separately: more than a step uses."""
+"""Bytes of freed memory that malloc keeps, and the smallest request that it maps separately: more than a step needs."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of `mallopt` (malloc.h)."""
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep freed memory. Otherwise each step returns its maps to the kernel and gets them back as new pages.
+    """Make glibc keep freed memory. Otherwise each step returns it to the operating system and gets it as new pages.
 
     For the notebook's network that is 6,000 page faults per step, a fifth of the time. The setting lasts until the
-    process ends. Without glibc nothing happens.
+    process ends. Without glibc this function does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -54,7 +54,7 @@ def resolve(conf: ExperimentConf) -> ExperimentConf:
 
 
 def has_bf16(device: str) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; emulated bfloat16 is slower than float32."""
+    """Whether a device, ``cpu`` or ``cuda``, multiplies bfloat16 in hardware; emulation is slower than float32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
@@ -65,8 +65,8 @@ def has_bf16(device: str) -> bool:
 def reproducible(conf: ExperimentConf) -> Iterator[None]:
     """Seed torch and set its threads for a resolved config; restore both afterwards.
 
-    On a CPU every operation used here is deterministic for a fixed number of threads. On CUDA torch's deterministic
-    mode is on. On a CPU it stays off, because turning it on imports torch's compiler, which takes 1.3 s.
+    On CUDA, torch's deterministic mode is on. On a CPU it stays off: all operations used are deterministic for a fixed
+    number of threads, and turning it on imports torch's compiler, which takes 1.3 s.
     """
     assert isinstance(conf.threads, int)
     threads_before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Evaluates a network on images with dropout off: loss, accuracy, confusion matrix and worst mistakes."""
+"""Evaluates a network in evaluation mode: loss, accuracy, confusion matrix and worst mistakes."""
 
 import math
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from sweeper.data.images import LabelledImages
 from sweeper.records import Mistake, Mistakes
 
 BATCH: Final = 500
-"""Images per batch: few enough that a small network's activations stay in the processor's cache."""
+"""Images per batch: a small network's activations then stay in the processor's cache."""
 WORST: Final = 25
-"""How many mistakes are kept, those with the highest loss: five rows of five on a page."""
+"""Number of mistakes kept, those with the highest loss: five rows of five on a page."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """Loss and accuracy over all images, and each image's own loss and prediction."""
+    """The result of an evaluation: loss and accuracy over all images, loss and prediction of each image."""
 
     loss: float
     """Mean cross-entropy, nats; without label smoothing, so that runs are comparable."""
     accuracy: float
-    """Fraction of images for which the true class has the top score."""
+    """Fraction of images whose largest logit is the true class's."""
     losses_n: torch.Tensor
     """float32 ``[n]``: each image's cross-entropy, nats."""
     predicted_n: torch.Tensor
-    """int64 ``[n]``: the class of each image's top score."""
+    """int64 ``[n]``: the class of each image's largest logit."""
 
 
 def evaluate(network: nn.Module, images: LabelledImages, *, autocast: torch.autocast) -> Score:
-    """Score the network on these images, and leave it in evaluation mode."""
+    """Evaluate the network on these images, on the same device; leaves it in evaluation mode."""
     network.eval()
     losses, predicted = [], []
     with torch.inference_mode(), autocast:
@@ -52,7 +52,7 @@ def evaluate(network: nn.Module, images: LabelledImages, *, autocast: torch.auto
 
 
 def mistakes(score: Score, images: LabelledImages, *, classes: int) -> Mistakes:
-    """Return the confusion matrix and the worst mistakes of a score of these images, without a second forward pass."""
+    """Return the confusion matrix and the worst mistakes, given the score of these images; runs no forward pass."""
     labels_n, predicted_n, losses_n = images.labels_b.cpu(), score.predicted_n.cpu(), score.losses_n.cpu()
     confusion = torch.bincount(labels_n * classes + predicted_n, minlength=classes**2).view(classes, classes)
     wrong = (labels_n != predicted_n).nonzero().squeeze(1)

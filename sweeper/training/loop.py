@@ -1,4 +1,4 @@
-"""The training loop as a stream: one `EpochRecord` per epoch. It knows nothing of files, terminals or searches."""
+"""The training loop as a generator of one `EpochRecord` per epoch. Files, terminal and search are its caller's."""
 
 import math
 import time
@@ -18,9 +18,9 @@ from sweeper.training.evaluate import Score, evaluate
 from sweeper.training.optim import Optimizer
 
 PROGRESS_EVERY: Final = 20
-"""Steps between two progress reports: rare enough to cost nothing, frequent enough for a smooth progress bar."""
+"""Steps between two progress reports on a CPU: rare enough to cost nothing, enough for a smooth progress bar."""
 DIVERGED_FACTOR: Final = 10
-"""An epoch whose mean loss exceeds this multiple of the uniform-guess loss counts as diverged, even if it is finite."""
+"""An epoch diverges if its mean training loss exceeds this multiple of ln(classes), the loss of a uniform guess."""
 
 
 def fit(
@@ -33,13 +33,14 @@ def fit(
 ) -> Iterator[EpochRecord]:
     """Train the network in place; yield one `EpochRecord` at the end of each epoch.
 
-    `conf` must be resolved; the network and the splits must be on its device. `on_batch` receives the running means
-    every `PROGRESS_EVERY` steps and at the end of the epoch, `on_score` each epoch's validation score.
+    `conf` must be resolved; the network and the splits must be on its device. `on_batch` receives the running means at
+    the end of each epoch and, on a CPU, every `PROGRESS_EVERY` steps. `on_score` receives each validation score.
 
     The order of images and their augmentation come from two generators seeded with `conf.seed`; dropout draws from
-    torch's global generator. A last batch of a single image is skipped: batch normalisation cannot use it.
+    torch's global generator. A last batch of a single image is skipped: batch normalization cannot use it.
 
-    Raises `TrainingDivergedError` as soon as a loss is no longer finite, or an epoch's is far above uniform guessing.
+    Raises `TrainingDivergedError` if a training or validation loss is not finite, or if an epoch's mean training loss
+    exceeds `DIVERGED_FACTOR` times ln(classes). The training loss is checked whenever `on_batch` is due.
     """
     train, training = splits.train, conf.training
     device = train.labels_b.device
@@ -69,7 +70,7 @@ def fit(
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             lr = optimizer.step()
             means.add(loss.detach(), logits_bk.detach(), labels_b)
-            # On a GPU reading the loss would wait for all queued work: it is read at the end of the epoch only.
+            # On a GPU, reading the loss waits for all queued work: it is read only at the end of the epoch.
             if device.type == "cpu" and step % PROGRESS_EVERY == 0:
                 _check_finite(means.loss, epoch, conf)
                 if on_batch is not None and step < len(starts):
@@ -98,7 +99,7 @@ def fit(
 
 
 def check_batch_size(conf: TrainingConf, images: int) -> None:
-    """Raise `ConfigError` for a batch larger than the training set, which would silently be one step per epoch."""
+    """Raise `ConfigError` for a batch larger than the training set: it would silently mean one step per epoch."""
     if conf.batch_size > images:
         raise ConfigError(
             f"training.batch_size must be at most the {images:,} training images, but got {conf.batch_size}"
@@ -142,6 +143,6 @@ def _check_finite(loss: Tensor, epoch: int, conf: ExperimentConf) -> None:
 
 def _diverged(epoch: int, conf: ExperimentConf, loss: float) -> TrainingDivergedError:
     return TrainingDivergedError(
-        f"training loss must stay finite and below {DIVERGED_FACTOR} times that of guessing, but in epoch {epoch} it is {loss:.4g} "
-        f"with optimizer.lr={conf.optimizer.lr:g}: lower the learning rate"
+        f"training loss must stay finite and below {DIVERGED_FACTOR} times that of uniform guessing, "
+        f"but in epoch {epoch} it is {loss:.4g} with optimizer.lr={conf.optimizer.lr:g}: lower the learning rate"
     )

@@ -1,4 +1,4 @@
-"""Updates all weights as one tensor, one step per batch, with the learning rate and momentum of the schedule.
+"""The optimizers and learning rate schedules: all weights are updated as one tensor, with one operation per step.
 
 The update rules are torch's functional optimizers. torch's `Optimizer` classes are not used: the first call of one
 imports torch's compiler, which takes more than a second in each run and each worker.
@@ -18,12 +18,12 @@ from sweeper.config.schema import AdamwConf, OneCycleConf, OptimizerConf, Schedu
 ADAM_EPS: Final = 1e-8
 """The default of `torch.optim.AdamW`."""
 CYCLED_MOMENTUM: Final = (0.85, 0.95)
-"""The defaults of `torch.optim.lr_scheduler.OneCycleLR`: momentum is lowest where the learning rate is highest."""
+"""Least and greatest momentum, as in `torch.optim.lr_scheduler.OneCycleLR`: least where the learning rate peaks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduledStep:
-    """What a schedule sets for one step."""
+    """The values that a schedule sets for one step."""
 
     lr: float
     momentum: float | None
@@ -31,9 +31,10 @@ class ScheduledStep:
 
 
 class Optimizer:
-    """SGD or AdamW under a schedule.
+    """SGD or AdamW with a learning rate schedule.
 
     The network's parameters become views of one tensor, their gradients views of another, so a step is one operation.
+    Move the network to its device and memory format before.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Optimizer:
         epochs: int,
         steps_per_epoch: int,
     ) -> None:
-        """Prepare to train the network for this many epochs."""
+        """Flatten the network's parameters; the schedule spans `epochs` times `steps_per_epoch` steps."""
         self._conf, self._scheduler = optimizer, scheduler
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         self._weights, self._gradient = _flatten(network)
@@ -104,7 +105,7 @@ class Optimizer:
 def schedule(scheduler: SchedulerConf, lr: float, step: int, *, epochs: int, steps_per_epoch: int) -> ScheduledStep:
     """Return the learning rate and momentum of a step, counted from 0.
 
-    Same values as torch's ConstantLR, StepLR and OneCycleLR with a base (or peak) learning rate of `lr`.
+    `constant` keeps `lr`. The others give the values of torch's StepLR and OneCycleLR with `lr` as base and as peak.
     """
     match scheduler:
         case StepConf():
@@ -117,23 +118,23 @@ def schedule(scheduler: SchedulerConf, lr: float, step: int, *, epochs: int, ste
             first = lr / scheduler.div_factor
             low, high = CYCLED_MOMENTUM
             if step < peak:
-                share = step / peak
-                return ScheduledStep(lr=_cosine(first, lr, share), momentum=_cosine(high, low, share))
-            share = (step - peak) / (total - 1 - peak)
+                fraction = step / peak
+                return ScheduledStep(lr=_cosine(first, lr, fraction), momentum=_cosine(high, low, fraction))
+            fraction = (step - peak) / (total - 1 - peak)
             return ScheduledStep(
-                lr=_cosine(lr, first / scheduler.final_div_factor, share), momentum=_cosine(low, high, share)
+                lr=_cosine(lr, first / scheduler.final_div_factor, fraction), momentum=_cosine(low, high, fraction)
             )
         case _:
             return ScheduledStep(lr=lr, momentum=None)
 
 
-def _cosine(start: float, end: float, share: float) -> float:
-    """Interpolate from start to end along half a cosine."""
-    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+def _cosine(start: float, end: float, fraction: float) -> float:
+    """Interpolate from start to end along half a cosine period."""
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * fraction))
 
 
 def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
-    """Copy the parameters into one tensor, each in its memory layout, and make them views of it; likewise gradients."""
+    """Make the parameters views of one tensor, each in its memory format, and their gradients views of another."""
     parameters = list(network.parameters())
     weights = torch.cat([p.detach().as_strided((p.numel(),), (1,)) for p in parameters])
     gradient = torch.zeros_like(weights)

@@ -1,1 +1,1 @@
-"""The hand-made CPU kernels that small networks train with. No other room imports numba."""
+"""Hand-written CPU kernels for training small networks, as torch modules. No other package imports numba."""

@@ -1,4 +1,4 @@
-"""A training step's convolutions on a CPU: torch's own, except where a matrix product or a compiled loop is faster.
+"""Convolutions of a training step on a CPU: torch's, except where a matrix product or a compiled loop is faster.
 
 Times in comments are for the notebook's network, 64 images, on one thread of an AMD EPYC with AVX512-BF16.
 """
@@ -20,7 +20,7 @@ SMALL: Final = 2**20
 def convolve(
     input_nchw: Tensor, kernel_oihw: Tensor, bias_o: Tensor | None, padding: int, fast_paths: FastPaths
 ) -> Tensor:
-    """Convolve with stride 1; the result is channels-last: ``[n, o, h', w']``."""
+    """Convolve ``[n, i, h, w]`` with stride 1; return ``[n, o, h', w']``, channels-last."""
     if fast_paths.matrix_product and _is_small_product(input_nchw, kernel_oihw, padding):
         out_po = F.linear(_windows(input_nchw, kernel_oihw), _windows(kernel_oihw, kernel_oihw), bias_o)
         n, _, *sides = input_nchw.shape
@@ -37,12 +37,12 @@ def convolve_backward(
     *,
     needs_input: bool,
 ) -> tuple[Tensor | None, Tensor]:
-    """Return the gradients of the input (None unless `needs_input`) and of the kernel, from the output's gradient.
+    """Return the gradients of the input (None unless `needs_input`) and of the kernel, given the output's gradient.
 
-    All maps are channels-last, the given ones and the returned ones.
+    All arguments and results are channels-last.
     """
     if fast_paths.matrix_product and _is_small_product(input_nchw, kernel_oihw, padding):
-        # A 3×3 kernel on a 3×3 map takes 60 µs forward and backward instead of 190 in bf16, 20 instead of 180 in fp32.
+        # A 3×3 kernel on a 3×3 map, forward and backward: 60 µs instead of 190 in bf16, 20 µs instead of 180 in fp32.
         grad_po = grad_nohw.permute(0, 2, 3, 1).reshape(-1, len(kernel_oihw))
         o, _, *sides = kernel_oihw.shape
         grad_kernel = _as_map(grad_po.t() @ _windows(input_nchw, kernel_oihw), o, *sides)
@@ -51,31 +51,32 @@ def convolve_backward(
         n, _, *sides = input_nchw.shape
         return _as_map(grad_po @ _windows(kernel_oihw, kernel_oihw), n, *sides), grad_kernel
     border = kernel_oihw.shape[2] - 1 - padding
-    own = _fast_input_gradient(grad_nohw, input_nchw, kernel_oihw, border, fast_paths) if needs_input else None
+    fast = _fast_input_gradient(grad_nohw, input_nchw, kernel_oihw, border, fast_paths) if needs_input else None
     grad_input, grad_kernel = _torch_backward(
-        grad_nohw, input_nchw, kernel_oihw, padding, (needs_input and own is None, True)
+        grad_nohw, input_nchw, kernel_oihw, padding, (needs_input and fast is None, True)
     )
-    return own if own is not None else grad_input, grad_kernel
+    return fast if fast is not None else grad_input, grad_kernel
 
 
 def _fast_input_gradient(
     grad_nohw: Tensor, input_nchw: Tensor, kernel_oihw: Tensor, border: int, fast_paths: FastPaths
 ) -> Tensor | None:
-    """Return the gradient of the input if there is a faster way than torch's, else None.
+    """Return the gradient of the input if one of the two paths here is faster than torch, else None.
 
-    Both ways convolve the output's gradient, framed by `border` zeros, with the kernel rotated by 180 degrees.
+    Both pad the output's gradient with `border` zeros on each side and convolve it with the kernel rotated by 180
+    degrees.
     """
     if fast_paths.one_channel_gradient and kernel_oihw.shape[1] == 1 and border >= 0:
-        # 10 channels at 14×14 take 190 µs; torch takes 260 in bf16, 410 in fp32.
+        # 10 channels at 14×14 take 190 µs; torch takes 260 µs in bf16, 410 µs in fp32.
         grad_input = torch.empty_like(input_nchw, memory_format=LAST)
         dtype = torch.float64 if grad_nohw.dtype == torch.float64 else torch.float32
         taps_to = kernel_oihw.flatten(1).t().to(dtype).contiguous()
         kernels.convolve_transposed(rows(grad_nohw), taps_to.numpy(), rows(grad_input), border)
         return grad_input
     if fast_paths.framed_gradient and border > 1 and grad_nohw.dtype == torch.bfloat16:
-        # Without padding, 10 channels at 12×12 of 128 images take 580 µs, torch 770; in fp32 the two are equal.
-        framed = F.pad(grad_nohw, (border,) * 4)
-        return torch.conv2d(framed, kernel_oihw.flip(2, 3).transpose(0, 1)).contiguous(memory_format=LAST)
+        # Without padding, 10 channels at 12×12 of 128 images take 580 µs, torch 770 µs; in fp32 both are equally fast.
+        padded = F.pad(grad_nohw, (border,) * 4)
+        return torch.conv2d(padded, kernel_oihw.flip(2, 3).transpose(0, 1)).contiguous(memory_format=LAST)
     return None
 
 
@@ -99,16 +100,16 @@ def _torch_backward(
 
 
 def _is_small_product(input_nchw: Tensor, kernel_oihw: Tensor, padding: int) -> bool:
-    """Whether no two windows share a pixel, which makes the convolution one matrix product, and a small one."""
+    """Whether the convolution is a small matrix product: no two windows share a pixel, and it takes few MACs."""
     no_overlap = padding == 0 and (kernel_oihw.shape[2] == 1 or input_nchw.shape[2:] == kernel_oihw.shape[2:])
     return no_overlap and input_nchw.numel() * len(kernel_oihw) < SMALL
 
 
 def _windows(map_nchw: Tensor, kernel_oihw: Tensor) -> Tensor:
-    """Return the map's windows as the kernel covers them: ``[positions, h * w * c]``."""
+    """Return the values under the kernel at each of its positions: ``[positions, h * w * c]``."""
     return map_nchw.permute(0, 2, 3, 1).reshape(-1, kernel_oihw[0].numel())
 
 
 def _as_map(values: Tensor, n: int, h: int, w: int) -> Tensor:
-    """View values in channels-last order as a map ``[n, c, h, w]``."""
+    """View ``[n * h * w, c]`` values as a channels-last tensor ``[n, c, h, w]``."""
     return values.view(n, h, w, -1).permute(0, 3, 1, 2)

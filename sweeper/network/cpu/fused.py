@@ -1,6 +1,6 @@
-"""Modules that train on a CPU as single operations: the same results as torch's modules, in fewer passes over memory.
+"""Modules that train on a CPU as single operations: the results of torch's modules in fewer passes over memory.
 
-Between two convolutions one compiled kernel does all the work, on maps with channels last in memory.
+Between two convolutions one compiled kernel does all the work, on channels-last feature maps.
 """
 
 from collections import OrderedDict
@@ -17,12 +17,12 @@ from sweeper.network.cpu.fast_paths import FastPaths
 from sweeper.network.cpu.layout import LAST, pixels, rows
 
 LARGEST_POOL: Final = 16
-"""Side of the largest pooling window: a position in it is stored in one byte."""
+"""Side of the largest pooling window, pixels: a position in it is stored in one byte."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Settings:
-    """The settings of a unit's modules; reading them from the modules at every step is slow."""
+    """The settings of a `ConvUnit`'s modules; reading them from the modules at every step is slow."""
 
     padding: int
     momentum: float
@@ -36,7 +36,7 @@ class ConvUnit(nn.Sequential):
     """`conv`, `norm`, `activation` (the last two in either order) and an optional `dropout` as one operation.
 
     It consists of torch's modules and uses their parameters and buffers. In evaluation, on other devices and for a
-    single image it is torch's `Sequential`.
+    batch of one image it runs as torch's `Sequential`.
     """
 
     def __init__(self, parts: OrderedDict[str, nn.Module], fast_paths: FastPaths) -> None:
@@ -67,7 +67,7 @@ class ConvUnit(nn.Sequential):
 
 
 class MaxPool(nn.MaxPool2d):
-    """Max pooling of windows that do not overlap."""
+    """Max pooling of windows that do not overlap: the stride is the window's side."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
         """Map ``[n, c, h, w]`` to ``[n, c, h // size, w // size]``."""
@@ -78,7 +78,7 @@ class MaxPool(nn.MaxPool2d):
 
 
 def _trains_on_cpu(module: nn.Module, images: Tensor) -> bool:
-    # torch refuses to normalise a channel that has a single value, as one image may leave it: let it refuse.
+    # In a batch of one image a channel may have a single value. torch's batch norm raises an error for it; so must we.
     return module.training and images.device.type == "cpu" and len(images) > 1
 
 
@@ -109,7 +109,7 @@ class _ConvUnit(torch.autograd.Function):
         if settings.dropout == 0:
             kept_nc = np.ones(map_nchw.shape[:2], norm_4c.dtype)
         else:
-            # The draws that Dropout2d makes: one for each image and channel.
+            # The same draws as Dropout2d makes: one per image and channel.
             kept_nc = torch.empty(map_nchw.shape[:2], dtype=scale_c.dtype).bernoulli_(1 - settings.dropout).numpy()
             kept_nc /= 1 - settings.dropout
         kernels.normalise(
@@ -133,7 +133,7 @@ class _ConvUnit(torch.autograd.Function):
     def backward(ctx: Any, grad_nchw: Tensor) -> tuple[Tensor | None, ...]:
         input_nchw, kernel = ctx.saved_tensors
         settings: _Settings = ctx.settings
-        # The map is overwritten with its own gradient: that memory is still in the cache. So backward runs only once.
+        # The map is overwritten with its own gradient: that memory is still in cache. So backward can run only once.
         map_nchw, ctx.map_nchw = ctx.map_nchw, None
         grads_3c = torch.empty(3, map_nchw.shape[1], dtype=ctx.dtype)
         grad_nchw = grad_nchw.contiguous(memory_format=LAST)

@@ -1,10 +1,10 @@
-"""Normalisation, pooling and one input gradient on a CPU, compiled by numba, each a loop over whole rows of a map.
+"""CPU kernels compiled by numba: batch norm with ReLU and dropout, max pooling, and one convolution input gradient.
 
-A map has the shape ``[n, h, w * c]``: a row's pixels in order, each with all its channels, so an inner loop has hundreds
-of values to fill vector registers with. torch's own kernels loop over the channels of one pixel, about ten here.
+A feature map has the shape ``[n, h, w * c]``. Loops run over whole rows: hundreds of values to fill vector registers
+with. torch's kernels loop over the channels of one pixel, about ten here.
 LLVM vectorises these loops only if indices are plain counters and both values of a conditional are loaded before it.
 
-numpy has no bfloat16: its bits are passed as uint16, and arithmetic is float32. Sums are float32 within an image,
+numpy has no bfloat16: bfloat16 bits are passed as uint16, and arithmetic is float32. Sums are float32 within an image,
 float64 over images.
 """
 
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 def _compiled(function: Function) -> Function:
-    """Compile at the first call, for its argument types; numba caches the result next to this file or in the user's cache."""
+    """Compile at the first call, for its argument types. numba caches the code next to this file or for the user."""
     try:
         return njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)  # type: ignore[return-value]  # same signature
     except RuntimeError:  # neither place is writable
@@ -45,9 +45,9 @@ def normalise(
 ) -> None:
     """Write ReLU, batch norm (in either order) and dropout of `x` to `out`, and update the running statistics.
 
-    `x` and `out` are ``[n, h, w * c]``. `kept_nc` holds each channel's dropout factor. The rows of `norm_4c` are the
-    norm's scale and shift, which are read, and the batch's mean and 1 / standard deviation, which are written. As in
-    torch, the running variance is unbiased.
+    `x` and `out` are ``[n, h, w * c]``. `kept_nc` holds each channel's dropout factor, 0 or 1 / (1 - p). The rows of
+    `norm_4c` are the norm's scale and shift, which are read, and the batch's mean and 1 / standard deviation, which are
+    written. As in torch, the running variance is unbiased.
     """
     n, h, columns = x.shape
     c = kept_nc.shape[1]
@@ -74,11 +74,11 @@ def normalise(
 def normalise_backward(
     x: Array, grad: Array, kept_nc: Array, norm_4c: Array, grads_3c: Array, relu_first: bool
 ) -> None:
-    """Overwrite `x` with its gradient, given that of `out`, and write the gradients of scale, shift and bias.
+    """Overwrite `x` with its gradient, given `grad`, the gradient of `out`; write those of scale, shift and bias.
 
-    `grads_3c` receives them in this order; the bias is the convolution's, added to `x`. With m values per channel and
-    x̂ the normalised input (Ioffe and Szegedy, 2015, section 3): dx = scale / σ · (dy - Σdy / m - x̂ · Σ(dy · x̂) / m),
-    computed as a weighted sum of dy, x and a constant.
+    `grads_3c` receives them in this order. The bias is that of the convolution before, which is part of `x`. With m
+    values per channel and x̂ the normalized input (Ioffe and Szegedy, 2015, section 3): dx = scale / σ · (dy - Σdy / m
+    - x̂ · Σ(dy · x̂) / m), computed as a weighted sum of dy, x and a constant.
     """
     n, h, columns = x.shape
     c = kept_nc.shape[1]
@@ -96,12 +96,12 @@ def normalise_backward(
         constants[k::c] = scale * inverse * (inverse * dot * mean - total) / count
     zero = max(low, high)
     biases[:] = 0
-    of_image = np.empty_like(scales)
+    image_biases = np.empty_like(scales)
     for i in range(n):
         _repeat(kept_nc[i], factors)
         for j in range(columns):
             factors[j] *= scales[j]
-            of_image[j] = 0
+            image_biases[j] = 0
         for y in range(h):
             for j in range(columns):
                 v, g = _number(x[i, y, j]), _number(grad[i, y, j])
@@ -109,10 +109,10 @@ def normalise_backward(
                 g = g if scales[j] * r + shifts[j] > high else zero
                 g = factors[j] * g + slopes[j] * r + constants[j]
                 g = g if v > low else zero
-                of_image[j] += g
+                image_biases[j] += g
                 x[i, y, j] = _stored(g, x[i, y, j])
         for j in range(columns):
-            biases[j] += of_image[j]
+            biases[j] += image_biases[j]
     for k in range(c):
         grads_3c[2, k] = biases[k::c].sum()
 
@@ -121,7 +121,7 @@ def normalise_backward(
 def max_pool(x: Array, out: Array, argmax: Array, size: int) -> None:
     """Write each window's largest value to `out`, and its position in the window, row by row, to `argmax`.
 
-    Of equal values the first counts. `x` is ``[n, h, w * c]``; `out` and `argmax` are ``[n, h // size, w // size, c]``.
+    Of equal values the first wins. `x` is ``[n, h, w * c]``; `out` and `argmax` are ``[n, h // size, w // size, c]``.
     """
     n, h, w, c = out.shape
     columns = x.shape[2]
@@ -147,7 +147,7 @@ def max_pool(x: Array, out: Array, argmax: Array, size: int) -> None:
 
 @_compiled
 def max_pool_backward(grad: Array, argmax: Array, grad_x: Array, size: int) -> None:
-    """Write the gradient of `x`: that of `out` at each window's largest value, zero elsewhere."""
+    """Write the gradient of `x`: `grad`, that of `out`, at each window's largest value, zero elsewhere."""
     n, h, w, c = grad.shape
     columns = grad_x.shape[2]
     zero = grad.dtype.type(0)
@@ -169,10 +169,10 @@ def max_pool_backward(grad: Array, argmax: Array, grad_x: Array, size: int) -> N
 
 @_compiled
 def convolve_transposed(grad: Array, taps_tc: Array, grad_x: Array, border: int) -> None:
-    """Write the gradient of a one-channel map, ``[n, h, w]``, given that of its convolution, ``[n, h', w' * c]``.
+    """Write the gradient of a one-channel input, ``[n, h, w]``, given that of its convolution, ``[n, h', w' * c]``.
 
-    The kernel, ``[size * size, c]``, is rotated by 180 degrees and correlated with the gradient, which is framed by
-    `border` zeros. Channels are multiplied separately and summed last.
+    The kernel, ``[size * size, c]``, is rotated by 180 degrees and correlated with the gradient, which is padded with
+    `border` zeros on each side. Channels are multiplied separately and summed last.
     """
     n, rows, columns = grad.shape
     _, h, w = grad_x.shape
@@ -183,17 +183,17 @@ def convolve_transposed(grad: Array, taps_tc: Array, grad_x: Array, border: int)
     factors = np.zeros((size * size, wide), taps_tc.dtype)
     for t in range(size * size):
         _repeat(taps_tc[last - t], factors[t, : w * c])
-    framed = np.zeros((rows + 2 * border, wide + (size - 1) * c), taps_tc.dtype)
+    padded = np.zeros((rows + 2 * border, wide + (size - 1) * c), taps_tc.dtype)
     total = np.empty(wide, taps_tc.dtype)
     for i in range(n):
         for y in range(rows):
-            inner = framed[y + border, border * c :]
+            inner = padded[y + border, border * c :]
             for j in range(columns):
                 inner[j] = _number(grad[i, y, j])
         for y in range(h):
             total[:] = 0
             for t in range(size * size):
-                shifted, factor = framed[y + t // size, t % size * c :], factors[t]
+                shifted, factor = padded[y + t // size, t % size * c :], factors[t]
                 for j in range(wide):
                     total[j] += factor[j] * shifted[j]
             for x in range(w):
@@ -208,17 +208,17 @@ def _sums(x: Array, low: Any, dtype: Any) -> tuple[Array, Array]:
     """Return each column's sum of max(x, low), and of its square: ``[w * c]``, float64."""
     n, h, columns = x.shape
     sums, squares = np.zeros(columns), np.zeros(columns)
-    of_image, squares_of_image = np.empty(columns, dtype), np.empty(columns, dtype)
+    image_sums, image_squares = np.empty(columns, dtype), np.empty(columns, dtype)
     for i in range(n):
-        of_image[:], squares_of_image[:] = 0, 0
+        image_sums[:], image_squares[:] = 0, 0
         for y in range(h):
             for j in range(columns):
                 r = max(_number(x[i, y, j]), low)
-                of_image[j] += r
-                squares_of_image[j] += r * r
+                image_sums[j] += r
+                image_squares[j] += r * r
         for j in range(columns):
-            sums[j] += of_image[j]
-            squares[j] += squares_of_image[j]
+            sums[j] += image_sums[j]
+            squares[j] += image_squares[j]
     return sums, squares
 
 
@@ -228,21 +228,21 @@ def _gradient_sums(x: Array, grad: Array, kept_nc: Array, norm_4c: Array, low: A
     n, h, columns = x.shape
     sums, dots = np.zeros(columns), np.zeros(columns)
     scales, shifts = _affine(norm_4c, columns)
-    kept, of_image, dots_of_image = np.empty_like(scales), np.empty_like(scales), np.empty_like(scales)
+    kept, image_sums, image_dots = np.empty_like(scales), np.empty_like(scales), np.empty_like(scales)
     zero = max(low, high)
     for i in range(n):
-        of_image[:], dots_of_image[:] = 0, 0
+        image_sums[:], image_dots[:] = 0, 0
         for y in range(h):
             for j in range(columns):
                 g = _number(grad[i, y, j])
                 r = max(_number(x[i, y, j]), low)
                 g = g if scales[j] * r + shifts[j] > high else zero
-                of_image[j] += g
-                dots_of_image[j] += g * r
+                image_sums[j] += g
+                image_dots[j] += g * r
         _repeat(kept_nc[i], kept)
         for j in range(columns):
-            sums[j] += kept[j] * of_image[j]
-            dots[j] += kept[j] * dots_of_image[j]
+            sums[j] += kept[j] * image_sums[j]
+            dots[j] += kept[j] * image_dots[j]
     return sums, dots
 
 
@@ -267,17 +267,17 @@ def _repeat(values_c: Array, columns: Array) -> None:
 
 @_compiled
 def _floors(like: Array, relu_first: bool) -> tuple[Any, Any]:
-    """Return the lower bounds of a value before and after the norm: 0 where ReLU is, minus infinity elsewhere."""
-    zero, nothing = like.dtype.type(0), like.dtype.type(-np.inf)
-    return (zero, nothing) if relu_first else (nothing, zero)
+    """Return the lower bounds of a value before and after the norm: 0 on the side of the ReLU, else minus infinity."""
+    zero, unbounded = like.dtype.type(0), like.dtype.type(-np.inf)
+    return (zero, unbounded) if relu_first else (unbounded, zero)
 
 
 def _number(stored: Any) -> Any:
-    """Convert a stored value to one that arithmetic accepts: bfloat16 bits to float32, others unchanged."""
+    """Convert a stored value to a number: bfloat16 bits to float32, other types unchanged."""
 
 
 def _stored(number: Any, like: Any) -> Any:
-    """Convert a value to the type of `like`: float32 to bfloat16 bits, rounded to nearest even, others unchanged."""
+    """Convert a number to the type of `like`: float32 to bfloat16 bits, rounded to nearest even; else unchanged."""
 
 
 @overload(_number, strict=False)
@@ -288,7 +288,7 @@ def _number_of(stored: Any) -> Any:
 
 
 @overload(_stored, strict=False)
-def _stored_of(number: Any, like: Any) -> Any:  # noqa: ARG001 - an overload has the names of what it overloads
+def _stored_of(number: Any, like: Any) -> Any:  # noqa: ARG001 - an overload must keep the argument names
     if like == types.uint16:
 
         def rounded(number: Any, like: Any) -> Any:  # noqa: ARG001 - likewise
