@@ -89,7 +89,8 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
     """Read the overrides of a sweep into a search.
 
     Compose every swept value of a grid once, so that an option that does not exist is an error before the study starts.
-    Raises `StudyError` for a sweep that cannot be searched, `ConfigError` if no point is valid.
+    Raises `StudyError` for a sweep that cannot be searched, `ConfigError` if no point is valid, and `HydraException`
+    for a key or option that does not exist.
     """
     try:
         space = parse(arguments, options.params or {}, composer.parser())

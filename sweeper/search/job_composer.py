@@ -26,7 +26,7 @@ class JobComposer:
     def job(self, overrides: Sequence[str], number: int | None = None) -> DictConfig:
         """Return a job's config, including Hydra's settings, in which the job's number is set.
 
-        Raises `CompositionError` for overrides that Hydra cannot compose.
+        Raises `CompositionError` or, for a key or option that does not exist, Hydra's own `HydraException`.
         """
         try:
             config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
