@@ -1,0 +1,100 @@
+"""Places accuracies on an axis: the error on a reversed log scale, labelled as accuracy, so no bad value flattens it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self
+
+import plotly.graph_objects as go
+
+from sweeper.report.page_figure import GREY
+
+MARGIN: Final = 0.06
+"""Empty space at both ends of the axis, as a fraction of its length."""
+LEAST_RATIO: Final = 1.25
+"""Smallest ratio between the axis's two ends, so that equal accuracies still get an axis."""
+TICKS: Final = (3, 13)
+"""Smallest and largest number of ticks."""
+MANTISSAS: Final = ((1.0, 2.0, 5.0), (1.0,), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+"""Errors that get a tick, up to a power of ten; the first series with a suitable number of ticks is used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyAxis:
+    """An axis of accuracies, as the errors that a log scale needs. Errors are fractions."""
+
+    least: float
+    """Half of one image: where an accuracy of 100 % is placed."""
+    low: float
+    """The smallest error on the axis, at its upper end."""
+    high: float
+    """The largest error on the axis, at its lower end."""
+    ticks: tuple[float, ...]
+    """The errors that get a tick."""
+
+    @classmethod
+    def of(cls, accuracies: Iterable[float], *, images: int) -> Self:
+        """Return the axis of these accuracies, of which there is at least one, measured on at least `images` images."""
+        least = 0.5 / max(images, 1)
+        errors = [max(1 - accuracy, least) for accuracy in accuracies]
+        low, high = min(errors), max(errors)
+        stretch = max(1.0, math.sqrt(LEAST_RATIO * low / high))
+        low, high = low / stretch, min(1.0, high * stretch)
+        margin = (high / low) ** MARGIN
+        low, high = low / margin, high * margin
+        return cls(least=least, low=low, high=high, ticks=_ticks(low, min(high, 1.0), least))
+
+    def place(self, accuracy: float) -> float:
+        """Return an accuracy's position: its error, at least half an image."""
+        return max(1 - accuracy, self.least)
+
+    @property
+    def labels(self) -> list[str]:
+        """The accuracy at each tick."""
+        return ["100%" if tick == self.least else f"{round((1 - tick) * 100, 8):g}%" for tick in self.ticks]
+
+    def apply(self, plot: go.Figure) -> None:
+        """Set the y axis of a plot whose y values come from `place`, in place."""
+        plot.update_yaxes(
+            type="log",
+            range=[math.log10(self.high), math.log10(self.low)],
+            tickmode="array",
+            tickvals=list(self.ticks),
+            ticktext=self.labels,
+            zeroline=False,
+        )
+
+    def add_line(self, plot: go.Figure, accuracy: float, text: str) -> None:
+        """Add a dashed line with a label at an accuracy, such as the target, in place."""
+        error = self.place(accuracy)
+        plot.add_shape(
+            type="line",
+            xref="paper",
+            x0=0,
+            x1=1,
+            y0=error,
+            y1=error,
+            line={"color": GREY, "dash": "dash", "width": 1.5},
+        )
+        # Plotly takes a shape's position on a log axis as a value, but an annotation's as its logarithm.
+        plot.add_annotation(
+            text=text, xref="paper", x=0, y=math.log10(error), xanchor="left", yanchor="bottom", showarrow=False
+        )
+
+
+def _ticks(low: float, high: float, least: float) -> tuple[float, ...]:
+    fewest, most = TICKS
+    for mantissas in MANTISSAS:
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [round(mantissa * 10.0**power, 12) for power in powers for mantissa in mantissas]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if fewest <= len(ticks) <= most:
+            break
+    else:
+        # A short axis: steps of 1, 2 or 5 in accuracy itself.
+        step = 10.0 ** math.floor(math.log10((high - low) / 3))
+        step = next(factor * step for factor in (5, 2, 1) if (high - low) / (factor * step) >= 3 or factor == 1)
+        ticks = [round(count * step, 12) for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    if low <= least:
+        ticks = [least, *(tick for tick in ticks if tick > 1.3 * least)]
+    return tuple(ticks)
