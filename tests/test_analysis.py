@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sweeper.config.composition import compose
 from sweeper.design import analyze_within_budget
 from sweeper.report.analysis import Observation, observe
-from sweeper.report.noise import standard_error
 from sweeper.report.record import Baseline, RunRecord
+from sweeper.statistics import standard_error
 
 from .runs import make_record
 

@@ -10,7 +10,7 @@ from .conftest import CHECKOUT
 
 PACKAGE = CHECKOUT / "sweeper"
 FLOORS = [
-    {"errors", "records", "startup", "version"},
+    {"errors", "records", "startup", "statistics", "version"},
     {"config"},
     {"network", "data"},
     {"design", "training"},

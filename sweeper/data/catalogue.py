@@ -23,6 +23,8 @@ class DatasetFacts:
     """Share of the most frequent class in the training images: the accuracy of always guessing it."""
     training_images: int = 60_000
     """Number of training images, including those that validation holds out."""
+    test_images: int = 10_000
+    """Number of test images."""
     image_shape: tuple[int, int, int] = (1, 28, 28)
     """Channels, height, width."""
     classes: int = 10
@@ -54,6 +56,7 @@ DATASETS: Final = Catalogue(
         std=0.3081,
         majority_share=0.1,
         training_images=4_000,
+        test_images=1_000,
     ),
     fashion_mnist=DatasetFacts(
         title="Fashion-MNIST", torchvision_class="FashionMNIST", mean=0.2860, std=0.3530, majority_share=0.1

@@ -8,8 +8,8 @@ from typing import Final
 from sweeper.network.diagnosis import Finding
 from sweeper.network.plan import Conv
 from sweeper.report import suggestions
-from sweeper.report.noise import CONFIDENCE_95, spread_around_trend, standard_error
 from sweeper.report.record import Baseline, RunRecord
+from sweeper.statistics import CONFIDENCE_95, spread_around_trend, standard_error
 
 CEILING_REACHED: Final = 0.95
 """Fraction of its ceiling above which training accuracy counts as limited by it, not by the number of epochs."""

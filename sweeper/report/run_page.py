@@ -11,11 +11,11 @@ import matplotlib.image
 
 from sweeper.data.files import Part, read_files
 from sweeper.errors import DataError
-from sweeper.report.noise import CONFIDENCE_95, standard_error
 from sweeper.report.page import render
 from sweeper.report.record import RunRecord, differences, reproduce_command
 from sweeper.report.run_figures import confusion_figure, run_figures
 from sweeper.report.run_report import format_value, make_report
+from sweeper.statistics import CONFIDENCE_95, standard_error
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
 

@@ -18,6 +18,14 @@ def standard_error(accuracy: float, images: int) -> float:
     return math.sqrt(share * (1 - share) / (images + 4))
 
 
+def difference_noise(first: float, second: float, images: int) -> float:
+    """Return the largest difference, a fraction, of two accuracies that is within the noise of `images` images (95 %).
+
+    Both are taken as measured independently. On the same images they are correlated, so this errs toward noise.
+    """
+    return CONFIDENCE_95 * math.hypot(standard_error(first, images), standard_error(second, images))
+
+
 def trend(values: Sequence[float]) -> tuple[float, float]:
     """Return slope per step and mean of the least-squares line through the values. Needs at least two values."""
     mean, centre = sum(values) / len(values), (len(values) - 1) / 2
