@@ -6,6 +6,7 @@ from sweeper.config.composition import compose
 from sweeper.design import analyze
 from sweeper.records import DataRecord, EpochRecord, RunResult, VersionsRecord
 from sweeper.report.record import RunRecord
+from sweeper.report.run_command import Composition
 
 
 def make_record(
@@ -16,6 +17,7 @@ def make_record(
     images: int = 5000,
     lr: list[float] | None = None,
     finished: bool = True,
+    ending: str | None = None,
 ) -> RunRecord:
     """A run of the default config, changed by the overrides, that measured these accuracies."""
     conf = compose([f"training.epochs={len(val)}", *overrides])
@@ -63,9 +65,9 @@ def make_record(
         folder=Path("outputs/runs/2026-01-01/00-00-00"),
         conf=conf,
         design=design,
-        typed=tuple(overrides),
-        from_command_line=True,
+        composition=Composition(typed=tuple(overrides)),
         epochs=epochs,
         result=result if finished else None,
         mistakes=None,
+        ending=ending,
     )

@@ -21,7 +21,8 @@ from sweeper.design import analyze
 from sweeper.errors import RunFolderError, TrainingDivergedError
 from sweeper.records import Mistakes
 from sweeper.report.png_figures import plot_confusion, plot_curves
-from sweeper.report.record import differences, find_baseline, read_run
+from sweeper.report.record import find_baseline, read_run
+from sweeper.report.run_command import Composition, differences
 from sweeper.report.run_report import as_markdown, make_report, write_partial_report, write_report
 from sweeper.run.experiment import run
 from sweeper.training.evaluate import WORST, Score, mistakes
@@ -80,7 +81,7 @@ def test_hostile_text_stays_text_in_markdown() -> None:
     record = replace(
         make_record(val=[0.5, 0.6]),
         folder=Path("outputs/runs") / HOSTILE,
-        typed=(f"data.root={HOSTILE} ```",),
+        composition=Composition(typed=(f"data.root={HOSTILE} ```",)),
     )
     text = as_markdown(make_report(record))
     outside, fence = [], ""

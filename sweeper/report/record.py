@@ -1,24 +1,20 @@
 """The record of a run, read from its folder, and its baseline, the run or config that a report compares it with."""
 
 import functools
+import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 from sweeper.config.composition import compose
-from sweeper.config.loading import dotted
 from sweeper.config.schema import ExperimentConf
+from sweeper.data.catalogue import DATASETS
 from sweeper.design import Design, analyze
 from sweeper.errors import RunFolderError, SweeperError
 from sweeper.records import EpochRecord, Mistakes, RunResult
+from sweeper.report.run_command import PROGRAM, Composition, make_command, read_composition
 from sweeper.run.folder import RunFolder
 from sweeper.terminal.console import display_path
-
-MACHINE_KEYS: Final = ("data.root", "device", "precision", "threads", "logging.name")
-"""Config keys of the machine and of logging, which are not part of the experiment."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
@@ -27,15 +23,21 @@ class RunRecord:
     folder: Path
     conf: ExperimentConf
     design: Design
-    typed: tuple[str, ...]
-    """The overrides of the command line."""
-    from_command_line: bool
-    """Whether composing `typed` gives the config. False for a run started from Python."""
+    composition: Composition
     epochs: tuple[EpochRecord, ...]
     """At least one."""
     result: RunResult | None
     """None for a run that has not reached its last epoch."""
     mistakes: Mistakes | None
+    ending: str | None = None
+    """The reason why it stopped before its last epoch, as its log has it; None if it has none, as after a kill."""
+
+    @property
+    def name(self) -> str:
+        """A short name: the folder's last part, or for a number or a time the last two."""
+        folder = self.folder.absolute()
+        is_number = re.fullmatch(r"[\d-]+", folder.name)
+        return f"{folder.parent.name}/{folder.name}" if is_number else folder.name
 
     @property
     def value(self) -> float:
@@ -55,16 +57,14 @@ class RunRecord:
     @property
     def images(self) -> int:
         """The number of images in that set, from the result, or from the config if there is no result."""
-        return self.conf.data.validation_size if self.result is None else self.result.data.validation_images
+        if self.result is not None:
+            return self.result.data.validation_images
+        is_test = self.evaluated_on == "test"
+        return DATASETS.facts(self.conf.data.name).test_images if is_test else self.conf.data.validation_size
 
     def command(self, *changes: str, sweep: bool = False) -> str:
         """Return the shell command that runs this again with other overrides; `sweep` adds ``-m``."""
-        words = ["python", "-m", "sweeper"]
-        if self.from_command_line:
-            words += [word for word in self.typed if not _superseded(word, changes)]
-        else:
-            words += ["--config-path", str(RunFolder(self.folder.absolute()).config.parent), "--config-name", "config"]
-        return shlex.join([*words[:3], *(["-m"] if sweep else []), *words[3:], *changes])
+        return make_command(self.composition, self.folder, self.conf, changes, sweep=sweep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,17 +91,17 @@ def read_run(folder: Path) -> RunRecord:
         folder=folder,
         conf=conf,
         design=analyze(conf),
-        typed=tuple(files.read_overrides()),
-        from_command_line=files.hydra.exists(),
+        composition=read_composition(files, conf),
         epochs=epochs,
         result=files.read_result(),
         mistakes=files.read_mistakes(),
+        ending=_read_ending(files.log),
     )
 
 
 def reproduce_command(folder: Path) -> str:
     """Return the shell command that runs a folder's config again and compares the results."""
-    return shlex.join(["python", "-m", "sweeper", "reproduce", str(display_path(folder))])
+    return shlex.join([*PROGRAM, "reproduce", str(display_path(folder))])
 
 
 def find_baseline(record: RunRecord) -> Baseline:
@@ -121,22 +121,13 @@ def _read_completed(folder: Path) -> RunRecord:
     return read_run(folder)
 
 
-def differences(confs: Sequence[ExperimentConf]) -> dict[str, list[Any]]:
-    """Return the keys whose values differ, each with one value per config, which is None if the config lacks the key.
-
-    `MACHINE_KEYS` are left out.
-    """
-    flat = [dict(dotted(asdict(conf))) for conf in confs]
-    keys = [key for key in dict.fromkeys(key for config in flat for key in config) if key not in MACHINE_KEYS]
-    columns = {key: [config.get(key) for config in flat] for key in keys}
-    return {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
-
-
-def _superseded(word: str, changes: Sequence[str]) -> bool:
-    """Whether a change replaces the override or a group that contains it, or the override only applies to a search."""
-    key = word.partition("=")[0].lstrip("+")
-    changed = [change.partition("=")[0] for change in changes]
-    return key == "search" or any(key == name or key.startswith(f"{name}.") for name in changed)
+def _read_ending(log: Path) -> str | None:
+    """Return the reason in the log's last message about an early end; None if there is none, or no log."""
+    try:
+        text = log.read_text(errors="replace")
+    except OSError:
+        return None
+    return next(iter(re.findall(r": ended after \d+ of \d+ epochs: (.*)$", text, re.MULTILINE)[-1:]), None)
 
 
 def _earlier_trials(folder: Path) -> list[Path]:

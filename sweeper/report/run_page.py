@@ -12,7 +12,8 @@ import matplotlib.image
 from sweeper.data.files import Part, read_files
 from sweeper.errors import DataError
 from sweeper.report.page import render
-from sweeper.report.record import RunRecord, differences, reproduce_command
+from sweeper.report.record import RunRecord, reproduce_command
+from sweeper.report.run_command import differences
 from sweeper.report.run_figures import confusion_figure, run_figures
 from sweeper.report.run_report import format_value, make_report
 from sweeper.statistics import CONFIDENCE_95, standard_error

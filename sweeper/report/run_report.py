@@ -9,7 +9,8 @@ from sweeper.data.catalogue import DATASETS
 from sweeper.report.analysis import Observation, next_command, observe
 from sweeper.report.markdown import fenced, plain
 from sweeper.report.png_figures import plot_confusion, plot_curves
-from sweeper.report.record import RunRecord, differences, find_baseline, read_run
+from sweeper.report.record import RunRecord, find_baseline, read_run
+from sweeper.report.run_command import differences
 from sweeper.run.folder import RunFolder
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
