@@ -28,9 +28,10 @@ def render(template: str, *, figures: Sequence[PageFigure], **context: Any) -> s
         **context,
         figures=figures,
         figures_json=figures_json,
+        has_plots=bool(plots),
         style=(TEMPLATES / "page.css").read_text(),
         script=(TEMPLATES / "page.js").read_text(),
-        plotly=get_plotlyjs(),
+        plotly=get_plotlyjs() if plots else "",
         version=__version__,
         written=datetime.now().astimezone().strftime("%Y-%m-%d at %H:%M"),
     )

@@ -30,6 +30,8 @@ class PageFigure:
     """Whether the figure has the page's full width."""
     least_width: int = 0
     """Minimum width in pixels; on a narrower screen the plot scrolls inside its frame."""
+    height: float = 0
+    """Height of the plot in rem; 0 for the style sheet's."""
 
 
 def arrange(plot: go.Figure, *, x: str | None = None, y: str | None = None) -> None:

@@ -28,13 +28,26 @@ function plotAll() {
   for (const [name, figure] of Object.entries(figures)) {
     const element = document.getElementById(name);
     if (!element) continue;
-    Plotly.react(element, withTextColour(figure.data), themed(figure.layout), { responsive: true, displaylogo: false, modeBarButtons: MODE_BAR });
+    const size = printing ? { width: PAPER_WIDTH, autosize: false } : {};
+    Plotly.react(element, withTextColour(figure.data), { ...themed(figure.layout), ...size }, { responsive: true, displaylogo: false, modeBarButtons: MODE_BAR });
   }
+}
+
+// On paper, figures have the colours of a light page and the width of the narrowest usual sheet.
+const PAPER_WIDTH = 660;
+let printing = false;
+
+function setPrinting(now) {
+  printing = now;
+  document.documentElement.classList.toggle("printing", now);
+  plotAll();
 }
 
 if (figuresElement) {
   plotAll();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", plotAll);
+  addEventListener("beforeprint", () => setPrinting(true));
+  addEventListener("afterprint", () => setPrinting(false));
 }
 
 for (const button of document.querySelectorAll(".copy")) {
