@@ -7,6 +7,8 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.study.summary import order
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudySnapshot:
@@ -34,6 +36,5 @@ class StudySnapshot:
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The completed trial with the best value, the first of equals; None if no trial is completed."""
-        better = max if self.maximize else min
-        return better(self.completed, key=lambda trial: trial.values[0], default=None)
+        """The completed trial with the best value, of equals the one with fewer parameters; None if none is completed."""
+        return min(self.completed, key=lambda trial: order(trial, self.direction), default=None)

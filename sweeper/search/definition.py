@@ -67,10 +67,10 @@ class Search:
         )
 
     def record(self) -> dict[str, Any]:
-        """Return the content of `search.yaml`, which identifies the search: space, fixed overrides, base config."""
+        """Return the content of `search.yaml`: space, fixed overrides and base config identify it; and is it a grid?"""
         base = asdict(self.base) if self.base else {}
         base.pop("logging", None)  # loggers do not change the search
-        return search_record(self.space, base)
+        return {**search_record(self.space, base), "grid": self.is_grid}
 
     def dry_run(self, *, jobs: int) -> None:
         """Print the jobs of a grid, or an estimate of the search with `jobs` trials at a time. Raises `StudyError`."""

@@ -14,12 +14,11 @@ from sweeper.study.executors.base import Executor, Job, JobResult
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
+from sweeper.study.summary import REJECTIONS_IN_A_ROW
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
-REJECTIONS_IN_A_ROW: Final = 100
-"""Number of consecutive rejections that ends a study: too little of the space is within the budget."""
 WAIT_SECONDS: Final = 1.0
 
 

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from optuna.trial import FrozenTrial
@@ -15,6 +15,9 @@ from sweeper.errors import StudyError
 from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.study.attributes import DUPLICATE
 from sweeper.study.locks import exclusive
+
+BEST: Final = "best"
+"""Name of the folder with a copy of the best trial."""
 
 
 class StudyFolder:
@@ -48,7 +51,7 @@ class StudyFolder:
     @property
     def best(self) -> Path:
         """A copy of the best trial's folder."""
-        return self.path / "best"
+        return self.path / BEST
 
     @property
     def best_config(self) -> Path:

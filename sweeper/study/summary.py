@@ -7,8 +7,10 @@ from typing import Final
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.study.attributes import FINGERPRINT, REJECTED, REQUEUED
+from sweeper.study.attributes import FINGERPRINT, PARAMETERS, REJECTED, REQUEUED
 
+REJECTIONS_IN_A_ROW: Final = 100
+"""Number of consecutive rejections that ends a study: too little of the space is within the budget."""
 FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -24,7 +26,7 @@ class StudySummary:
     running: int
     waiting: int
     best: FrozenTrial | None
-    """The best completed trial, the first of equals."""
+    """The best completed trial: of equal values the one with fewer parameters, then the first."""
 
     @property
     def counted(self) -> int:
@@ -48,13 +50,19 @@ def state_of(trial: FrozenTrial) -> str:
             return state.name.lower()
 
 
+def order(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, float, int]:
+    """Return the sort key of a completed trial, the best first: value, then fewer parameters, then number."""
+    value, parameters = trial.values[0], trial.user_attrs.get(PARAMETERS)
+    # In another program's study this key may have any value.
+    counted = parameters if isinstance(parameters, int) else float("inf")
+    return (-value if direction is StudyDirection.MAXIMIZE else value, counted, trial.number)
+
+
 def better(best: FrozenTrial | None, trial: FrozenTrial, direction: StudyDirection) -> FrozenTrial | None:
-    """Return the better of the best trial so far and a later trial; one that is not completed is ignored."""
-    if trial.state is not TrialState.COMPLETE or best is None:
-        return best if trial.state is not TrialState.COMPLETE else trial
-    new, old = trial.values[0], best.values[0]
-    is_better = new > old if direction is StudyDirection.MAXIMIZE else new < old
-    return trial if is_better else best
+    """Return the better of the best trial so far and another one; one that is not completed is ignored."""
+    if trial.state is not TrialState.COMPLETE:
+        return best
+    return trial if best is None or order(trial, direction) < order(best, direction) else best
 
 
 class RunningSummary:

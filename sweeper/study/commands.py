@@ -1,0 +1,119 @@
+"""Decides which commands follow a study: more seeds of its best trial, going on, running its best trial again."""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from optuna.trial import FrozenTrial
+
+from sweeper.errors import RunFolderError
+from sweeper.run.folder import RunFolder
+from sweeper.search.space import to_override
+from sweeper.study.folder import BEST, trial_folder
+from sweeper.terminal.console import display_path
+
+PROGRAM: Final = ("python", "-m", "sweeper")
+SEEDS: Final = 4
+"""Number of further seeds: with the seed at hand they make the five that a mean needs."""
+SEARCH_KEYS: Final = ("search", "seed")
+"""Overrides that a sweep over seeds replaces or does not accept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command to copy, and what it is for."""
+
+    label: str
+    """For example ``go on``."""
+    text: str
+    """A shell command on one line."""
+
+
+def sweep_arguments(sweep: Any) -> list[str] | None:
+    """Return the overrides of a sweep from the content of its multirun.yaml, without passwords; None if it has none."""
+    settings = sweep.get("hydra") if isinstance(sweep, Mapping) else None
+    overrides = settings.get("overrides") if isinstance(settings, Mapping) else None
+    if not isinstance(overrides, Mapping):
+        return None
+    lists = [overrides.get(kind) for kind in ("task", "hydra")]
+    lines = [line for found in lists if isinstance(found, list) for line in found if isinstance(line, str)]
+    return [_without_password(line) for line in lines if not line.startswith("hydra.mode=")] or None
+
+
+def go_on(program: Sequence[str], arguments: Sequence[str], *, n_trials: int | None) -> Command:
+    """Return the sweep's command, which resumes it; with `n_trials` it asks for that many trials in total."""
+    if n_trials is not None:
+        arguments = [*_without(arguments, "hydra.sweeper.n_trials"), f"hydra.sweeper.n_trials={n_trials}"]
+    return Command(label="go on", text=shlex.join([*program, "-m", *arguments]))
+
+
+def raise_budget(program: Sequence[str], arguments: Sequence[str], limits: Mapping[str, int]) -> Command:
+    """Return the sweep's command with higher limits, rounded up. It is another search: the study's name is left out."""
+    kept = _without(arguments, "hydra.sweeper.study_name", "hydra.sweep.dir", *(f"budget.{cost}" for cost in limits))
+    raised = [f"budget.{cost}={_rounded_up(limit)}" for cost, limit in limits.items()]
+    return Command(label="raise the budget", text=shlex.join([*program, "-m", *kept, *raised]))
+
+
+def more_seeds(best: FrozenTrial, folder: Path | None, fixed: Sequence[str], seed: int) -> Command:
+    """Return a sweep of the best trial's config over the seeds after its own."""
+    kept = _without(_overrides(best, folder, fixed), *SEARCH_KEYS)
+    seeds = ",".join(str(seed + step) for step in range(1, SEEDS + 1))
+    return Command(label="more seeds", text=shlex.join([*PROGRAM, "-m", *kept, f"seed={seeds}"]))
+
+
+def reproduce(best: FrozenTrial, folder: Path | None) -> Command | None:
+    """Return the command that runs the best trial again and compares; None if its config is not on this machine."""
+    if folder is None:
+        return None
+    trial, copied = trial_folder(folder, best), RunFolder(folder / BEST)
+    config = _content(trial.config)
+    if config is None:
+        return None
+    path = copied.path if _content(copied.config) == config else trial.path  # best/ is written at the end of a search
+    return Command(label="run it again", text=shlex.join([*PROGRAM, "reproduce", str(display_path(path))]))
+
+
+def run_again(program: Sequence[str], best: FrozenTrial, fixed: Sequence[str]) -> Command:
+    """Return the command that runs the best trial of another Hydra application again."""
+    return Command(label="run it again", text=shlex.join([*program, *_overrides(best, None, fixed)]))
+
+
+def _overrides(trial: FrozenTrial, folder: Path | None, fixed: Sequence[str]) -> list[str]:
+    """Return a trial's overrides, from its folder if it has one: only that has them in the order of the command."""
+    if folder is not None:
+        try:
+            return trial_folder(folder, trial).read_overrides()
+        except RunFolderError:
+            pass
+    return [*fixed, *(f"{key}={to_override(value)}" for key, value in trial.params.items())]
+
+
+def _without(arguments: Sequence[str], *keys: str) -> list[str]:
+    return [line for line in arguments if line.partition("=")[0].lstrip("+") not in keys]
+
+
+def _without_password(override: str) -> str:
+    """Replace the value of a storage URL given in full: it may contain a password in more than one place."""
+    key, _, value = override.partition("=")
+    is_hidden = key == "hydra.sweeper.storage" and "${" not in value and "sqlite" not in value
+    return f"{key}=URL" if is_hidden else override
+
+
+def _rounded_up(limit: int) -> int:
+    """Round up to two digits.
+
+    >>> _rounded_up(12_345), _rounded_up(7)
+    (13000, 7)
+    """
+    unit: int = 10 ** max(0, len(str(limit)) - 2)
+    return math.ceil(limit / unit) * unit
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -1,0 +1,224 @@
+"""Decides how a study's result reads: one sentence, the details behind it, and the commands that follow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from sweeper.network.budget import COSTS
+from sweeper.statistics import difference_noise
+from sweeper.study import commands
+from sweeper.study.attributes import FAILED, PARAMETERS, REJECTED
+from sweeper.study.commands import PROGRAM, Command
+from sweeper.study.facts import StudyFacts, whole
+from sweeper.study.summary import state_of
+from sweeper.terminal.formats import duration, percent, points
+
+Tone = Literal["met", "missed", "infeasible", "interrupted", "running", "failed", "neutral"]
+"""What the sentence says: ``infeasible`` if no proposal was feasible, ``neutral`` for a result without a target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """A study's result, with which its page, its last lines in a terminal and its note in the dashboard begin."""
+
+    sentence: str
+    """For example ``Target missed by 1.40 points.``"""
+    details: str
+    """Best trial, gain, noise, counts, time and data: one or more sentences."""
+    commands: tuple[Command, ...]
+    """In the order in which they are shown; possibly none."""
+    tone: Tone
+    best: FrozenTrial | None
+    """The best completed trial; of equal values the one with fewer parameters, then the first."""
+    target: float | None
+    """The accuracy to reach; None if the study has none."""
+
+
+def study_headline(
+    trials: Sequence[FrozenTrial],
+    direction: StudyDirection,
+    *,
+    folder: Path | None,
+    search: Any,
+    sweep: Any,
+    program: Sequence[str] | None = None,
+    arguments: Sequence[str] | None = None,
+    n_trials: int | None = None,
+) -> Headline:
+    """Return the headline of a study's trials, all of them in order of their numbers.
+
+    `folder` is the study's folder, `search` and `sweep` are the contents of its search.yaml and multirun.yaml, None if
+    missing. A running search passes what it knows better: its `program`, its `arguments` after ``-m`` and its total,
+    `n_trials`. Without `program`, another Hydra application gets no commands.
+    """
+    facts = StudyFacts(trials, direction, search=search, sweep=sweep, n_trials=n_trials)
+    sentence, tone = _sentence(facts)
+    own = PROGRAM if facts.is_accuracy else None
+    return Headline(
+        sentence=sentence,
+        details=" ".join([*_details(facts, tone), f"{', '.join(_facts(facts))}."]),
+        commands=tuple(_commands(facts, folder, program or own, arguments or commands.sweep_arguments(sweep))),
+        tone=tone,
+        best=facts.summary.best,
+        target=facts.target,
+    )
+
+
+def _sentence(facts: StudyFacts) -> tuple[str, Tone]:
+    best = facts.summary.best
+    if best is None:
+        return _sentence_without_best(facts)
+    early = facts.is_running or not facts.is_done
+    if facts.target is None:
+        value = _value(facts, best.values[0])
+        if early:
+            return f"{_stopped(facts)}, best {value} so far.", _early(facts)
+        return f"Best {value} in trial {best.number}.", "neutral"
+    reached = facts.mean if facts.is_over_seeds else best.values[0]
+    average = f" on average over {len(facts.completed)} seeds" if facts.is_over_seeds else ""
+    by = points(abs(reached - facts.target))
+    if reached >= facts.target:
+        return f"Target met{'' if reached == facts.target else f' by {by}'}{average}.", "met"
+    if early:
+        return f"{_stopped(facts)}, {by} short of the target{average}.", _early(facts)
+    return f"Target missed by {by}{average}.", "missed"
+
+
+def _sentence_without_best(facts: StudyFacts) -> tuple[str, Tone]:
+    summary = facts.summary
+    if facts.nothing_feasible and not facts.is_running:
+        return _infeasible(facts), "infeasible"
+    if summary.failed and summary.failed == summary.counted and not facts.is_running:
+        return "The only trial failed." if summary.failed == 1 else f"All {summary.failed} trials failed.", "failed"
+    if facts.is_running or not facts.is_done or not facts.trials:
+        return f"{_stopped(facts)}, none completed{' yet' if facts.is_running else ''}.", _early(facts)
+    return "No trial was completed.", "missed"
+
+
+def _infeasible(facts: StudyFacts) -> str:
+    count = facts.summary.rejected
+    of = f"the smallest of {count:,} proposals" if count > 1 else "the only proposal"
+    if not facts.smallest:
+        return f"Nothing feasible: {f'none of {count:,} proposals' if count > 1 else of} can be built."
+    units: dict[str, str] = dict(COSTS)
+    has = " and ".join(f"{amount:,} {units[cost]}" for cost, amount in facts.smallest.items())
+    limits = " and ".join(f"budget.{cost} from {facts.base[f'budget.{cost}']:,}" for cost in facts.smallest)
+    return f"Nothing feasible: {of} has {has}, so raise {limits}."
+
+
+def _early(facts: StudyFacts) -> Tone:
+    return "running" if facts.is_running else "interrupted"
+
+
+def _stopped(facts: StudyFacts) -> str:
+    counted = _counted(facts)
+    if facts.is_running:
+        return f"Running: {counted}"
+    if facts.too_many_failed:
+        return f"Too many trials failed: stopped at {counted}"
+    return f"{'Too many proposals rejected: stopped' if facts.too_many_rejected else 'Interrupted'} at {counted}"
+
+
+def _details(facts: StudyFacts, tone: Tone) -> list[str]:
+    sentences = []
+    if tone == "infeasible":
+        first = next(trial for trial in facts.trials if REJECTED in trial.user_attrs)
+        reason = f"Trial {first.number}: {_one_line(first.user_attrs[REJECTED])}."
+        sentences.append("Or search narrower widths." if facts.smallest else reason)
+    elif facts.is_over_seeds:
+        values = [trial.values[0] for trial in facts.completed]
+        between = f"from {_value(facts, min(values))} to {_value(facts, max(values))}"
+        sentences.append(f"Mean {_value(facts, facts.mean)}, {between}{_parameters(facts.completed[0])}.")
+    elif facts.summary.best is not None:
+        sentences.append(_best(facts, facts.summary.best))
+    if facts.summary.failed:
+        failed = next(trial for trial in facts.trials if state_of(trial) == "failed")
+        sentences.append(f"Trial {failed.number} failed: {_one_line(failed.user_attrs.get(FAILED))}.")
+    return sentences
+
+
+def _best(facts: StudyFacts, best: FrozenTrial) -> str:
+    named = f"Best {_value(facts, best.values[0])} (trial {best.number}{_parameters(best)})"
+    start = facts.start
+    if start is None or len(facts.completed) == 1:
+        return f"{named}."
+    began = "where it began" if facts.is_start_first else f"the first result, trial {start.number}"
+    if facts.is_grid and facts.is_start_first:
+        began = f"the first point, trial {start.number}"
+    nothing = "no other point is better" if facts.is_grid else "the search found nothing better"
+    gain = best.values[0] - start.values[0]
+    if start.number == best.number:
+        return f"{named}, {began}: {nothing}."
+    if gain == 0:
+        return f"{named}, equal to {began}: {nothing}, only smaller."
+    if not facts.is_accuracy:
+        return f"{named}, {gain:+.4g} from {began}."
+    noise = ""
+    if facts.images is not None:
+        largest = difference_noise(best.values[0], start.values[0], facts.images)
+        noise = f": {'within' if abs(gain) <= largest else 'more than'} noise ({facts.images:,} images)"
+    return f"{named}, {gain * 100:+.2f} over {began}{noise}."
+
+
+def _facts(facts: StudyFacts) -> list[str]:
+    """Return counts, time and data, one phrase each."""
+    summary = facts.summary
+    others = [f"{count} {name}" for count, name in ((summary.pruned, "pruned"), (summary.failed, "failed")) if count]
+    phrases = [_counted(facts) + (f" ({', '.join(others)})" if others else "")]
+    if summary.rejected:
+        phrases.append(f"{summary.rejected:,} proposal{'s' if summary.rejected != 1 else ''} rejected")
+    if facts.seconds >= 1:
+        phrases.append(duration(facts.seconds))
+    if facts.data is not None:
+        phrases.append(facts.data.title.replace(",", "", 1) if ", " in facts.data.title else facts.data.title)
+    if "seed" in facts.base and "seed" not in facts.searched:
+        phrases.append(f"seed {facts.base['seed']}")
+    return phrases
+
+
+def _counted(facts: StudyFacts) -> str:
+    count, total = facts.summary.counted, facts.total
+    if total is None or count > total:  # other processes ran trials too, or a resumed search asks for fewer
+        return f"{count} trial{'s' if count != 1 else ''}"
+    return f"{count} of {total} trial{'s' if total != 1 else ''}"
+
+
+def _value(facts: StudyFacts, value: float) -> str:
+    return percent(value) if facts.is_accuracy else f"{value:.6g}"
+
+
+def _parameters(trial: FrozenTrial) -> str:
+    count = whole(trial.user_attrs.get(PARAMETERS))
+    return "" if count is None else f", {count:,} parameters"
+
+
+def _one_line(reason: Any) -> str:
+    return " ".join(str(reason or "no reason was recorded").split()).rstrip(".")
+
+
+def _commands(
+    facts: StudyFacts, folder: Path | None, program: Sequence[str] | None, arguments: Sequence[str] | None
+) -> list[Command]:
+    """Return the commands: more seeds, go on or raise the budget, run it again."""
+    if program is None:
+        return []
+    found: list[Command | None] = []
+    best, seed = facts.summary.best, whole(facts.base.get("seed"))
+    if best is not None and seed is not None and "seed" not in facts.searched and not facts.is_running:
+        found.append(commands.more_seeds(best, folder, facts.fixed, seed))
+    if arguments:
+        if facts.nothing_feasible:
+            found.append(commands.raise_budget(program, arguments, facts.smallest) if facts.smallest else None)
+        elif not facts.is_done and not facts.too_many_failed:
+            found.append(commands.go_on(program, arguments, n_trials=None))
+        elif not facts.is_grid and not facts.too_many_failed and facts.total is not None:
+            found.append(commands.go_on(program, arguments, n_trials=2 * facts.total))
+    if best is not None and facts.is_accuracy:
+        found.append(commands.reproduce(best, folder))
+    elif best is not None:
+        found.append(commands.run_again(program, best, facts.fixed))
+    return [command for command in found if command is not None]
