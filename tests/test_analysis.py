@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sweeper.config.composition import compose
 from sweeper.design import analyze_within_budget
-from sweeper.report.analysis import Observation, observe
+from sweeper.report.analysis import observe
+from sweeper.report.observation import Observation
 from sweeper.report.record import Baseline, RunRecord
 from sweeper.statistics import standard_error
 
@@ -106,11 +107,11 @@ def test_the_notebooks_ceiling_is_explained_with_its_numbers() -> None:
     text = _observed(record)["erased_signal_ceiling"].text
     for words in (
         "not under-fitting",
-        "0.9 × 0.9 = 81.0%",
+        "0.9 × 0.9 = 81.0 %",
         "transition1.0 and transition2.0",
-        "83.1%",
-        "80.67%",
-        "98.41%",
+        "83.1 %",
+        "80.67 %",
+        "98.41 %",
     ):
         assert words in text
     assert "under_fitting" not in _observed(record)
@@ -119,7 +120,7 @@ def test_the_notebooks_ceiling_is_explained_with_its_numbers() -> None:
 def test_a_gain_over_the_first_trial_is_compared_with_both_trials_noise() -> None:
     """A gain of half a point over the first trial is within the noise on 500 images, and not on 50,000."""
     first, later = make_record(val=[0.98, 0.98], images=500), make_record(val=[0.98, 0.985], images=500)
-    assert "trial 0's 98.00%" in _observed(later, first)["within_noise"].text
+    assert "trial 0's 98.00 %" in _observed(later, first)["within_noise"].text
     many = [make_record(val=list(val), images=50_000) for val in ((0.98, 0.98), (0.98, 0.985))]
     assert "within_noise" not in _observed(many[1], many[0])
 

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from sweeper.network.diagnosis import Finding
 from sweeper.network.plan import Conv
 from sweeper.report import suggestions
+from sweeper.report.ending import divergence, ending
+from sweeper.report.observation import Observation
 from sweeper.report.record import Baseline, RunRecord
 from sweeper.statistics import CONFIDENCE_95, spread_around_trend, standard_error
+from sweeper.terminal.formats import percent, points
 
 CEILING_REACHED: Final = 0.95
 """Fraction of its ceiling above which training accuracy counts as limited by it, not by the number of epochs."""
@@ -22,6 +24,8 @@ OVERFIT_POINTS: Final = 0.005
 """Smallest difference between training and validation accuracy, a fraction, that is reported."""
 UNDERFIT_ERRORS: Final = 2
 """A network under-fits if its training error is at least this multiple of the error that the target allows."""
+MOSTLY_WRONG: Final = 0.5
+"""Training accuracy below which a network needs more steps before it needs more channels."""
 HIGH_LR: Final = 0.1
 """Fraction of its peak above which the last learning rate counts as high."""
 BUDGET_USED: Final = 0.8
@@ -29,23 +33,10 @@ BUDGET_USED: Final = 0.8
 SEEDS: Final = "seed=1,2,3,4,5"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Observation:
-    """One problem that a rule found in a run's measurements."""
-
-    rule: str
-    """The name of the rule."""
-    text: str
-    """The problem and the measurements that show it, in full sentences."""
-    evidence: dict[str, float]
-    """Those measurements, unrounded, by name; accuracies are fractions."""
-    command: str
-    """The shell command to try next."""
-
-
 def observe(record: RunRecord, baseline: Baseline) -> list[Observation]:
     """Return the observations of all rules, the most important first."""
     rules: tuple[Callable[[RunRecord], Iterator[Observation]], ...] = (
+        divergence,
         _erased_signal,
         _under_fitting,
         _over_fitting,
@@ -59,7 +50,13 @@ def observe(record: RunRecord, baseline: Baseline) -> list[Observation]:
 
 def next_command(record: RunRecord, observations: list[Observation]) -> str:
     """Return the most useful command to try next."""
-    if observations and not _met(record):
+    if record.result is None and ending(record) != "diverged":
+        return record.command()  # what it would have shown is not known, so run it to its end
+    is_met = record.result is not None and record.value >= record.conf.target
+    doubtful = [observation.command for observation in observations if observation.rule == "within_noise"]
+    if is_met and doubtful:
+        return doubtful[0]
+    if observations and not is_met:
         return observations[0].command
     if record.conf.augment.name == "none":
         return record.command("augment=affine")
@@ -80,16 +77,16 @@ def _erased_signal(record: RunRecord) -> Iterator[Observation]:
             where = (
                 f"{_named([layer.name for layer in narrow])} {'each drop their' if len(narrow) > 1 else 'drops its'} "
                 f"single channel, and with it the whole image, with probability {_shared(narrow)}; "
-                f"{' × '.join(f'{1 - layer.dropout:g}' for layer in narrow)} = {survival:.1%} of passes keep a signal"
+                f"{' × '.join(f'{1 - layer.dropout:g}' for layer in narrow)} = {percent(survival, 1)} of passes keep a signal"
             )
         else:
-            where = f"dropout in {_named(list(finding.layers))} erases every channel at once in {1 - survival:.1%} of passes"
+            where = f"dropout in {_named(list(finding.layers))} erases every channel at once in {percent(1 - survival, 1)} of passes"
         evidence = {"survival": survival, "ceiling": ceiling, "best_train_accuracy": best}
         if best < CEILING_REACHED * ceiling:
             yield Observation(
                 rule="erased_signal",
-                text=f"Training accuracy, measured with dropout on, cannot exceed about {ceiling:.1%}: {where}, and an "
-                f"image without a signal can only be guessed. The best epoch has {best:.2%}, below that ceiling.",
+                text=f"Training accuracy, measured with dropout on, cannot exceed about {percent(ceiling, 1)}: {where}, and an "
+                f"image without a signal can only be guessed. The best epoch has {percent(best)}, below that ceiling.",
                 evidence=evidence,
                 command=command,
             )
@@ -99,13 +96,13 @@ def _erased_signal(record: RunRecord) -> Iterator[Observation]:
             evidence["train_accuracy_eval"] = record.result.train_accuracy_eval
             fits = (
                 " With dropout off, the same weights classify "
-                f"{record.result.train_accuracy_eval:.2%} of the training images correctly."
+                f"{percent(record.result.train_accuracy_eval)} of the training images correctly."
             )
         yield Observation(
             rule="erased_signal_ceiling",
             text=f"Training accuracy is at its ceiling, which is not under-fitting: {where}. An image without a signal "
-            f"can only be guessed, so training accuracy, measured with dropout on, cannot exceed about {ceiling:.1%}: "
-            f"the best epoch has {best:.2%}.{fits}",
+            f"can only be guessed, so training accuracy, measured with dropout on, cannot exceed about {percent(ceiling, 1)}: "
+            f"the best epoch has {percent(best)}.{fits}",
             evidence=evidence,
             command=command,
         )
@@ -118,11 +115,12 @@ def _under_fitting(record: RunRecord) -> Iterator[Observation]:
     train, target = record.result.train_accuracy_eval, record.conf.target
     if 1 - train < UNDERFIT_ERRORS * (1 - target) or train - record.value > _overfit_margin(record):
         return
-    wider = [] if len(record.epochs) == 1 or any(_still_improving(record)) else suggestions.wider(record.conf)
+    is_early = len(record.epochs) == 1 or train < MOSTLY_WRONG or any(_still_improving(record))
+    wider = [] if is_early else suggestions.wider(record.conf)
     yield Observation(
         rule="under_fitting",
-        text=f"With dropout off, accuracy is {train:.2%} on training images, below the target of {target:.2%}, and "
-        f"{record.value:.2%} on {record.evaluated_on} images: the network has not learned the task yet. That is not "
+        text=f"With dropout off, accuracy is {percent(train)} on training images, below the target of {percent(target)}, and "
+        f"{percent(record.value)} on {record.evaluated_on} images: the network has not learned the task yet. That is not "
         "over-fitting.",
         evidence={"train_accuracy_eval": train, "val_accuracy": record.value, "target": target},
         command=record.command(*wider) if wider else record.command(f"training.epochs={2 * len(record.epochs)}"),
@@ -145,8 +143,8 @@ def _over_fitting(record: RunRecord) -> Iterator[Observation]:
         change = f"optimizer.weight_decay={2 * record.conf.optimizer.weight_decay or 5e-4:g}"
     yield Observation(
         rule="over_fitting",
-        text=f"With dropout off, accuracy is {train:.2%} on training images and {record.value:.2%} on "
-        f"{record.evaluated_on} images: {_points(gap)} do not generalize; up to {_points(margin)} would be within the "
+        text=f"With dropout off, accuracy is {percent(train)} on training images and {percent(record.value)} on "
+        f"{record.evaluated_on} images: {points(gap)} do not generalize; up to {points(margin)} would be within the "
         "noise.",
         evidence={"train_accuracy_eval": train, "val_accuracy": record.value, "gap": gap, "margin": margin},
         command=record.command(change),
@@ -162,11 +160,14 @@ def _bottleneck(record: RunRecord) -> Iterator[Observation]:
     # The command below widens them, so the message's own advice is left out.
     texts = [finding.message.partition(" Widen")[0] for finding in findings]
     repaired = suggestions.repaired(record.conf)
+    # Only a search that Hydra composes from sweeper's own configs can be of widths.
+    is_search = not repaired and record.composition.is_repeatable
+    changes = repaired or (["search=widths"] if is_search else suggestions.wider(record.conf))
     yield Observation(
         rule="bottleneck",
         text=" ".join(dict.fromkeys(texts)),
         evidence={f"{name}.channels": layer.out_channels for name, layer in _convs(record) if name in names},
-        command=record.command(*repaired) if repaired else record.command("search=widths", sweep=True),
+        command=record.command(*changes, sweep=is_search),
     )
 
 
@@ -183,7 +184,7 @@ def _oscillation(record: RunRecord) -> Iterator[Observation]:
         return
     lr, peak = last[-1].lr, record.conf.optimizer.lr
     likely = (
-        f"The likely reason is the learning rate: it is still {lr:.2g}, {lr / peak:.0%} of its peak."
+        f"The likely reason is the learning rate: it is still {lr:.2g}, {percent(lr / peak, 0)} of its peak."
         if lr > HIGH_LR * peak
         else f"The learning rate has fallen to {lr:.2g}, so the likely reason is its peak of {peak:.2g} or the batch size."
     )
@@ -191,7 +192,7 @@ def _oscillation(record: RunRecord) -> Iterator[Observation]:
     yield Observation(
         rule="oscillation",
         text=f"In the last {len(last)} epochs {record.evaluated_on} accuracy varies by {spread * 100:.2f} points "
-        f"(root mean square) around its trend, between {min(accuracies):.2%} and {max(accuracies):.2%}; the sample of "
+        f"(root mean square) around its trend, between {percent(min(accuracies))} and {percent(max(accuracies))}; the sample of "
         f"{record.images:,} images explains up to {noise * 100:.2f} (95 %). {likely}",
         evidence={"spread": spread, "noise": noise, "lr": lr},
         command=record.command(f"optimizer.lr={record.conf.optimizer.lr / 2:g}" if annealed else "scheduler=onecycle"),
@@ -200,7 +201,8 @@ def _oscillation(record: RunRecord) -> Iterator[Observation]:
 
 def _still_improving(record: RunRecord) -> Iterator[Observation]:
     """The last epoch is the best, and better than the one before by more than the noise (95 %)."""
-    if len(record.epochs) < 2 or record.best is not record.epochs[-1]:
+    # A run that was stopped was still improving, of course.
+    if record.result is None or len(record.epochs) < 2 or record.best is not record.epochs[-1]:
         return
     before, last = (epoch.val_accuracy for epoch in record.epochs[-2:])
     noise = CONFIDENCE_95 * standard_error(last, record.images)
@@ -208,8 +210,8 @@ def _still_improving(record: RunRecord) -> Iterator[Observation]:
         return
     yield Observation(
         rule="still_improving",
-        text=f"The run was still improving when it stopped: the last epoch went from {before:.2%} to {last:.2%}, "
-        f"{_points(last - before)}; up to {_points(noise)} would be within the noise.",
+        text=f"The run was still improving when it stopped: the last epoch went from {percent(before)} to {percent(last)}, "
+        f"{points(last - before)}; up to {points(noise)} would be within the noise.",
         evidence={"gain": last - before, "noise": noise},
         command=record.command(f"training.epochs={2 * record.conf.training.epochs}"),
     )
@@ -218,32 +220,37 @@ def _still_improving(record: RunRecord) -> Iterator[Observation]:
 def _unused_budget(record: RunRecord) -> Iterator[Observation]:
     """The target was missed, and much of the budget is unused."""
     limit, count = record.conf.budget.parameters, record.design.summary.parameters
-    if limit is None or _met(record) or count >= BUDGET_USED * limit:
+    if record.result is None or limit is None or _met(record) or count >= BUDGET_USED * limit:
+        return
+    wider = suggestions.wider(record.conf)
+    if not wider:  # another limit leaves no room
         return
     yield Observation(
         rule="unused_budget",
-        text=f"The network misses its target with {count:,} of {limit:,} parameters, {count / limit:.0%}: "
+        text=f"The network misses its target with {count:,} of {limit:,} parameters, {percent(count / limit, 0)}: "
         f"{limit - count:,} are unused.",
         evidence={"parameters": count, "budget": limit},
-        command=record.command(*suggestions.wider(record.conf)),
+        command=record.command(*wider),
     )
 
 
 def _noise(record: RunRecord, baseline: Baseline) -> Iterator[Observation]:
     """The gain over the baseline run, or over the target, is within the noise of the measurement (95 %)."""
+    if record.result is None:
+        return
     own = standard_error(record.value, record.images)
-    if baseline.record is not None:
+    if baseline.record is not None and baseline.record.result is not None:
         other = baseline.record.value
         noise = CONFIDENCE_95 * math.hypot(own, standard_error(other, baseline.record.images))
-        over = f"{baseline.name}'s {other:.2%}"
+        over = f"{baseline.name}'s {percent(other)}"
     else:
-        other, noise, over = record.conf.target, CONFIDENCE_95 * own, f"the target of {record.conf.target:.2%}"
+        other, noise, over = record.conf.target, CONFIDENCE_95 * own, f"the target of {percent(record.conf.target)}"
     gain = record.value - other
     if not 0 < gain <= noise:
         return
     yield Observation(
         rule="within_noise",
-        text=f"{record.value:.2%} is {_points(gain)} above {over}, but {record.images:,} {record.evaluated_on} images "
+        text=f"{percent(record.value)} is {points(gain)} above {over}, but {record.images:,} {record.evaluated_on} images "
         f"leave an uncertainty of ±{noise * 100:.2f} points (95 %), and another seed changes the result too: one run "
         "does not prove the gain.",
         evidence={"gain": gain, "noise": noise},
@@ -273,7 +280,3 @@ def _shared(layers: list[Conv]) -> str:
 
 def _named(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _points(fraction: float) -> str:
-    return f"{fraction * 100:.2f} points"

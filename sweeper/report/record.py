@@ -16,6 +16,7 @@ from sweeper.report.run_command import PROGRAM, Composition, make_command, read_
 from sweeper.run.folder import RunFolder
 from sweeper.terminal.console import display_path
 
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """The files of a run with at least one completed epoch, whether the run is complete or not."""

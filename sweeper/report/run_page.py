@@ -15,7 +15,7 @@ from sweeper.report.page import render
 from sweeper.report.record import RunRecord, reproduce_command
 from sweeper.report.run_command import differences
 from sweeper.report.run_figures import confusion_figure, run_figures
-from sweeper.report.run_report import format_value, make_report
+from sweeper.report.run_report import format_value, make_report, nothing_found
 from sweeper.statistics import CONFIDENCE_95, standard_error
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
@@ -26,15 +26,15 @@ def run_page(record: RunRecord) -> str:
     if record.mistakes is not None:
         figures.append(confusion_figure(record.mistakes, evaluated_on=record.evaluated_on))
     images, why_none = _worst_mistakes(record)
-    met = "target met" if record.value >= record.conf.target else "target missed"
+    report = make_report(record)
     return render(
         "run.html",
         kind="Run",
         title=str(record.folder),
-        status=f"{record.value:.2%} {record.evaluated_on} accuracy: {met if record.result is not None else 'ended early'}.",
         figures=figures,
-        run=make_report(record),
-        again=reproduce_command(record.folder),
+        run=report,
+        nothing_found=nothing_found(record),
+        commands=[{"label": "try next", "text": report.next}, {"label": "run it again", "text": report.again}],
         layer_columns=LAYER_COLUMNS,
         layer_rows=layer_rows(record.design),
         images=images,

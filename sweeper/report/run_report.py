@@ -1,17 +1,20 @@
-"""A run's report: target, result, analysis and next command, as `report.md` and as data for a page."""
+"""A run's report: result, analysis and next command, then the tables, as `report.md` and as data for a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.data.catalogue import DATASETS
-from sweeper.report.analysis import Observation, next_command, observe
+from sweeper.report.analysis import next_command, observe
+from sweeper.report.ending import ending
 from sweeper.report.markdown import fenced, plain
+from sweeper.report.observation import Observation
 from sweeper.report.png_figures import plot_confusion, plot_curves
-from sweeper.report.record import RunRecord, find_baseline, read_run
+from sweeper.report.record import RunRecord, find_baseline, read_run, reproduce_command
 from sweeper.report.run_command import differences
+from sweeper.report.run_sentence import RunSentence, dataset_title, noise, run_sentence, seconds
 from sweeper.run.folder import RunFolder
+from sweeper.terminal.formats import counted, duration, percent, plus_minus
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
 
@@ -20,6 +23,8 @@ class RunReport:
     """The content of a run's report, before it becomes Markdown or a page."""
 
     record: RunRecord
+    sentence: RunSentence
+    """The result, with which the report begins."""
     target: str
     """Target accuracy, dataset, budget and epochs, in one sentence."""
     baseline: str
@@ -33,6 +38,8 @@ class RunReport:
     observations: list[Observation]
     next: str
     """The command to try next."""
+    again: str
+    """The command that runs this again and compares the results."""
 
 
 def write_report(folder: Path) -> RunReport:
@@ -59,7 +66,6 @@ def make_report(record: RunRecord) -> RunReport:
     changed = differences([baseline.conf, record.conf])
     observations = observe(record, baseline)
     conf = record.conf
-    facts = DATASETS.facts(conf.data.name)
     limits = [
         f"{limit:,} {unit}"
         for limit, unit in ((conf.budget.parameters, "parameters"), (conf.budget.macs, "MACs"))
@@ -68,39 +74,50 @@ def make_report(record: RunRecord) -> RunReport:
     within = f" with at most {' and '.join(limits)}" if limits else ""
     return RunReport(
         record=record,
-        target=f"{conf.target:.2%} {record.evaluated_on} accuracy on {facts.title}{within}, "
-        f"in {conf.training.epochs} epoch{'s' if conf.training.epochs != 1 else ''}.",
+        sentence=run_sentence(record),
+        target=f"{percent(conf.target)} {record.evaluated_on} accuracy on {dataset_title(conf.data.name)}{within}, "
+        f"in {counted(conf.training.epochs, 'epoch')}.",
         baseline=baseline.name,
         changes=[(key, format_value(before), format_value(now)) for key, (before, now) in changed.items()],
         rows=list(_rows(record)),
         plan=[f"{finding.rule.replace('_', ' ')}: {finding.message}" for finding in record.design.findings],
         observations=observations,
         next=next_command(record, observations),
+        again=reproduce_command(record.folder),
     )
 
 
 def as_markdown(report: RunReport) -> str:
     """Return the report as Markdown. Everything from a config or the command line is escaped."""
-    record = report.record
-    lines = [f"# {plain(record.folder.name)}", "", "## Target", "", plain(report.target), ""]
+    record, sentence = report.record, report.sentence
+    lines = [f"# {plain(record.name)}", "", f"**{plain(sentence.lead)}** {plain(sentence.details)}", ""]
+    lines += ["## Analysis", ""]
+    if not report.observations:
+        lines += [nothing_found(record), ""]
+    for observation in report.observations:
+        lines += [f"**{observation.rule.replace('_', ' ').capitalize()}.** {plain(observation.text)}", ""]
+        lines += [fenced(observation.command, "sh"), ""]
+    lines += ["## Next", "", fenced(report.next, "sh"), ""]
+    lines += ["Run it again and compare every bit:", "", fenced(report.again, "sh"), ""]
+    lines += ["## Target", "", plain(report.target), ""]
     if report.changes:
         lines += [f"Changes from {report.baseline}:", "", *_table(("key", report.baseline, "this run"), report.changes)]
     else:
         lines += [f"Nothing differs from {report.baseline}."]
-    lines += ["", "## Result", "", *_table(("", ""), report.rows, align=":-"), ""]
+    lines += ["", "## Result", "", *_table(("measurement", "value"), report.rows, align=":-"), ""]
     lines += ["![Loss, accuracy and learning rate by epoch](curves.png)", ""]
     if record.mistakes is not None:
         lines += ["![Confusion matrix](confusion.png)", ""]
-    lines += _table(LAYER_COLUMNS, layer_rows(record.design))
-    lines += ["", *(f"- {plain(sentence)}" for sentence in report.plan)]
-    lines += ["", "## Analysis", ""]
-    if not report.observations:
-        lines += ["No rule found a problem.", ""]
-    for observation in report.observations:
-        lines += [f"**{observation.rule.replace('_', ' ')}.** {plain(observation.text)}", ""]
-        lines += [fenced(observation.command, "sh"), ""]
-    lines += ["## Next", "", fenced(report.next, "sh")]
+    lines += ["## Network", "", *_table(LAYER_COLUMNS, layer_rows(record.design))]
+    lines += ["", *(f"- {plain(sentence)}" for sentence in report.plan)] if report.plan else []
     return "\n".join(lines) + "\n"
+
+
+def nothing_found(record: RunRecord) -> str:
+    """Return the sentence for a run without an observation."""
+    return (
+        "No rule found a problem." if record.result is not None else "The rules need a run that reached its last epoch."
+    )
 
 
 def format_value(value: Any) -> str:
@@ -112,18 +129,20 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
     last, result = record.epochs[-1], record.result
     rows = []
     if result is None:
-        epochs = f"{len(record.epochs)} of {record.conf.training.epochs} epochs"
-        rows += [("ended", f"after {epochs}: pruned, stopped, diverged or still running")]
+        stopped = f"{len(record.epochs)} of {counted(record.conf.training.epochs, 'epoch')}"
+        rows += [("stopped after", f"{stopped}: {ending(record) if record.ending else 'running or killed'}")]
     else:
         met = "met" if record.value >= record.conf.target else "missed"
-        rows += [("target", f"{met}: {record.value:.2%} of {record.conf.target:.2%}")]
+        rows += [("target", f"{met}: {percent(record.value)} of {percent(record.conf.target)}")]
+    sample = f"{plus_minus(noise(record))} points (95 %, {counted(record.images, 'image')})"
+    best = f"{percent(record.best.val_accuracy)} in epoch {record.best.epoch}"
     rows += [
-        (f"last {record.evaluated_on} accuracy", f"{record.value:.2%}"),
-        (f"best {record.evaluated_on} accuracy", f"{record.best.val_accuracy:.2%} in epoch {record.best.epoch}"),
-        ("training accuracy, dropout on", f"{last.train_accuracy:.2%}"),
+        (f"last {record.evaluated_on} accuracy", f"{percent(record.value)} {sample}"),
+        (f"best {record.evaluated_on} accuracy", best),
+        ("training accuracy, dropout on", percent(last.train_accuracy)),
     ]
     if result is not None:
-        rows += [("training accuracy, dropout off", f"{result.train_accuracy_eval:.2%}")]
+        rows += [("training accuracy, dropout off", percent(result.train_accuracy_eval))]
     limit = record.conf.budget.parameters
     allowed = "" if limit is None else f" of {limit:,} allowed"
     rows += [
@@ -131,12 +150,11 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
         ("MACs", f"{record.design.summary.macs:,}"),
     ]
     rows += [("receptive field", f"{record.design.summary.layers[-2].receptive_field} pixels before the head")]
-    seconds = sum(epoch.seconds for epoch in record.epochs) if result is None else result.seconds
-    rows += [("time", f"{seconds:.1f} s for {len(record.epochs)} epoch{'s' if len(record.epochs) != 1 else ''}")]
+    rows += [("time", f"{duration(seconds(record))} for {counted(len(record.epochs), 'epoch')}")]
     if result is not None:
         data = result.data
         test = "the test set was used for validation" if data.validation_is_test else "the test set was not opened"
-        machine = f"{result.device} {result.precision}, {result.threads} thread{'s' if result.threads != 1 else ''}"
+        machine = f"{result.device} {result.precision}, {counted(result.threads, 'thread')}"
         versions = f"torch {result.versions.torch}, sweeper {result.versions.sweeper}"
         rows += [
             ("images", f"{data.train_images:,} for training, {data.validation_images:,} for validation; {test}"),

@@ -1,0 +1,75 @@
+"""How a run that did not reach its last epoch ended, as its log tells: pruned, diverged, interrupted or failed."""
+
+import re
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from sweeper.report.observation import Observation
+from sweeper.report.record import RunRecord
+from sweeper.terminal.formats import counted
+
+Ending = Literal["pruned", "diverged", "interrupted", "failed", "unknown"]
+"""``unknown`` if the log has no reason: the run is still running, or it was killed."""
+LOWER_LR: Final = 10
+"""Factor by which the learning rate is lowered after a run diverged."""
+LEADS: Final[dict[Ending, str]] = {
+    "pruned": "Pruned",
+    "diverged": "Diverged",
+    "interrupted": "Interrupted",
+    "failed": "Failed",
+    "unknown": "Not complete",
+}
+
+
+def ending(record: RunRecord) -> Ending:
+    """Return how a run without a result ended."""
+    reason = record.ending
+    if reason is None:
+        return "unknown"
+    if reason == "TrialPruned":
+        return "pruned"
+    if reason in {"KeyboardInterrupt", "SystemExit"}:
+        return "interrupted"
+    return "diverged" if _is_divergence(reason) else "failed"
+
+
+def ending_lead(record: RunRecord) -> str:
+    """Return at which epoch of how many a run without a result stopped, as a sentence."""
+    return f"{LEADS[ending(record)]} after {len(record.epochs)} of {counted(record.conf.training.epochs, 'epoch')}."
+
+
+def ending_reason(record: RunRecord) -> str:
+    """Return why a run without a result stopped, as a sentence."""
+    match ending(record):
+        case "pruned":
+            return "The search's pruner stopped it, because other trials were better by then."
+        case "interrupted":
+            return "It was stopped from outside."
+        case "diverged":
+            return f"In epoch {len(record.epochs) + 1} {_divergence(record)}."
+        case "failed":
+            return f"It failed: {record.ending}."
+        case "unknown":
+            return "Its log does not say why: it is still running, or it was killed."
+
+
+def divergence(record: RunRecord) -> Iterator[Observation]:
+    """A run diverged: its learning rate is too high."""
+    if record.result is not None or ending(record) != "diverged":
+        return
+    lr = record.conf.optimizer.lr
+    yield Observation(
+        rule="divergence",
+        text=f"In epoch {len(record.epochs) + 1} {_divergence(record)}. The likely reason is the learning rate of {lr:g}.",
+        evidence={"epoch": len(record.epochs) + 1, "lr": lr},
+        command=record.command(f"optimizer.lr={lr / LOWER_LR:g}"),
+    )
+
+
+def _is_divergence(reason: str) -> bool:
+    return "in epoch" in reason and " loss must " in reason
+
+
+def _divergence(record: RunRecord) -> str:
+    loss = re.search(r"in epoch \d+ it is (\S+)", record.ending or "")
+    return f"the training loss reached {loss[1]}" if loss else "the training loss diverged"
