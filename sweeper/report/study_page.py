@@ -21,8 +21,8 @@ from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.search.space import describe, read_space
 from sweeper.study.attributes import DUPLICATE, FAILED, MACS, PARAMETERS, REJECTED, RULE
 from sweeper.study.folder import StudyFolder, trial_folder
+from sweeper.study.live_table import format_params
 from sweeper.study.owner import is_owned
-from sweeper.study.progress import format_params
 from sweeper.study.storage import redacted
 from sweeper.study.summary import state_of
 from sweeper.terminal.console import display_path

@@ -16,6 +16,8 @@ from sweeper.study.folder import BEST, trial_folder
 from sweeper.terminal.console import display_path
 
 PROGRAM: Final = ("python", "-m", "sweeper")
+CONFIG_OPTIONS: Final = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
+"""Hydra's options that choose a config."""
 SEEDS: Final = 4
 """Number of further seeds: with the seed at hand they make the five that a mean needs."""
 SEARCH_KEYS: Final = ("search", "seed")
@@ -36,11 +38,35 @@ def sweep_arguments(sweep: Any) -> list[str] | None:
     """Return the overrides of a sweep from the content of its multirun.yaml, without passwords; None if it has none."""
     settings = sweep.get("hydra") if isinstance(sweep, Mapping) else None
     overrides = settings.get("overrides") if isinstance(settings, Mapping) else None
-    if not isinstance(overrides, Mapping):
+    if not isinstance(settings, Mapping) or not isinstance(overrides, Mapping):
         return None
     lists = [overrides.get(kind) for kind in ("task", "hydra")]
     lines = [line for found in lists if isinstance(found, list) for line in found if isinstance(line, str)]
-    return [_without_password(line) for line in lines if not line.startswith("hydra.mode=")] or None
+    kept = [without_password(line) for line in lines if not line.startswith("hydra.mode=")]
+    return [*_config_folder(settings), *kept] if kept else None
+
+
+def without_password(override: str) -> str:
+    """Replace the value of a storage URL given in full: it may contain a password in more than one place."""
+    key, _, value = override.partition("=")
+    is_hidden = key == "hydra.sweeper.storage" and "${" not in value and "sqlite" not in value
+    return f"{key}=URL" if is_hidden else override
+
+
+def running_program(argv: Sequence[str], module: str | None) -> list[str]:
+    """Return the words that start this process's Hydra application, with Hydra's options that choose its config.
+
+    `module` is the module that ``python -m`` runs; None for a script, which is then the first word of `argv`.
+
+    >>> running_program(["app.py", "-m", "--config-dir", "conf", "x=1"], None)
+    ['python', 'app.py', '--config-dir', 'conf']
+    """
+    words = ["python", "-m", module] if module else ["python", str(display_path(Path(argv[0])))]
+    for position, word in enumerate(argv):
+        option, is_whole, _ = word.partition("=")
+        if option in CONFIG_OPTIONS:
+            words += argv[position : position + (1 if is_whole else 2)]
+    return words
 
 
 def go_on(program: Sequence[str], arguments: Sequence[str], *, n_trials: int | None) -> Command:
@@ -91,15 +117,20 @@ def _overrides(trial: FrozenTrial, folder: Path | None, fixed: Sequence[str]) ->
     return [*fixed, *(f"{key}={to_override(value)}" for key, value in trial.params.items())]
 
 
+def _config_folder(settings: Mapping[str, Any]) -> list[str]:
+    """Return Hydra's option for a folder of one's own configs, which is not among the overrides."""
+    runtime = settings.get("runtime")
+    sources = runtime.get("config_sources") if isinstance(runtime, Mapping) else None
+    given = [
+        source["path"]
+        for source in (sources if isinstance(sources, list) else [])
+        if isinstance(source, Mapping) and source.get("provider") == "command-line" and "path" in source
+    ]
+    return ["--config-dir", str(display_path(Path(str(given[0]))))] if given else []
+
+
 def _without(arguments: Sequence[str], *keys: str) -> list[str]:
     return [line for line in arguments if line.partition("=")[0].lstrip("+") not in keys]
-
-
-def _without_password(override: str) -> str:
-    """Replace the value of a storage URL given in full: it may contain a password in more than one place."""
-    key, _, value = override.partition("=")
-    is_hidden = key == "hydra.sweeper.storage" and "${" not in value and "sqlite" not in value
-    return f"{key}=URL" if is_hidden else override
 
 
 def _rounded_up(limit: int) -> int:

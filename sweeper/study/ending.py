@@ -1,11 +1,14 @@
-"""Ends a sweep: copies the best trial, prints the result and the next command, raises if the study failed."""
+"""Ends a sweep: copies the best trial, prints the result and the next commands, raises if the study failed."""
 
-import shlex
+import sys
+from dataclasses import asdict
 
 from sweeper.errors import StudyError
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
+from sweeper.study.commands import PROGRAM, running_program
 from sweeper.study.folder import trial_folder
+from sweeper.study.headline import Headline, study_headline
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
 
@@ -21,21 +24,14 @@ class Ending:
     def conclude(self, progress: StudyProgress, why_stopped: str) -> None:
         """Print the end of the study. Raises `StudyError` if too many trials failed, or no proposal was feasible."""
         summary = self._opened.trials.summary()
-        if self._search.is_grid:
-            is_done = not (summary.running or summary.waiting)
-        else:
-            is_done = summary.counted >= self._search.total
-        nothing_feasible = summary.rejected > 0 and summary.counted == 0
-        too_many_failed = summary.failed > self._options.max_failure_rate * self._search.total
-        offers_more = not (nothing_feasible or too_many_failed)
-        self.show(progress, why_stopped or "done", self.command(more=is_done) if offers_more else None)
-        if too_many_failed:
+        self.show(progress, why_stopped)
+        if summary.failed > self._options.max_failure_rate * self._search.total:
             raise StudyError(
                 f"at most {self._options.max_failure_rate:.0%} of {self._search.total} trials may fail "
                 f"(hydra.sweeper.max_failure_rate), but {summary.failed} did: "
                 f"their reasons are in {self._opened.folder.path}"
             )
-        if nothing_feasible:
+        if summary.rejected > 0 and summary.counted == 0:
             fewest = self._opened.trials.fewest_parameters()
             smallest = "" if fewest is None else f", the smallest with {fewest:,} parameters"
             raise StudyError(
@@ -43,19 +39,29 @@ class Ending:
                 "raise budget.parameters, or search narrower widths"
             )
 
-    def show(self, progress: StudyProgress, why: str, command: str | None) -> None:
-        """Copy the best trial to ``best/``, then print `why`, the counts, the best trial and `command`."""
+    def show(self, progress: StudyProgress, why: str) -> None:
+        """Copy the best trial to ``best/``, then print the headline, the best trial, `why`, and the commands."""
         with self._opened.lock():
             best = self._opened.trials.summary().best
             if best is not None:
                 self._opened.folder.keep_best(trial_folder(self._opened.folder.path, best))
-        progress.show_end(why, command)
+        progress.show_end(self._headline(), why)
 
-    def command(self, *, more: bool = False) -> str | None:
-        """Return the sweep's command, which resumes it. With `more` it asks for twice the trials; None for a grid."""
-        if not more:
-            return shlex.join(["python", "-m", "sweeper", "-m", *self._arguments])
-        if self._search.is_grid:
-            return None
-        kept = [line for line in self._arguments if not line.startswith("hydra.sweeper.n_trials=")]
-        return shlex.join(["python", "-m", "sweeper", "-m", *kept, f"hydra.sweeper.n_trials={2 * self._search.total}"])
+    def _headline(self) -> Headline:
+        return study_headline(
+            self._opened.trials.trials(),
+            self._opened.study.direction,
+            folder=self._opened.folder.path,
+            search=self._search.record(),
+            # Another process may have written multirun.yaml since.
+            sweep={"hydra": {"sweeper": asdict(self._options)}},
+            program=_program(is_ours=self._search.base is not None),
+            arguments=self._arguments,
+        )
+
+
+def _program(*, is_ours: bool) -> list[str]:
+    """Return the words that start this process's application."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)  # None for a script
+    started = running_program(sys.argv, spec.name.removesuffix(".__main__") if spec else None)
+    return [*PROGRAM, *started[3 if spec else 2 :]] if is_ours else started

@@ -25,10 +25,8 @@ MAX_FAILURE_RATE: Final = 0.5
 class StudyFacts:
     """The facts of one study at one moment, from its trials and from its search.yaml and multirun.yaml."""
 
-    def __init__(
-        self, trials: Sequence[FrozenTrial], direction: StudyDirection, *, search: Any, sweep: Any, n_trials: int | None
-    ) -> None:
-        """Read the contents of the two files, which are untrusted; `n_trials` replaces the number in `sweep`."""
+    def __init__(self, trials: Sequence[FrozenTrial], direction: StudyDirection, *, search: Any, sweep: Any) -> None:
+        """Read the contents of the two files, which are untrusted; None if they are missing."""
         self.trials, self.direction = list(trials), direction
         saved = search if isinstance(search, Mapping) else {}
         space, fixed = saved.get("space"), saved.get("fixed")
@@ -44,7 +42,7 @@ class StudyFacts:
         self._max_failure_rate = rate if isinstance(rate, float | int) else MAX_FAILURE_RATE
         self.is_grid = _is_grid(saved, self.trials)
         """Whether the space is a list of points, each of which is run."""
-        self.total = self._points() if self.is_grid else n_trials or whole(options.get("n_trials"))
+        self.total = self._points() if self.is_grid else whole(options.get("n_trials"))
         """Number of trials asked for; None if unknown."""
         self.is_running = any(trial.state is TrialState.RUNNING and is_owned(trial) for trial in self.trials)
         """Whether a live process runs one of the trials."""

@@ -47,15 +47,14 @@ def study_headline(
     sweep: Any,
     program: Sequence[str] | None = None,
     arguments: Sequence[str] | None = None,
-    n_trials: int | None = None,
 ) -> Headline:
     """Return the headline of a study's trials, all of them in order of their numbers.
 
     `folder` is the study's folder, `search` and `sweep` are the contents of its search.yaml and multirun.yaml, None if
-    missing. A running search passes what it knows better: its `program`, its `arguments` after ``-m`` and its total,
-    `n_trials`. Without `program`, another Hydra application gets no commands.
+    missing. A search that ends passes what it knows better: its `program` and its `arguments` after ``-m``. Without
+    `program`, another Hydra application gets no commands.
     """
-    facts = StudyFacts(trials, direction, search=search, sweep=sweep, n_trials=n_trials)
+    facts = StudyFacts(trials, direction, search=search, sweep=sweep)
     sentence, tone = _sentence(facts)
     own = PROGRAM if facts.is_accuracy else None
     return Headline(

@@ -1,39 +1,59 @@
-"""The output of a running study: one line per event, and in a terminal a live table of the running trials."""
+"""Decides what a running study prints: one line per event, in a terminal a live table, and how the study ended."""
 
-import re
-import shlex
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from sweeper.study.attributes import PARAMETERS
 from sweeper.study.executors.base import JobResult
+from sweeper.study.headline import Headline, Tone
+from sweeper.study.live_table import clock, format_params, joined, live_table
 from sweeper.study.summary import StudySummary, summarize_trials
 from sweeper.study.trials import TrialStore
-from sweeper.terminal.console import about, display_path, make_console
+from sweeper.terminal.console import display_path, make_console, print_prose, wrapped
+from sweeper.terminal.formats import duration, percent, points
 
 REFRESHES_PER_SECOND: Final = 1
 """Each refresh reads the storage; at this rate the cost is negligible."""
+INDENT: Final = "  "
+STYLES: Final[dict[Tone, str]] = {
+    "met": "bold green",
+    "infeasible": "bold red",
+    "failed": "bold red",
+    "neutral": "bold",
+}
+"""The style of a headline's sentence; the others are yellow."""
 
 
 class StudyProgress:
     """Prints one study's events, which the coordinator reports."""
 
     def __init__(
-        self, trials: TrialStore, *, name: str, total: int, folder: Path, console: Console | None = None
+        self,
+        trials: TrialStore,
+        *,
+        name: str,
+        total: int,
+        folder: Path,
+        is_accuracy: bool = True,
+        target: float | None = None,
+        epochs: int | None = None,
+        console: Console | None = None,
     ) -> None:
-        """Show the study `name` of `total` trials, on standard output by default."""
+        """Show the study `name` of `total` trials, on standard output by default.
+
+        `is_accuracy` says whether values are accuracies, `target` is the one to reach, and `epochs` the number that a
+        trial trains unless it is searched.
+        """
         self._trials = trials
         self._name = name
         self._total = total
         self._folder = folder
+        self._is_accuracy, self._target, self._epochs = is_accuracy, target, epochs
         self._console = console or make_console()
         self._started = time.monotonic()
         self._finished = 0
@@ -49,10 +69,9 @@ class StudyProgress:
         """Print the study's name and folder, and show the table in a terminal."""
         counted = self._trials.summary().counted
         resumed = f", {counted} of them done before" if counted else ""
-        self._console.print(
+        self._print(
             f"study {self._name}: {self._total} trial{'s' if self._total != 1 else ''}{resumed}, "
-            f"in {display_path(self._folder)}/",
-            soft_wrap=True,
+            f"in {display_path(self._folder)}/"
         )
         if self._console.is_terminal:
             self._live.start()
@@ -65,16 +84,17 @@ class StudyProgress:
     def on_recovered(self, numbers: list[int]) -> None:
         """Print the trials that were queued again because their process is gone."""
         for number in numbers:
-            self._console.print(f"trial {number} lost its process: queued again")
+            self._print(f"trial {number} lost its process: queued again")
 
     def on_rejected(self, number: int, reason: str) -> None:
         """Print a rejected proposal, except above a live table, which counts them; the end lists counts by rule."""
         if not self._live.is_started:
-            self._console.print(f"trial {number} rejected: {reason.partition(': narrow')[0]}", soft_wrap=True)
+            self._print(f"trial {number} rejected: {reason.partition(': narrow')[0]}")
 
     def on_repeated(self, number: int, other: FrozenTrial) -> None:
         """Print a proposal that has the same config as a completed trial."""
-        self._console.print(f"trial {number} repeats trial {other.number}: {other.value:.2%}, not trained again")
+        assert other.value is not None
+        self._print(f"trial {number} repeats trial {other.number}: {self._value(other.value)}, not trained again")
 
     def on_finished(self, result: JobResult, seconds: float, *, is_retried: bool) -> None:
         """Print a job's result; `is_retried` if it failed and its point is queued again."""
@@ -82,77 +102,73 @@ class StudyProgress:
         trial = self._trials.trials()[result.number]
         if result.error is not None:
             retried = ", its point is tried again" if is_retried else ""
-            text = f"trial {result.number} failed{retried}: {result.error}"
-        else:
-            in_epoch = (
-                f" in epoch {max(trial.intermediate_values)}" if result.pruned and trial.intermediate_values else ""
-            )
-            how = f"pruned{in_epoch}" if result.pruned else "done"
-            params = format_params(trial.params)
-            text = f"trial {result.number} {how}: {result.value:.2%}  {seconds:5.1f} s  {params}"
-        self._console.print(text, soft_wrap=True)
+            self._print(f"trial {result.number} failed{retried}: {result.error}")
+            return
+        in_epoch = f" in epoch {max(trial.intermediate_values)}" if result.pruned and trial.intermediate_values else ""
+        how = f"pruned{in_epoch}" if result.pruned else "done"
+        assert result.value is not None
+        value = self._value(result.value)
+        self._print(f"trial {result.number} {how}: {value}  {seconds:5.1f} s  {format_params(trial.params)}")
 
-    def show_end(self, why: str, command: str | None) -> None:
-        """Print the end of the study: reason, counts, the best trial, its reproduce command, and `command`."""
+    def show_end(self, headline: Headline, why: str) -> None:
+        """Print the end of the study: headline, best values, rejections by rule, `why` it stopped, and the commands.
+
+        Each command is one line of its own, which the terminal alone may wrap, so that it can be copied.
+        """
         self._live.stop()
-        summary = self._trials.summary()
-        elsewhere = f"; {summary.running} still running in another process" if summary.running else ""
-        self._console.print(f"{why}: {_counts(summary)}{elsewhere}")
+        self._console.print()
+        print_prose(self._console, headline.sentence, STYLES.get(headline.tone, "bold yellow"))
+        self._print(headline.details, indent="")
+        if headline.best is not None and headline.best.params:
+            self._print(f"best: trial {headline.best.number}, {format_params(headline.best.params)}")
         for rule, count in self._trials.rejections().items():
-            self._console.print(f"  {count} rejected: {rule}")
-        if summary.best is not None:
-            self._console.print(_best(summary.best), soft_wrap=True)
-            if (self._folder / "best.yaml").exists():
-                again = shlex.join(["python", "-m", "sweeper", "reproduce", str(display_path(self._folder / "best"))])
-                self._console.print(f"run it again: {again}", soft_wrap=True)
-        if command is not None:
-            self._console.print(f"go on: {command}", soft_wrap=True)
+            self._print(f"{count} rejected: {rule}")
+        running = self._trials.summary().running
+        elsewhere = f"{running} still running in another process" if running else ""
+        reasons = "; ".join(reason for reason in (why, elsewhere) if reason)
+        if reasons:
+            self._print(f"{reasons[0].upper()}{reasons[1:]}.")
+        for command in headline.commands:
+            self._console.print(f"{command.label}: {command.text}", soft_wrap=True)
 
-    def _table(self) -> Group:
+    def _print(self, text: str, indent: str = INDENT) -> None:
+        is_narrow = self._console.is_terminal
+        self._console.print(wrapped(text, self._console.width, indent) if is_narrow else text, soft_wrap=True)
+
+    def _value(self, value: float) -> str:
+        return percent(value) if self._is_accuracy else f"{value:.6g}"
+
+    def _table(self) -> RenderableType:
         trials = self._trials.trials()
         summary = summarize_trials(trials, self._trials.study.direction)
-        table = Table(box=None, pad_edge=False)
-        for title in ("trial", "epoch", "accuracy", "parameters", "with"):
-            table.add_column(title, justify="left" if title == "with" else "right", no_wrap=title != "with")
-        for trial in trials:
-            if trial.state is TrialState.RUNNING:
-                values = trial.intermediate_values
-                accuracy = f"{values[max(values)]:.2%}" if values else ""
-                parameters = f"{trial.user_attrs.get(PARAMETERS, 0):,}"
-                epoch = str(max(values, default=""))
-                table.add_row(str(trial.number), epoch, accuracy, parameters, format_params(trial.params))
-        lines: list[RenderableType] = [table, Text(f"{_counts(summary)} · {self._time_left(summary)}")]
+        width = self._console.width
+        status = Text(joined(self._status(summary, trials), width))
+        if not self._has_results(trials):
+            return status
+        table = live_table(trials, width, epochs=self._epochs, is_accuracy=self._is_accuracy)
+        return Group(table, status) if table.rows else status
+
+    def _has_results(self, trials: list[FrozenTrial]) -> bool:
+        """Whether a trial has finished here or reported an epoch."""
+        return self._finished > 0 or any(trial.intermediate_values for trial in trials if not trial.state.is_finished())
+
+    def _status(self, summary: StudySummary, trials: list[FrozenTrial]) -> list[str]:
+        phrases = [f"{summary.counted} of {self._total}"]
+        counts = ((summary.pruned, "pruned"), (summary.failed, "failed"), (summary.rejected, "rejected"))
+        phrases += [f"{count} {name}" for count, name in counts if count]
+        if not self._has_results(trials):
+            phrases.append("starting workers")
         if summary.best is not None:
-            lines.append(Text(_best(summary.best)))
-        return Group(*lines)
+            phrases.append(f"best {self._value(summary.best.values[0])}{self._short(summary.best.values[0])}")
+        elapsed = time.monotonic() - self._started
+        left = ""
+        if self._finished:
+            seconds = elapsed / self._finished * max(0, self._total - summary.counted)
+            left = f", ~{duration(round(seconds))} left"
+        return [*phrases, f"{clock(elapsed)}{left}"]
 
-    def _time_left(self, summary: StudySummary) -> str:
-        if not self._finished:
-            return "time left unknown yet"
-        seconds = (time.monotonic() - self._started) / self._finished * max(0, self._total - summary.counted)
-        return f"{about(seconds)} left"
-
-
-def format_params(params: Mapping[str, object]) -> str:
-    """Return a trial's values as one readable line, a group's widths in one list: ``dropout=0.1 block1=8,12,16``."""
-    formatted: dict[str, list[str]] = {}
-    for key, value in params.items():
-        width = re.fullmatch(r"model\.groups\.(\w+)\.channels\.\d+", key)
-        name = width[1] if width else key.rpartition(".")[2]
-        formatted.setdefault(name, []).append(f"{value:.4g}" if isinstance(value, float) else str(value))
-    return " ".join(f"{name}={','.join(values)}" for name, values in formatted.items())
-
-
-def _counts(summary: StudySummary) -> str:
-    counts = (
-        f"{summary.complete} done",
-        f"{summary.pruned} pruned",
-        f"{summary.rejected} rejected",
-        f"{summary.failed} failed",
-    )
-    return ", ".join(counts)
-
-
-def _best(trial: FrozenTrial) -> str:
-    counted = f"{trial.user_attrs.get(PARAMETERS, 0):,} parameters"
-    return f"best: trial {trial.number}, {trial.value:.2%}, {counted}, {format_params(trial.params)}"
+    def _short(self, value: float) -> str:
+        if self._target is None:
+            return ""
+        short = self._target - value
+        return f", {points(short).removesuffix(' points')} short" if short > 0 else ", target met"

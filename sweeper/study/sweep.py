@@ -67,9 +67,18 @@ class Sweep:
             jobs=self._jobs,
         )
         ending = Ending(opened, search, self._options, [*arguments, *settings])
+        base = search.base
         with (
             Interrupts() as interrupts,
-            StudyProgress(opened.trials, name=opened.name, total=search.total, folder=opened.folder.path) as progress,
+            StudyProgress(
+                opened.trials,
+                name=opened.name,
+                total=search.total,
+                folder=opened.folder.path,
+                is_accuracy=base is not None,
+                target=base.target if base is not None and self._options.direction == "maximize" else None,
+                epochs=base.training.epochs if base is not None else None,
+            ) as progress,
         ):
             progress.on_recovered(opened.recovered)
             coordinator = Coordinator(
@@ -84,9 +93,7 @@ class Sweep:
                 coordinator.run()
             except KeyboardInterrupt:
                 count = coordinator.requeue_running("interrupted")
-                ending.show(
-                    progress, f"interrupted: {count} trial{'' if count == 1 else 's'} queued again", ending.command()
-                )
+                ending.show(progress, f"interrupted: {count} trial{'' if count == 1 else 's'} queued again")
                 raise
             except Exception:
                 coordinator.requeue_running("the study ended first")

@@ -2,6 +2,8 @@
 
 import functools
 import os
+import re
+import textwrap
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,8 @@ from sweeper.network.budget import COSTS
 
 BAR_WIDTH: Final = 30
 """Width of a budget bar, in characters."""
+_NUMBER_AND_UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|s|min|h|points|parameters|images)\b|%)")
+_NAME_AND_NUMBER: Final = re.compile(r"\b(trial|seed|epoch|~) (?=\d)")
 PLAIN_WIDTH: Final = 100
 """Width in characters if the output is not a terminal: rich's default of 80 would wrap paths."""
 
@@ -40,6 +44,24 @@ def about(seconds: float) -> str:
     ('about 40 s', 'about 7 min')
     """
     return f"about {seconds / 60:.0f} min" if seconds > 90 else f"about {seconds:.0f} s"
+
+
+def print_prose(console: Console, text: str, style: str = "") -> None:
+    """Print text; in a terminal, break its lines between words that belong together. Elsewhere it stays on one line."""
+    console.print(Text(wrapped(text, console.width) if console.is_terminal else text, style=style), soft_wrap=True)
+
+
+def wrapped(text: str, width: int, indent: str = "") -> str:
+    r"""Wrap text at spaces alone, and not between a number and its unit or name. Later lines begin with `indent`.
+
+    >>> wrapped("best 97.60 % in trial 31", 10)
+    'best\n97.60 % in\ntrial 31'
+    """
+    glued = _NUMBER_AND_UNIT.sub("\u00a0", _NAME_AND_NUMBER.sub("\\1\u00a0", text))
+    lines = textwrap.wrap(
+        glued, max(width, 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines).replace("\u00a0", " ")
 
 
 def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
