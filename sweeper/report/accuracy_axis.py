@@ -3,20 +3,25 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-import plotly.graph_objects as go
-
-from sweeper.report.page_figure import GREY
+if TYPE_CHECKING:  # PNG figures use the axis, and plotly takes a second to import
+    import plotly.graph_objects as go
 
 MARGIN: Final = 0.06
 """Empty space at both ends of the axis, as a fraction of its length."""
 LEAST_RATIO: Final = 1.25
 """Smallest ratio between the axis's two ends, so that equal accuracies still get an axis."""
+NOTE: Final = "The axis is logarithmic in the error."
+"""A sentence for captions of figures with such an axis."""
 TICKS: Final = (3, 13)
 """Smallest and largest number of ticks."""
 MANTISSAS: Final = ((1.0, 2.0, 5.0), (1.0,), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
 """Errors that get a tick, up to a power of ten; the first series with a suitable number of ticks is used."""
+
+
+NEAR: Final = 1.3
+"""Factor within which a tick is too near to that of 100 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,10 @@ class AccuracyAxis:
         low, high = low / stretch, min(1.0, high * stretch)
         margin = (high / low) ** MARGIN
         low, high = low / margin, high * margin
-        return cls(least=least, low=low, high=high, ticks=_ticks(low, min(high, 1.0), least))
+        ticks = log_ticks(low, min(high, 1.0))
+        if low <= least:
+            ticks = (least, *(tick for tick in ticks if tick > NEAR * least))
+        return cls(least=least, low=low, high=high, ticks=ticks)
 
     def place(self, accuracy: float) -> float:
         """Return an accuracy's position: its error, at least half an image."""
@@ -51,9 +59,9 @@ class AccuracyAxis:
     @property
     def labels(self) -> list[str]:
         """The accuracy at each tick."""
-        return ["100%" if tick == self.least else f"{round((1 - tick) * 100, 8):g}%" for tick in self.ticks]
+        return ["100 %" if tick == self.least else f"{round((1 - tick) * 100, 8):g} %" for tick in self.ticks]
 
-    def apply(self, plot: go.Figure) -> None:
+    def apply(self, plot: "go.Figure") -> None:
         """Set the y axis of a plot whose y values come from `place`, in place."""
         plot.update_yaxes(
             type="log",
@@ -64,7 +72,7 @@ class AccuracyAxis:
             zeroline=False,
         )
 
-    def add_line(self, plot: go.Figure, accuracy: float, text: str) -> None:
+    def add_line(self, plot: "go.Figure", accuracy: float, text: str, *, colour: str) -> None:
         """Add a dashed line with a label at an accuracy, such as the target, in place."""
         error = self.place(accuracy)
         plot.add_shape(
@@ -74,7 +82,7 @@ class AccuracyAxis:
             x1=1,
             y0=error,
             y1=error,
-            line={"color": GREY, "dash": "dash", "width": 1.5},
+            line={"color": colour, "dash": "dash", "width": 1.5},
         )
         # Plotly takes a shape's position on a log axis as a value, but an annotation's as its logarithm.
         plot.add_annotation(
@@ -82,19 +90,15 @@ class AccuracyAxis:
         )
 
 
-def _ticks(low: float, high: float, least: float) -> tuple[float, ...]:
+def log_ticks(low: float, high: float) -> tuple[float, ...]:
+    """Return round numbers between two positive ones, for a log axis; for a short one in equal steps."""
     fewest, most = TICKS
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for mantissas in MANTISSAS:
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         ticks = [round(mantissa * 10.0**power, 12) for power in powers for mantissa in mantissas]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if fewest <= len(ticks) <= most:
-            break
-    else:
-        # A short axis: steps of 1, 2 or 5 in accuracy itself.
-        step = 10.0 ** math.floor(math.log10((high - low) / 3))
-        step = next(factor * step for factor in (5, 2, 1) if (high - low) / (factor * step) >= 3 or factor == 1)
-        ticks = [round(count * step, 12) for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    if low <= least:
-        ticks = [least, *(tick for tick in ticks if tick > 1.3 * least)]
-    return tuple(ticks)
+            return tuple(ticks)
+    unit = 10.0 ** math.floor(math.log10((high - low) / fewest))
+    step = next(factor * unit for factor in (5, 2, 1) if (high - low) / (factor * unit) >= fewest or factor == 1)
+    return tuple(round(count * step, 12) for count in range(math.ceil(low / step), math.floor(high / step) + 1))

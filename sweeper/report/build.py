@@ -43,7 +43,8 @@ def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -
         )
     if not runs:
         return _build_study_page(names[0], storage, out)
-    records = [read_run(folder) for folder in runs]
+    # A folder given twice, for example with and without a slash, is one run.
+    records = [read_run(folder) for folder in dict.fromkeys(runs)]
     if len(records) == 1:
         path, content = out or RunFolder(runs[0]).page, run_page(records[0])
         return _write(path, content, f"{records[0].value:.2%} {records[0].evaluated_on} accuracy")

@@ -17,6 +17,17 @@ FEW_EPOCHS: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
+class LegendEntry:
+    """One line of a plot: how it looks, and its name."""
+
+    name: str
+    colour: str
+    dash: str = "none"
+    """The lengths of an SVG line's dashes and gaps."""
+    width: float = 2
+
+
+@dataclass(frozen=True, kw_only=True)
 class PageFigure:
     """A figure on a page."""
 
@@ -30,6 +41,8 @@ class PageFigure:
     """Whether the figure has the page's full width."""
     least_width: int = 0
     """Minimum width in pixels; on a narrower screen the plot scrolls inside its frame."""
+    legend: tuple["LegendEntry", ...] = ()
+    """The legend below the plot, for a plot that has none of its own."""
     height: float = 0
     """Height of the plot in rem; 0 for the style sheet's."""
 

@@ -1,26 +1,133 @@
 """The figures of a run's page, and of a page that compares several runs in the same plots."""
 
 import html
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import plotly.graph_objects as go
 
-from sweeper.records import Mistakes
-from sweeper.report.page_figure import BLUE, FEW_EPOCHS, GREEN, GREY, ORANGE, PageFigure, arrange
+from sweeper.records import EpochRecord, Mistakes
+from sweeper.report.accuracy_axis import NOTE, AccuracyAxis, log_ticks
+from sweeper.report.page_figure import BLUE, FEW_EPOCHS, GREEN, GREY, ORANGE, LegendEntry, PageFigure, arrange
 from sweeper.report.record import RunRecord
+from sweeper.terminal.formats import percent
 
-COLOURS: Final = [BLUE, ORANGE, GREEN, "#a371f7", "#d4a72c", "#cf5b9e", "#1b9e9e", GREY]
-"""The colours of several runs in one plot."""
+COLOURS: Final = (ORANGE, BLUE, GREEN, "#a371f7", "#c99700", "#1b9e9e")
+"""The colours of several runs in one plot, of the best run first."""
+DASHES: Final = (("solid", "none"), ("dash", "9 4"), ("dot", "2 3"), ("dashdot", "9 3 2 3"))
+"""The lines of several runs in one plot, so that they differ without colours: as plotly and as SVG name them."""
+HIGHLIGHTED: Final = 3
+"""Number of runs with a colour of their own if there are more runs than `COLOURS`: more cannot be told apart."""
+LOG_LOSS: Final = 5
+"""Ratio of the largest to the smallest loss from which on its axis is logarithmic."""
 
 
-def run_figures(records: Sequence[RunRecord], names: Sequence[str]) -> list[PageFigure]:
-    """Return the figures of accuracy, loss and learning rate by epoch; `names` has one name per run, for the legend."""
-    return [
-        _metric("accuracy", "Accuracy", "accuracy", records, names),
-        _metric("loss", "Loss", "cross-entropy, nats", records, names),
-        _learning_rate(records, names),
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A run in a plot of several."""
+
+    record: RunRecord
+    entry: LegendEntry
+    """Its name and look."""
+    dash: str
+    """The same look as plotly names it."""
+    is_quiet: bool = False
+    """Whether it is one of the many in the background."""
+
+
+def run_figures(record: RunRecord) -> list[PageFigure]:
+    """Return a run's figures of accuracy, loss and learning rate by epoch: validation orange, training blue."""
+    shown = [epoch.val_accuracy for epoch in record.epochs] + [epoch.train_accuracy for epoch in record.epochs]
+    shown += [record.conf.target, *([record.result.train_accuracy_eval] if record.result is not None else [])]
+    axis = AccuracyAxis.of(shown, images=record.images)
+    accuracy, loss, rate = go.Figure(), go.Figure(), go.Figure()
+    for part, dash, colour, name in (
+        ("val", "solid", ORANGE, record.evaluated_on),
+        ("train", "dot", BLUE, "training, dropout on"),
+    ):
+        style = {"name": name, "line": {"color": colour, "dash": dash}}
+        accuracies = [float(getattr(epoch, f"{part}_accuracy")) for epoch in record.epochs]
+        losses = [float(getattr(epoch, f"{part}_loss")) for epoch in record.epochs]
+        _add_line(accuracy, record.epochs, [axis.place(value) for value in accuracies], percents(accuracies), **style)
+        _add_line(loss, record.epochs, losses, [f"{value:.4f}" for value in losses], **style)
+    if record.result is not None:
+        star: dict[str, Any] = {"name": "training, dropout off", "mode": "markers"}
+        star |= {"marker": {"symbol": "star", "size": 12, "color": BLUE}}
+        last, final = record.epochs[-1:], record.result
+        position = axis.place(final.train_accuracy_eval)
+        _add_line(accuracy, last, [position], percents([final.train_accuracy_eval]), **star)
+        _add_line(loss, last, [final.train_loss_eval], [f"{final.train_loss_eval:.4f}"], **star)
+    rates = [epoch.lr for epoch in record.epochs]
+    _add_line(rate, record.epochs, rates, [f"{lr:.2g}" for lr in rates], name="learning rate", line={"color": GREY})
+    axis.apply(accuracy)
+    axis.add_line(accuracy, record.conf.target, f"target {_short(record.conf.target)}", colour=GREY)
+    figures = _arranged(accuracy, loss, rate, [record])
+    rate.update_layout(showlegend=False)
+    # Training and validation accuracy may both be at the target line, so the legend is not inside the plot.
+    last_loss = f"After the last epoch: {record.evaluated_on} {record.epochs[-1].val_loss:.4f}."
+    captions = (f"{_last_accuracy(record)} {NOTE}", last_loss, "The learning rate of each epoch's last step.")
+    return [_figure(*of, caption=caption) for of, caption in zip(figures, captions, strict=True)]
+
+
+def comparison_figures(lines: Sequence[Line]) -> list[PageFigure]:
+    """Return the figures of several runs: validation accuracy and loss, and learning rate. The first is on top."""
+    records = [line.record for line in lines]
+    targets = dict.fromkeys(record.conf.target for record in records)
+    shown = [epoch.val_accuracy for record in records for epoch in record.epochs]
+    axis = AccuracyAxis.of([*shown, *targets], images=max(record.images for record in records))
+    accuracy, loss, rate = go.Figure(), go.Figure(), go.Figure()
+    value_of: list[tuple[go.Figure, Callable[[EpochRecord], float], Callable[[EpochRecord], str]]] = [
+        (accuracy, lambda epoch: axis.place(epoch.val_accuracy), lambda epoch: percent(epoch.val_accuracy)),
+        (loss, lambda epoch: epoch.val_loss, lambda epoch: f"{epoch.val_loss:.4f}"),
+        (rate, lambda epoch: epoch.lr, lambda epoch: f"{epoch.lr:.2g}"),
     ]
+    for line in reversed(lines):
+        style: dict[str, Any] = {
+            "name": html.escape(line.entry.name),
+            "line": {"color": line.entry.colour, "dash": line.dash, "width": line.entry.width},
+            "opacity": 0.55 if line.is_quiet else 1,
+        }
+        if line.is_quiet and len(line.record.epochs) > 1:
+            style["mode"] = "lines"
+        for plot, place, text in value_of:
+            epochs = line.record.epochs
+            _add_line(plot, epochs, [place(epoch) for epoch in epochs], [text(epoch) for epoch in epochs], **style)
+    axis.apply(accuracy)
+    for target in targets:
+        axis.add_line(accuracy, target, f"target {_short(target)}", colour=GREY)
+    figures = _arranged(accuracy, loss, rate, records)
+    legend = tuple(line.entry for line in lines if not line.is_quiet)
+    quiet = [line for line in lines if line.is_quiet]
+    if quiet:
+        others = f"{len(quiet)} others, named where the pointer is"
+        legend += (LegendEntry(name=others, colour=GREY, width=quiet[0].entry.width),)
+    sets = " and ".join(dict.fromkeys(record.evaluated_on for record in records))
+    captions = (f"{sets.capitalize()} accuracy. {NOTE}", f"{sets.capitalize()} loss.", "At each epoch's last step.")
+    made = []
+    for (name, title, plot), caption in zip(figures, captions, strict=True):
+        plot.update_layout(showlegend=False, margin={"t": 12})
+        made.append(_figure(name, title, plot, caption=caption, legend=legend))
+    return made
+
+
+def make_lines(records: Sequence[RunRecord], names: Sequence[str], leaders: Sequence[RunRecord]) -> list[Line]:
+    """Return the lines of runs, best first. If they are many, only `leaders` and the next best have colours."""
+    many = len(records) > len(COLOURS)
+    ranked = [*leaders, *(record for record in records if all(record is not leader for leader in leaders))]
+    shown = ranked[: max(HIGHLIGHTED, min(len(leaders), len(COLOURS)))] if many else ranked
+    lines = []
+    for record, name in zip(records, names, strict=True):
+        rank = next((rank for rank, other in enumerate(shown) if other is record), None)
+        if rank is None:
+            entry = LegendEntry(name=name, colour=GREY, width=1.2)
+            lines.append(Line(record=record, entry=entry, dash="solid", is_quiet=True))
+            continue
+        dash, svg = DASHES[rank % len(DASHES)]
+        width = 3.0 if any(record is leader for leader in leaders) else 2.0
+        entry = LegendEntry(name=name, colour=COLOURS[rank], dash=svg, width=width)
+        lines.append(Line(record=record, entry=entry, dash=dash))
+    return lines
 
 
 def confusion_figure(mistakes: Mistakes, *, evaluated_on: str) -> PageFigure:
@@ -53,70 +160,54 @@ def confusion_figure(mistakes: Mistakes, *, evaluated_on: str) -> PageFigure:
     return PageFigure(name="confusion", title="Confusion matrix", caption=caption, plot=plot)
 
 
-def _metric(kind: str, title: str, axis: str, records: Sequence[RunRecord], names: Sequence[str]) -> PageFigure:
-    """Return a metric of training and validation by epoch: a colour for each, or one per run if there are several."""
-    plot = go.Figure()
-    is_single = len(records) == 1
-    for index, (record, name) in enumerate(zip(records, names, strict=True)):
-        epochs = [epoch.epoch for epoch in record.epochs]
-        for part, dash, label in (("val", "solid", record.evaluated_on), ("train", "dot", "training, dropout on")):
-            colour = COLOURS[index % len(COLOURS)] if not is_single else ORANGE if part == "val" else BLUE
-            plot.add_scatter(
-                x=epochs,
-                y=[getattr(epoch, f"{part}_{kind}") for epoch in record.epochs],
-                name=label if is_single else f"{html.escape(name)}, {label}",
-                mode="lines+markers",
-                line={"color": colour, "dash": dash},
-            )
-        if is_single and record.result is not None:
-            plot.add_scatter(
-                x=epochs[-1:],
-                y=[getattr(record.result, f"train_{kind}_eval")],
-                name="training, dropout off",
-                mode="markers",
-                marker={"symbol": "star", "size": 12, "color": BLUE},
-            )
-    if kind == "accuracy":
-        for target in dict.fromkeys(record.conf.target for record in records):
-            plot.add_hline(
-                target,
-                line={"color": GREY, "dash": "dash"},
-                annotation_text="target",
-                annotation_position="top left",
-            )
-        plot.update_yaxes(tickformat=".1%")
-    arrange(plot, x="epoch", y=axis)
-    _tick_epochs(plot, records)
-    form = ".2%" if kind == "accuracy" else ".4f"
-    last = ", ".join(
-        f"{record.evaluated_on if is_single else name} {getattr(record.epochs[-1], f'val_{kind}'):{form}}"
-        for record, name in zip(records, names, strict=True)
+def percents(accuracies: Sequence[float]) -> list[str]:
+    """Return accuracies as text."""
+    return [percent(accuracy) for accuracy in accuracies]
+
+
+def _add_line(
+    plot: go.Figure, epochs: Sequence[EpochRecord], values: Sequence[float], texts: Sequence[str], **style: Any
+) -> None:
+    """Add a line by epoch, whose points show `texts` under the pointer."""
+    plot.add_scatter(
+        x=[epoch.epoch for epoch in epochs],
+        y=list(values),
+        text=list(texts),
+        hovertemplate="epoch %{x}: %{text}",
+        **{"mode": "lines+markers", **style},
     )
-    return PageFigure(name=kind, title=title, caption=f"After the last epoch: {last}.", plot=plot)
 
 
-def _learning_rate(records: Sequence[RunRecord], names: Sequence[str]) -> PageFigure:
-    plot = go.Figure()
-    for index, (record, name) in enumerate(zip(records, names, strict=True)):
-        plot.add_scatter(
-            x=[epoch.epoch for epoch in record.epochs],
-            y=[epoch.lr for epoch in record.epochs],
-            name=html.escape(name),
-            mode="lines+markers",
-            line={"color": COLOURS[index % len(COLOURS)]},
-        )
-    arrange(plot, x="epoch", y="learning rate")
-    plot.update_layout(showlegend=len(records) > 1)
-    plot.update_yaxes(rangemode="tozero")
-    _tick_epochs(plot, records)
-    caption = "The learning rate of each epoch's last step."
-    return PageFigure(name="lr", title="Learning rate", caption=caption, plot=plot)
-
-
-def _tick_epochs(plot: go.Figure, records: Sequence[RunRecord]) -> None:
-    """Set a tick at every epoch if there are few; centre a single epoch."""
+def _arranged(
+    accuracy: go.Figure, loss: go.Figure, rate: go.Figure, records: Sequence[RunRecord]
+) -> list[tuple[str, str, go.Figure]]:
+    """Set axes and layout of the three figures, in place; return each with its name and title."""
+    arrange(accuracy, x="epoch", y="accuracy")
+    arrange(loss, x="epoch", y="cross-entropy, nats")
+    arrange(rate, x="epoch", y="learning rate")
+    rate.update_yaxes(rangemode="tozero")
+    losses = [value for trace in loss.data for value in trace.y]
+    if min(losses) > 0 and max(losses) >= LOG_LOSS * min(losses):
+        ticks = log_ticks(min(losses), max(losses))
+        loss.update_yaxes(type="log", tickvals=list(ticks), ticktext=[f"{tick:g}" for tick in ticks])
     epochs = max(len(record.epochs) for record in records)
-    if epochs < FEW_EPOCHS:
-        plot.update_xaxes(dtick=1)
-    if epochs == 1:
-        plot.update_xaxes(range=[0.5, 1.5])
+    for plot in (accuracy, loss, rate):
+        if epochs < FEW_EPOCHS:
+            plot.update_xaxes(dtick=1)
+        if epochs == 1:
+            plot.update_xaxes(range=[0.5, 1.5])
+    return [("accuracy", "Accuracy", accuracy), ("loss", "Loss", loss), ("lr", "Learning rate", rate)]
+
+
+def _figure(
+    name: str, title: str, plot: go.Figure, *, caption: str, legend: tuple[LegendEntry, ...] = ()
+) -> PageFigure:
+    return PageFigure(name=name, title=title, caption=caption, plot=plot, legend=legend)
+
+
+def _last_accuracy(record: RunRecord) -> str:
+    return f"After the last epoch: {record.evaluated_on} {percent(record.value)}."
+
+
+def _short(accuracy: float) -> str:
+    return f"{round(accuracy * 100, 6):g} %"

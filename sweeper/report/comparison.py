@@ -1,0 +1,201 @@
+"""Decides what a comparison of runs says: their order, which is best and whether by more than noise, what differs."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sweeper.report.ending import LEADS, ending
+from sweeper.report.record import RunRecord
+from sweeper.report.run_command import differences
+from sweeper.report.run_names import short_names
+from sweeper.report.run_report import format_value
+from sweeper.report.run_sentence import dataset_title, noise, seconds
+from sweeper.statistics import difference_noise
+from sweeper.terminal.formats import counted, duration, percent, plus_minus, points
+
+SIDE_BY_SIDE: Final = 3
+"""Largest number of runs that get a column each; more get a row each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A value of one run."""
+
+    text: str
+    is_best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One value of each run, under its name."""
+
+    name: str
+    cells: list[Cell]
+    is_key: bool = False
+    """Whether it is a key of the config."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Runs, the best first within each set of images, and what a page says about them."""
+
+    records: list[RunRecord]
+    names: list[str]
+    leaders: list[RunRecord]
+    """The best run of each set of images."""
+    sentence: str
+    details: str
+    fields: list[Field]
+    """Accuracy, what differs in the configs, then other measurements."""
+    equal: str
+    """The measurements in which all runs are equal, as a sentence; may be empty."""
+
+
+def compare(records: Sequence[RunRecord]) -> Comparison:
+    """Compare runs, at least two. Accuracies are compared only on images of the same set."""
+    groups: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(_image_set(record), []).append(record)
+    ranked = [sorted(group, key=_rank) for group in groups.values()]
+    ordered = [record for group in ranked for record in group]
+    names = short_names([record.folder for record in ordered])
+    sentence, details = _several_sets(ranked, names) if len(ranked) > 1 else _one_set(ordered, names)
+    leaders = [group[0] for group in ranked]
+    differing = differences([record.conf for record in ordered])
+    measured = [_field(name, ordered, text, best) for name, text, best in _MEASUREMENTS]
+    varying = [field for field in measured if len({cell.text for cell in field.cells}) > 1]
+    same = [f"{field.name} {field.cells[0].text}" for field in measured if field not in varying and field.cells[0].text]
+    return Comparison(
+        records=ordered,
+        names=names,
+        leaders=leaders,
+        sentence=sentence,
+        details=details,
+        fields=[_accuracy(ordered, leaders), *_keys(differing), *varying],
+        equal=f"Equal in all runs: {', '.join(same)}." if same else "",
+    )
+
+
+def _image_set(record: RunRecord) -> tuple[str, str]:
+    return record.conf.data.name, record.evaluated_on
+
+
+def _rank(record: RunRecord) -> tuple[bool, float, int]:
+    """Complete runs first, then by accuracy; of equal ones the smaller first."""
+    return record.result is None, -record.value, record.design.summary.parameters
+
+
+def _one_set(ordered: list[RunRecord], names: list[str]) -> tuple[str, str]:
+    best, second = ordered[0], ordered[1]
+    measured = f"{counted(best.images, f'{best.evaluated_on} image')} of {dataset_title(best.conf.data.name)}"
+    seeds = _seeds(ordered)
+    if seeds:
+        return seeds, f"The runs differ only in their seeds; each was measured on {measured}."
+    gap = best.value - second.value
+    if second.result is None and best.result is not None:
+        sentence = f"{names[0]} is best with {percent(best.value)}: no other run is complete."
+    elif gap == 0:
+        tied = sum(record.value == best.value and record.result is not None for record in ordered)
+        fewer = best.design.summary.parameters < second.design.summary.parameters
+        smallest = f"; {names[0]} is the smallest" if fewer else ""
+        sentence = f"{max(tied, 2)} runs are equal with {percent(best.value)}{smallest}."
+    else:
+        chance = difference_noise(best.value, second.value, min(best.images, second.images))
+        how = "within noise" if gap <= chance else "more than noise"
+        sentence = f"{names[0]} is best with {percent(best.value)}, {points(gap)} above {names[1]}: {how}."
+    spread = max(record.value for record in ordered) - min(record.value for record in ordered)
+    chance = difference_noise(best.value, min(ordered, key=lambda r: r.value).value, best.images)
+    details = (
+        f"On {measured} two measurements may differ by {points(chance)} by chance (95 %); best and worst differ by "
+        f"{points(spread)}. Different seeds add to that."
+    )
+    return sentence, f"{details} {_targets(ordered)}"
+
+
+def _several_sets(ranked: list[list[RunRecord]], names: list[str]) -> tuple[str, str]:
+    count = sum(map(len, ranked))
+    sentence = f"{count} runs on {len(ranked)} sets of images: accuracies compare only within a set."
+    bests, at = [], 0
+    for group in ranked:
+        best = group[0]
+        on = f"{dataset_title(best.conf.data.name)} {best.evaluated_on}"
+        bests.append(f"On {on} images {names[at]} is best with {percent(best.value)} of {counted(len(group), 'run')}.")
+        at += len(group)
+    return sentence, f"{' '.join(bests)} {_targets(list(itertools.chain(*ranked)))}"
+
+
+def _targets(records: Sequence[RunRecord]) -> str:
+    """Return how many runs met their target."""
+    met = sum(record.result is not None and record.value >= record.conf.target for record in records)
+    targets = sorted({record.conf.target for record in records})
+    named = f"the target of {percent(targets[0])}" if len(targets) == 1 else "their own targets"
+    return f"{met} of {len(records)} met {named}."
+
+
+def _seeds(records: Sequence[RunRecord]) -> str:
+    """Return the mean over seeds, as a sentence; empty if the runs differ in more than their seeds."""
+    if set(differences([record.conf for record in records])) != {"seed"} or any(r.result is None for r in records):
+        return ""
+    values = [record.value for record in records]
+    mean = sum(values) / len(values)
+    target = records[0].conf.target
+    gap = mean - target
+    reached = f"target {'met' if gap >= 0 else 'missed'} by {points(abs(gap))} on average"
+    spread = f"from {percent(min(values))} to {percent(max(values))}"
+    return f"Mean of {len(values)} seeds {percent(mean)}, {spread}: {reached}."
+
+
+def _accuracy(ordered: Sequence[RunRecord], leaders: Sequence[RunRecord]) -> Field:
+    cells = []
+    for record in ordered:
+        gap = record.value - record.conf.target
+        state = "target met" if gap >= 0 else f"{points(-gap)} short"
+        if record.result is None:
+            state = (
+                f"{LEADS[ending(record)].lower()} after {len(record.epochs)} of {record.conf.training.epochs} epochs"
+            )
+        text = f"{percent(record.value)} {plus_minus(noise(record))}, {state}"
+        cells.append(Cell(text=text, is_best=any(record is leader for leader in leaders)))
+    return Field(name="accuracy", cells=cells)
+
+
+def _keys(differing: dict[str, list[object]]) -> list[Field]:
+    return [
+        Field(name=key, cells=[Cell(text=format_value(value)) for value in values], is_key=True)
+        for key, values in differing.items()
+    ]
+
+
+def _field(
+    name: str,
+    records: Sequence[RunRecord],
+    text: Callable[[RunRecord], str],
+    best: Callable[[RunRecord], float] | None,
+) -> Field:
+    scores = [best(record) if best is not None else 0.0 for record in records]
+    is_mixed = len({_image_set(record) for record in records}) > 1 and name not in {"parameters", "MACs"}
+    marks = best is not None and len(set(scores)) > 1 and not is_mixed
+    cells = [
+        Cell(text=text(record), is_best=marks and score == max(scores))
+        for record, score in zip(records, scores, strict=True)
+    ]
+    return Field(name=name, cells=cells)
+
+
+_MEASUREMENTS: Final[list[tuple[str, Callable[[RunRecord], str], Callable[[RunRecord], float] | None]]] = [
+    ("best epoch", lambda r: percent(r.best.val_accuracy), lambda r: r.best.val_accuracy),
+    ("loss", lambda r: f"{r.epochs[-1].val_loss:.4f}", lambda r: -r.epochs[-1].val_loss),
+    (
+        "training accuracy, dropout off",
+        lambda r: "" if r.result is None else percent(r.result.train_accuracy_eval),
+        None,
+    ),
+    ("training accuracy, dropout on", lambda r: percent(r.epochs[-1].train_accuracy), None),
+    ("parameters", lambda r: f"{r.design.summary.parameters:,}", lambda r: -r.design.summary.parameters),
+    ("MACs", lambda r: f"{r.design.summary.macs:,}", lambda r: -r.design.summary.macs),
+    ("epochs", lambda r: str(len(r.epochs)), None),
+    ("time", lambda r: duration(seconds(r)), None),
+    ("images", lambda r: f"{r.images:,}", None),
+]
+"""Name, text and, where one run can be best, a number that is highest for the best; see `_field`."""
