@@ -1,6 +1,7 @@
 """The jobs of the executors' contract suite, and a process that runs some: ``executor_tasks.py KIND FOLDER DO…``."""
 
 import functools
+import math
 import os
 import signal
 import sys
@@ -31,22 +32,39 @@ KINDS = {
 NAP_SECONDS = 0.3
 
 
+class Unpicklable:
+    """A number that stays in its process."""
+
+    def __float__(self) -> float:
+        return 3.0
+
+    def __reduce__(self) -> str:
+        raise TypeError("not to be pickled")
+
+
+VALUES = {
+    "one": 1.0,
+    "prune": PrunedAt(epoch=1, value=0.5),
+    "nothing": None,
+    "infinite": math.inf,
+    "huge": 10**400,
+    "unpicklable": Unpicklable(),
+}
+"""What the jobs return that do nothing else."""
+
+
 def task(config: DictConfig, payload: bytes = b"") -> Any:  # noqa: ARG001 - it is only carried
     """Do what the job's override says, and leave a file that names the process as soon as it has started."""
     started = Path(config.folder) / f"started-{os.getpid()}-{config.do}"
     started.touch()
+    if config.do in VALUES:
+        return VALUES[config.do]
     match config.do:
-        case "one":
-            return 1.0
         case "nap":
             time.sleep(NAP_SECONDS)
             return 2.0
         case "hang":
             time.sleep(600)
-        case "prune":
-            return PrunedAt(epoch=1, value=0.5)
-        case "nothing":
-            return None
         case "raise":
             raise ValueError("two\nlines")
         case "diverge":

@@ -1,5 +1,6 @@
 """The contract that every executor keeps: whatever its jobs do, each gets one result, and nothing is left running."""
 
+import math
 import multiprocessing
 import os
 import re
@@ -71,14 +72,23 @@ def _lives(pid: int) -> bool:
 
 def test_every_way_a_job_ends_is_its_own_result(executor: Executor) -> None:
     """A number, a pruned job, an exception, divergence, an exit and no number: each as it is, none disturbs another."""
-    results = _run(executor, "one", "prune", "raise", "diverge", "exit", "nothing")
+    results = _run(executor, "one", "prune", "raise", "diverge", "exit", "nothing", "infinite", "huge")
     assert (results["one"].value, results["one"].pruned, results["one"].error) == (1.0, False, None)
     assert (results["prune"].value, results["prune"].pruned, results["prune"].error) == (0.5, True, None)
     assert (results["raise"].error, results["raise"].retryable) == ("ValueError: two lines", True)
     assert (results["diverge"].error, results["diverge"].retryable) == ("lower the learning rate", False)
     assert (results["exit"].error, results["exit"].retryable) == ("RuntimeError: the job exited with status 3", True)
     assert results["nothing"].error == "a job must return a number, but got None"
-    assert all(results[do].value is None for do in ("raise", "diverge", "exit", "nothing"))
+    assert results["infinite"].value == math.inf
+    assert (results["huge"].error or "").startswith("a job must return a number, but got 1000")
+    assert all(results[do].value is None for do in ("raise", "diverge", "exit", "nothing", "huge"))
+
+
+def test_a_worker_returns_the_number_of_what_cannot_be_pickled(tmp_path: Path) -> None:
+    """An object that becomes a number but cannot leave its process costs Hydra's record of the job, not the value."""
+    executor = open_executor("workers", tmp_path)
+    assert _run(executor, "unpicklable")["unpicklable"].value == 3.0
+    executor.cancel()
 
 
 def test_results_come_as_jobs_finish(executor: Executor, kind: str) -> None:

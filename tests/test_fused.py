@@ -46,8 +46,6 @@ units = st.fixed_dictionaries(
         "bias": st.booleans(),
         "activation_first": st.booleans(),
         "dropout": st.sampled_from([0.0, 0.3]),
-        "matrix_product": st.booleans(),
-        "one_channel_gradient": st.booleans(),
     }
 )
 
@@ -116,9 +114,8 @@ def test_a_unit_trains_as_its_modules_do(settings: dict[str, int]) -> None:
     [
         (False, 10, 1, FastPaths()),
         (True, 10, 0, FastPaths()),
-        (True, 10, 0, FastPaths(framed_gradient=False)),
+        (True, 10, 0, FastPaths(padded_gradient=False)),
         (True, 1, 1, FastPaths()),
-        (True, 1, 1, FastPaths(one_channel_gradient=False)),
     ],
 )
 def test_a_unit_in_bf16_rounds_no_worse_than_its_modules(

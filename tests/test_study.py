@@ -21,6 +21,7 @@ from .studies import (
     PRUNING,
     TINY,
     Call,
+    close,
     only_study,
     trials_of,
 )
@@ -92,6 +93,27 @@ def test_a_point_over_budget_is_rejected_and_the_others_run(sweeper_call: Call, 
     assert not (only_study(tmp_path) / "1").exists()
 
 
+def test_every_point_of_a_grid_is_tried(sweeper_call: Call, tmp_path: Path) -> None:
+    """More than a hundred infeasible points in a row do not end a grid: the feasible one behind them is trained."""
+    rates = ",".join([*(str(-value) for value in range(1, 103)), "0.1"])
+    done = sweeper_call("-m", *TINY, *HERE, f"optimizer.lr={rates}")
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(only_study(tmp_path))
+    assert [trial.number for trial in trials if trial.state is TrialState.COMPLETE] == [102]
+    assert len([trial for trial in trials if "rejected" in trial.user_attrs]) == 102
+
+
+def test_jobs_find_a_relative_sqlite_file_from_other_folders(sweeper_call: Call, tmp_path: Path) -> None:
+    """With hydra.job.chdir=true each job runs in its own folder; the study is still the one file that was named."""
+    options = ["hydra.job.chdir=true", "hydra.sweeper.storage=sqlite:///s.db", "hydra.sweeper.study_name=s"]
+    done = sweeper_call("-m", *TINY, *HERE, *options, "seed=1,2")
+    assert done.returncode == 0, done.stderr
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 's.db'}")
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    close(study)
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("s.db")] == [Path("s.db")]
+
+
 # -- searches ------------------------------------------------------------------------------------------------------
 
 
@@ -108,7 +130,8 @@ def test_a_search_starts_at_the_composed_config_and_keeps_its_total(sweeper_call
     assert trials[0].params["optimizer.lr"] == 0.2
     rejected = [trial for trial in trials if "rejected" in trial.user_attrs]
     assert len(trials) - len(rejected) == 4
-    best = max((t for t in trials if t.state is TrialState.COMPLETE), key=lambda trial: trial.value or 0)
+    completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    best = max(completed, key=lambda trial: (trial.value or 0, -trial.user_attrs["parameters"]))
     assert json.loads((folder / "best" / "result.json").read_text())["value"] == best.value
     assert yaml.safe_load((folder / "best.yaml").read_text())["optimizer"]["lr"] == best.params["optimizer.lr"]
     more = sweeper_call(*arguments[:-2], "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.seed=1")
@@ -227,7 +250,7 @@ sys.exit(status)
         [sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "2 done" in done.stdout
+    assert len(list(only_study(tmp_path).glob("*/result.json"))) == 3  # both trials, and best/
     assert done.stdout.splitlines()[-1] == "[]"
 
 

@@ -19,26 +19,18 @@ from sweeper.bench.report import PRECISIONS, describe_machine, machine_line
 from sweeper.bench.throughput import Rates, compare
 from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, NO_FAST_PATHS, FastPaths
 
-_NO_CONVOLUTIONS = replace(ALL_FAST_PATHS, matrix_product=False, one_channel_gradient=False, framed_gradient=False)
 _VARIANTS: Final[dict[str, FastPaths]] = {
     "all": ALL_FAST_PATHS,
     "none": NO_FAST_PATHS,
-    "without conv_unit": replace(_NO_CONVOLUTIONS, conv_unit=False),
+    "without conv_unit": replace(ALL_FAST_PATHS, conv_unit=False, padded_gradient=False),
     "without max_pool": replace(ALL_FAST_PATHS, max_pool=False),
-    "without convolutions": _NO_CONVOLUTIONS,
-    "without matrix_product": replace(ALL_FAST_PATHS, matrix_product=False),
-    "without one_channel_gradient": replace(ALL_FAST_PATHS, one_channel_gradient=False),
-    "without framed_gradient": replace(ALL_FAST_PATHS, framed_gradient=False),
+    "without padded_gradient": replace(ALL_FAST_PATHS, padded_gradient=False),
 }
 _GAINS: Final[dict[str, tuple[str, str]]] = {
     "all paths": ("all", "none"),
-    "conv_unit with its convolutions": ("all", "without conv_unit"),
-    "conv_unit alone": ("without convolutions", "without conv_unit"),
+    "conv_unit": ("without padded_gradient", "without conv_unit"),
     "max_pool": ("all", "without max_pool"),
-    "the three convolutions": ("all", "without convolutions"),
-    "matrix_product": ("all", "without matrix_product"),
-    "one_channel_gradient": ("all", "without one_channel_gradient"),
-    "framed_gradient": ("all", "without framed_gradient"),
+    "padded_gradient": ("all", "without padded_gradient"),
 }
 """The table's rows: the gain of a row is the speed of its first variant over that of its second."""
 

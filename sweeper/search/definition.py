@@ -1,6 +1,5 @@
 """The definition of a search, read from the command line: space, feasibility check, number of trials and target."""
 
-import math
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -45,11 +44,15 @@ class Search:
         return len(self.space.grid) if self.space.grid is not None else self.options.n_trials
 
     @property
-    def target(self) -> float:
-        """The validation accuracy, a fraction, that ends the search; infinity if only `total` ends it."""
+    def target(self) -> float | None:
+        """The validation accuracy, a fraction, that ends the search; None if only `total` ends it."""
         if self.is_grid or self.base is None or not self.options.stop_at_target:
-            return math.inf
+            return None
         return self.base.target
+
+    def has_too_many(self, failed: int) -> bool:
+        """Whether more trials have failed for good than `hydra.sweeper.max_failure_rate` allows."""
+        return failed > self.options.max_failure_rate * self.total
 
     @property
     def starts(self) -> tuple[Params, ...]:

@@ -1,7 +1,6 @@
 """The study's loop, in one thread: submit feasible proposals to the executor, wait for results, tell them to Optuna."""
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import optuna
@@ -22,14 +21,6 @@ if TYPE_CHECKING:
 WAIT_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Running:
-    """A trial whose job was submitted and has no result yet."""
-
-    trial: optuna.Trial
-    started: float = field(default_factory=time.perf_counter)
-
-
 class Coordinator:
     """Runs an opened study until all trials are done or a rule stops it."""
 
@@ -47,7 +38,8 @@ class Coordinator:
         self._opened, self._search, self._options = opened, search, options
         self._executor, self._progress, self._interrupts = executor, progress, interrupts
         self._trials = opened.trials
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, float] = {}
+        """By number, the trials that the executor has: when they were submitted, on `time.perf_counter`."""
         self._rejected_in_a_row = 0
         self._ends_now = False
         self.why_stopped = ""
@@ -59,6 +51,7 @@ class Coordinator:
         """Submit, wait and tell until no trial is left or a rule stops the study. Always cancel the executor."""
         try:
             while not self._ends_now:
+                self._interrupts.check()
                 self._fill()
                 if not self._running:
                     return
@@ -72,10 +65,9 @@ class Coordinator:
     def requeue_running(self, reason: str) -> int:
         """Queue the points of this process's running trials again; return their number."""
         with self._opened.lock():
-            # After an error between asking for a trial and recording it here, only the storage knows the trial.
-            numbers = {*self._running, *self._trials.own_running()}
-            self._running.clear()
-            return sum(self._trials.requeue(number, self._opened.folder, reason) for number in sorted(numbers))
+            # From the storage: an error between asking for a trial and submitting it leaves one that is not known here.
+            numbers = self._trials.own_running()
+            return sum(self._trials.requeue(number, self._opened.folder, reason) for number in numbers)
 
     def _fill(self) -> None:
         while len(self._running) < self._executor.capacity and not self.why_stopped:
@@ -94,7 +86,7 @@ class Coordinator:
                 trial = self._trials.ask()
                 if self._is_settled(trial):
                     continue
-                self._running[trial.number] = _Running(trial=trial)
+                self._running[trial.number] = time.perf_counter()
                 overrides = as_overrides(self._search.space, trial.params)
                 return Job(number=trial.number, overrides=overrides, is_retry=self._trials.is_retry(trial))
         return None
@@ -111,7 +103,8 @@ class Coordinator:
             self._trials.reject(trial, feasibility)
             self._progress.on_rejected(trial.number, feasibility.reason)
             self._rejected_in_a_row += 1
-            if self._rejected_in_a_row >= REJECTIONS_IN_A_ROW:
+            # Every point of a grid is tried, however many of them are infeasible.
+            if self._rejected_in_a_row >= REJECTIONS_IN_A_ROW and not self._search.is_grid:
                 self._stop(f"{REJECTIONS_IN_A_ROW} proposals in a row were rejected")
             return True
         self._rejected_in_a_row = 0
@@ -121,17 +114,18 @@ class Coordinator:
         return repeated is not None
 
     def _tell(self, result: JobResult) -> None:
-        started = self._running.pop(result.number).started
+        started = self._running.pop(result.number)
         with self._opened.lock():
             if result.returned is not None:
                 self.returned[result.number] = result.returned
             failed = self._trials.tell(result)
             is_retried = result.error is not None and not failed
             self._progress.on_finished(result, time.perf_counter() - started, is_retried=is_retried)
-            if failed and self._trials.summary().failed > self._options.max_failure_rate * self._search.total:
+            if failed and self._search.has_too_many(self._trials.summary().failed):
                 self._stop("too many trials failed", now=True)
-        if result.value is not None and not result.pruned and result.value >= self._search.target:
-            self._stop(f"trial {result.number} reached the target of {self._search.target:.2%}", now=True)
+        target = self._search.target
+        if target is not None and result.value is not None and not result.pruned and result.value >= target:
+            self._stop(f"trial {result.number} reached the target of {target:.2%}", now=True)
 
     def _stop(self, why: str, *, now: bool = False) -> None:
         """Start no more trials. With `now` the running ones end too, and the caller queues their points again."""

@@ -40,14 +40,13 @@ class Interrupts:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Within the block, raise KeyboardInterrupt as soon as Ctrl-C is pressed."""
+        """Within the block, raise KeyboardInterrupt as soon as Ctrl-C is pressed; after it, only `check` does."""
         self._is_allowed = True
         try:
             self.check()
             yield
         finally:
             self._is_allowed = False
-        self.check()
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         self._is_pending = True

@@ -16,7 +16,7 @@ from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
 from sweeper.study.folder import StudyFolder
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
-from sweeper.study.storage import journal_url, open_storage
+from sweeper.study.storage import absolute_url, journal_url, open_storage
 from sweeper.study.trials import TrialStore
 
 HASH_DIGITS: Final = 8
@@ -52,11 +52,11 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
     record = search.record()
     name = options.study_name or _name(search, record, config)
     folder = StudyFolder(_path(name, search, config))
-    url = options.storage or journal_url(folder.journal)
+    url = absolute_url(options.storage) if options.storage else journal_url(folder.journal)
     with folder.lock():
-        folder.claim(name, record)
         if given_storage is None and not folder.journal.exists():
             _check_no_trials(folder)
+        folder.claim(name, record)
         study = optuna.create_study(
             study_name=name,
             storage=given_storage or open_storage(url),
@@ -73,7 +73,8 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
         recovered = trials.recover(folder)
         trials.enqueue_missing(search.starts)
     write_atomically(folder.multirun, OmegaConf.to_yaml(config).encode())
-    _set_for_jobs(config, folder.path, name, None if options.storage else url)
+    # A storage that was given stays as it was written, which may refer to a variable, unless jobs would not find it.
+    _set_for_jobs(config, folder.path, name, url if url != options.storage else None)
     return OpenedStudy(name=name, study=study, folder=folder, url=url, trials=trials, recovered=recovered)
 
 

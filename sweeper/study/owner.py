@@ -7,10 +7,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from sweeper.study.attributes import OWNER
+
 Owner = dict[str, Any]
 """The identity of a process: ``host``, ``pid`` and ``started``, its start time in the kernel's clock ticks."""
-OWNER = "owner"
-"""Key of that user attribute."""
 
 
 def identify_process() -> Owner:

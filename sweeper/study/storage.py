@@ -38,7 +38,7 @@ def open_storage(url: str) -> BaseStorage:
     error: Exception | None = None
     for attempt in range(OPEN_TRIES):
         try:
-            return RDBStorage(_absolute_sqlite(url))
+            return RDBStorage(absolute_url(url))
         except Exception as caught:  # noqa: BLE001 - SQLAlchemy's drivers each raise their own
             error = caught
             if not isinstance(caught, DBAPIError):
@@ -112,7 +112,7 @@ def _cut_torn_line(path: Path) -> None:
             file.truncate(len(complete) + len(newline))
 
 
-def _absolute_sqlite(url: str) -> str:
+def absolute_url(url: str) -> str:
     """Return the URL with an absolute path: sqlite resolves it in the working directory, which a job may change."""
     prefix = "sqlite:///"
     if not url.startswith(prefix) or url == prefix or url.startswith((f"{prefix}/", f"{prefix}:")):

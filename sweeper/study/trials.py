@@ -28,7 +28,7 @@ from sweeper.study.executors.base import JobResult
 from sweeper.study.folder import StudyFolder
 from sweeper.study.optuna_private import queued_params, set_user_attr
 from sweeper.study.owner import identify_process, is_owned
-from sweeper.study.summary import RunningSummary, StudySummary
+from sweeper.study.summary import RunningSummary, StudySummary, state_of
 
 
 class TrialStore:
@@ -59,8 +59,9 @@ class TrialStore:
         return min(counts, default=None)
 
     def enqueue_missing(self, points: tuple[Params, ...]) -> None:
-        """Queue every point that no trial of any state has."""
-        known = {_key(trial.params or queued_params(trial)) for trial in self.trials()}
+        """Queue every point that no trial has: a retried trial does not count, its point is queued again."""
+        # A kill between failing a trial and queueing its point again leaves a retried trial alone: it is made good here.
+        known = {_key(_params(trial)) for trial in self.trials() if state_of(trial) != "retried"}
         for point in points:
             if _key(point) not in known:
                 self.study.enqueue_trial(point)
@@ -128,7 +129,7 @@ class TrialStore:
         set_user_attr(self.study, number, FAILED, reason)
         set_user_attr(self.study, number, REQUEUED, True)  # noqa: FBT003 - the attribute's value
         self.study.tell(number, state=TrialState.FAIL)
-        self.study.enqueue_trial(trial.params, user_attrs={RETRY: trial.user_attrs.get(RETRY)})
+        self.study.enqueue_trial(_params(trial), user_attrs={RETRY: trial.user_attrs.get(RETRY)})
         return True
 
     def _annotate(self, trial: optuna.Trial, feasibility: Feasibility) -> None:
@@ -158,6 +159,11 @@ def _finished_value(result: Path) -> float | None:
         return float(json.loads(result.read_text())["value"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _params(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the parameters of a trial, or those it was queued with if it has not been asked for to the end."""
+    return {**queued_params(trial), **trial.params}
 
 
 def _key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.network.cpu import kernels
-from sweeper.network.cpu.convolution import convolve, convolve_backward
+from sweeper.network.cpu.convolution import convolve_backward
 from sweeper.network.cpu.fast_paths import FastPaths
 from sweeper.network.cpu.layout import LAST, pixels, rows
 
@@ -29,7 +29,7 @@ class _Settings:
     eps: float
     relu_first: bool
     dropout: float
-    fast_paths: FastPaths
+    pads_gradient: bool
 
 
 class ConvUnit(nn.Sequential):
@@ -53,7 +53,7 @@ class ConvUnit(nn.Sequential):
             eps=norm.eps,
             relu_first=list(parts).index("activation") < list(parts).index("norm"),
             dropout=dropout.p if isinstance(dropout, nn.Dropout2d) else 0.0,
-            fast_paths=fast_paths,
+            pads_gradient=fast_paths.padded_gradient,
         )
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Sequential's name for it
@@ -99,9 +99,8 @@ class _ConvUnit(torch.autograd.Function):
         assert norm.num_batches_tracked is not None
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input_nchw.dtype
         input_nchw, kernel = input_nchw.to(dtype), weight.to(dtype)
-        map_nchw = convolve(
-            input_nchw, kernel, None if bias is None else bias.to(dtype), settings.padding, settings.fast_paths
-        )
+        bias = None if bias is None else bias.to(dtype)
+        map_nchw = torch.conv2d(input_nchw, kernel, bias, padding=settings.padding).contiguous(memory_format=LAST)
         out = torch.empty_like(map_nchw, memory_format=LAST)
         scale = scale_c.detach().numpy()
         norm_4c = np.empty((4, len(scale)), scale.dtype)
@@ -142,7 +141,12 @@ class _ConvUnit(torch.autograd.Function):
         )
         grad_scale, grad_shift, grad_bias = grads_3c.unbind()
         grad_input, grad_weight = convolve_backward(
-            map_nchw, input_nchw, kernel, settings.padding, settings.fast_paths, needs_input=ctx.needs_input_grad[0]
+            map_nchw,
+            input_nchw,
+            kernel,
+            settings.padding,
+            needs_input=ctx.needs_input_grad[0],
+            pads_gradient=settings.pads_gradient,
         )
         return (
             grad_input,

@@ -1,4 +1,4 @@
-"""CPU kernels compiled by numba: batch norm with ReLU and dropout, max pooling, and one convolution input gradient.
+"""CPU kernels compiled by numba: batch norm with ReLU and dropout, and max pooling.
 
 A feature map has the shape ``[n, h, w * c]``. Loops run over whole rows: hundreds of values to fill vector registers
 with. torch's kernels loop over the channels of one pixel, about ten here.
@@ -15,9 +15,6 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 from numpy.typing import NDArray
-
-LANES = 64
-"""`convolve_transposed` pads its rows to a multiple of this many values: a remainder would run one value at a time."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Array = NDArray[Any]
@@ -165,42 +162,6 @@ def max_pool_backward(grad: Array, argmax: Array, grad_x: Array, size: int) -> N
                 for j in range(columns):
                     g = row[j]
                     grad_x[i, y * size + q, j] = g if position[j] == first else zero
-
-
-@_compiled
-def convolve_transposed(grad: Array, taps_tc: Array, grad_x: Array, border: int) -> None:
-    """Write the gradient of a one-channel input, ``[n, h, w]``, given that of its convolution, ``[n, h', w' * c]``.
-
-    The kernel, ``[size * size, c]``, is rotated by 180 degrees and correlated with the gradient, which is padded with
-    `border` zeros on each side. Channels are multiplied separately and summed last.
-    """
-    n, rows, columns = grad.shape
-    _, h, w = grad_x.shape
-    c = taps_tc.shape[1]
-    size = rows + 2 * border + 1 - h
-    last = size * size - 1
-    wide = (w * c + LANES - 1) // LANES * LANES
-    factors = np.zeros((size * size, wide), taps_tc.dtype)
-    for t in range(size * size):
-        _repeat(taps_tc[last - t], factors[t, : w * c])
-    padded = np.zeros((rows + 2 * border, wide + (size - 1) * c), taps_tc.dtype)
-    total = np.empty(wide, taps_tc.dtype)
-    for i in range(n):
-        for y in range(rows):
-            inner = padded[y + border, border * c :]
-            for j in range(columns):
-                inner[j] = _number(grad[i, y, j])
-        for y in range(h):
-            total[:] = 0
-            for t in range(size * size):
-                shifted, factor = padded[y + t // size, t % size * c :], factors[t]
-                for j in range(wide):
-                    total[j] += factor[j] * shifted[j]
-            for x in range(w):
-                pixel = total[x * c]
-                for k in range(1, c):
-                    pixel += total[x * c + k]
-                grad_x[i, y, x] = _stored(pixel, grad_x[i, y, x])
 
 
 @_compiled

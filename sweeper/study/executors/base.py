@@ -110,7 +110,7 @@ def finished(number: int, value: object, returned: JobReturn | None = None) -> J
         return JobResult(number=number, value=value.value, pruned=True, returned=returned)
     try:
         as_float = float(value)  # type: ignore[arg-type]  # raises for anything but a number
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - an object's own conversion may raise anything
         as_float = math.nan
     if math.isnan(as_float):
         return JobResult(number=number, error=f"a job must return a number, but got {value!r}", returned=returned)

@@ -45,13 +45,13 @@ class HydraLauncher:
             return []
         try:
             returned = self._launcher.launch([job.overrides for job in batch], initial_job_idx=batch[0].number)
+            self._has_started_jobs = True
+            return [job_result(job.number, one) for job, one in zip(batch, returned, strict=True)]
         except Exception as error:  # noqa: BLE001 - each launcher raises its own
             first_line = next(iter(str(error).splitlines()), "")  # some errors append pages of advice
             return self._recover(batch, f"{type(error).__name__}: {first_line}".rstrip(": "))
         finally:
             self._task.forget([job.number for job in batch])
-        self._has_started_jobs = True
-        return [job_result(job.number, one) for job, one in zip(batch, returned, strict=True)]
 
     def cancel(self) -> None:
         """Drop the queued jobs. Those that a launcher still runs end with the coordinator, see `RecordedTask`."""
@@ -78,18 +78,23 @@ class HydraLauncher:
         deadline = time.monotonic() + START_SECONDS
         pending = {job.number for job in batch}
         results: dict[int, JobResult] = {}
+        suspects: set[int] = set()
         while pending:
             for number in sorted(pending):
                 started, running = self._task.has_started(number), self._task.is_running(number)
                 # Read last: a job that ends between the two calls has written its result.
                 result = self._task.read_result(number)
                 self._has_started_jobs = self._has_started_jobs or started
-                if result is None and not running and (started or time.monotonic() > deadline):
+                is_gone = not running and (started or time.monotonic() > deadline)
+                if result is None and is_gone and number in suspects:
                     result = JobResult(number=number, error=f"its process died ({reason})")
                 if result is not None:
                     results[number] = result
                     pending.discard(number)
-            time.sleep(POLL_SECONDS if pending else 0)
+                elif is_gone:  # or it has created its lock file and takes the lock at this moment
+                    suspects.add(number)
+            if pending:
+                time.sleep(POLL_SECONDS)
         if not self._has_started_jobs:
             raise StudyError(f"hydra/launcher={self._name} must start its jobs, but started none ({reason})")
         return [results[job.number] for job in batch]

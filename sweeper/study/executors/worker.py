@@ -5,10 +5,14 @@ import pickle
 import signal
 import threading
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sweeper.startup import loading
+
+if TYPE_CHECKING:
+    from sweeper.study.executors.base import JobResult
 
 ORPHAN_CHECK_SECONDS: Final = 0.5
 """Time between a worker's checks that its parent is still alive."""
@@ -23,8 +27,7 @@ def work(connection: Connection, parent: int) -> None:
         # forever, writing to a pipe without a reader.
         with loading():
             context, task, singletons = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
-            import cloudpickle  # noqa: PLC0415 - half a second, with Hydra
-            from hydra.core.singleton import Singleton  # noqa: PLC0415
+            from hydra.core.singleton import Singleton  # noqa: PLC0415 - half a second, with what follows
             from hydra.core.utils import setup_globals  # noqa: PLC0415
 
             from sweeper.study.executors.base import run_hydra_job  # noqa: PLC0415
@@ -33,9 +36,20 @@ def work(connection: Connection, parent: int) -> None:
         Singleton.set_state(singletons)
         while True:
             config = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
-            connection.send_bytes(cloudpickle.dumps(run_hydra_job(context, task, config)))
+            connection.send_bytes(_message(run_hydra_job(context, task, config)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
+
+
+def _message(result: "JobResult") -> bytes:
+    """Pickle a result; without Hydra's record of the job if the job returned an object that cannot be pickled."""
+    import cloudpickle  # noqa: PLC0415 - as above
+
+    try:
+        message: bytes = cloudpickle.dumps(result)
+    except Exception:  # noqa: BLE001 - an object's own pickling may raise anything
+        message = cloudpickle.dumps(replace(result, returned=None))
+    return message
 
 
 def _exit_with(parent: int) -> None:

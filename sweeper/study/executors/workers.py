@@ -36,7 +36,9 @@ class Workers:
     def submit(self, job: Job) -> None:
         """Send a job to an idle worker; start one if there is none."""
         config = _message(self._compose(job))
-        self._workers = [worker for worker in self._workers if worker.job is not None or worker.is_alive]
+        for dead in [worker for worker in self._workers if worker.job is None and not worker.is_alive]:
+            dead.kill()  # closes its pipe
+            self._workers.remove(dead)
         worker = next((worker for worker in self._workers if worker.job is None), None)
         if worker is None:
             assert len(self._workers) < self.capacity
