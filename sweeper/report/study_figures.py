@@ -1,64 +1,59 @@
-"""The figures of a study's page, with captions. Most of the plots are Optuna's own."""
+"""The figures of a study's page: what the search reached, at which size, how trials learned, which parameters matter."""
 
-import html
+import math
 import re
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import optuna
 import plotly.graph_objects as go
-from optuna import visualization
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import TrialState
-from plotly.colors import sample_colorscale
+from optuna.trial import FrozenTrial
 
-from sweeper.report.page_figure import BLUE, EARLY_TO_LATE, FEW_EPOCHS, GREY, ORANGE, PageFigure, arrange
+from sweeper.report.page_figure import BLUE, GREY, ORANGE, PageFigure, arrange
+from sweeper.report.parameter_figures import importance_figure, parallel_figure, slice_figure
 from sweeper.report.study_snapshot import StudySnapshot
-from sweeper.study.attributes import PARAMETERS, REJECTED
+from sweeper.report.study_view import (
+    BAND,
+    PURPLE,
+    TOP,
+    StudyView,
+    add_best,
+    add_points,
+    add_target,
+    parameters_of,
+    quantiles,
+    whole_ticks,
+)
+from sweeper.report.value_scale import scale_of
+from sweeper.study.attributes import PARAMETERS
 
-AXIS_WIDTH: Final = 120
-"""Pixels per parameter axis. With many parameters the figure is wider than its frame and scrolls."""
-MAX_LINES: Final = 200
-"""Maximum number of trials in the parallel-coordinate plot: more lines hide each other."""
-MIN_TRIALS: Final = 2
-"""Number of completed trials that Optuna's comparison plots need."""
+
+def study_view(study: StudySnapshot, config: Mapping[str, Any]) -> StudyView:
+    """Return what figures and table show of a study; `config` is its base config, flat, or empty if it is unknown."""
+    target, budget = config.get("target"), config.get("budget.parameters")
+    scale = scale_of(study, config)
+    return StudyView(
+        study=study,
+        scale=scale,
+        target=float(target) if isinstance(target, int | float) and scale.images is not None else None,
+        budget=budget if isinstance(budget, int) else None,
+        names=short_names(dict.fromkeys(key for trial in study.trials for key in trial.params)),
+        is_ours=bool(config) or any(PARAMETERS in trial.user_attrs for trial in study.trials),
+    )
 
 
-def study_figures(study: StudySnapshot, *, target: float | None, budget: int | None) -> list[PageFigure]:
-    """Return a study's figures: history, accuracy against parameters, importances, learning curves, parameters."""
-    trained = _trained(study)
-    shown = StudySnapshot.of(trained)
-    count = len(shown.completed)
-    best = f", the best {MAX_LINES} of them" if count > MAX_LINES else ""
+def study_figures(view: StudyView) -> list[PageFigure]:
+    """Return a study's figures: history, accuracy against parameters, importances, learning curves, parameters.
+
+    One that cannot be plotted has the reason as its caption.
+    """
     return [
-        _history(trained, shown, target),
-        _pareto(shown, target=target, budget=budget),
-        _comparison(
-            "importances",
-            "Parameter importances",
-            shown,
-            lambda: visualization.plot_param_importances(trained, target_name="accuracy"),
-            f"The share of the variance between {count} completed trials that each parameter explains (fANOVA).",
-        ),
-        _curves(shown),
-        _comparison(
-            "parallel",
-            "Parallel coordinates",
-            shown,
-            lambda: _parallel(shown),
-            f"One line per completed trial{best}: the better the trial, the more orange its line.",
-            wide=True,
-        ),
-        _comparison(
-            "slices",
-            "Slices",
-            shown,
-            lambda: visualization.plot_slice(trained, target_name="validation accuracy"),
-            "Validation accuracy over each parameter: the later the trial, the more orange its point.",
-            wide=True,
-        ),
+        _history(view),
+        _pareto(view),
+        importance_figure(view),
+        _curves(view),
+        parallel_figure(view),
+        slice_figure(view),
     ]
 
 
@@ -87,193 +82,202 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
     return {key: name if taken[name] == 1 else key for key, name in short.items()}
 
 
-def _trained(study: StudySnapshot) -> optuna.Study:
-    """Return an in-memory study with copies of the trained trials, whose parameters have short names.
-
-    Plotly interprets labels as markup, so text from the study is escaped. Optuna numbers the copies from 0; the
-    attribute `number` has the original number.
-    """
-    copied = optuna.create_study(direction=study.direction)
-    names = short_names({key for trial in study.trials for key in trial.params})
-    for trial in study.trials:
-        if REJECTED in trial.user_attrs or not trial.state.is_finished():
-            continue
-        copied.add_trial(
-            optuna.trial.create_trial(
-                state=trial.state,
-                values=trial.values if trial.state is not TrialState.FAIL else None,
-                params={html.escape(names[key]): _escaped(value) for key, value in trial.params.items()},
-                distributions={html.escape(names[key]): _plain(kind) for key, kind in trial.distributions.items()},
-                user_attrs={**trial.user_attrs, "number": trial.number},
-                intermediate_values=trial.intermediate_values,
-            )
-        )
-    return copied
-
-
-def _plain(distribution: BaseDistribution) -> BaseDistribution:
-    if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution([_escaped(choice) for choice in distribution.choices])
-    return distribution
-
-
-def _escaped(value: Any) -> Any:
-    return html.escape(value) if isinstance(value, str) else value
-
-
-def _history(trained: optuna.Study, shown: StudySnapshot, target: float | None) -> PageFigure:
-    """Return the accuracy of each trial and the best so far, by original trial number."""
+def _history(view: StudyView) -> PageFigure:
+    """Return the value of each trial and the best so far, by trial number."""
     title = "Optimization history"
-    if shown.best is None:
-        return PageFigure(name="history", title=title, caption="No trial is completed yet.", plot=None, wide=True)
-    plot = visualization.plot_optimization_history(trained, target_name="validation accuracy")
-    numbers = [trial.user_attrs["number"] for trial in shown.trials]
-    for trace in plot.data:
-        trace.x = [numbers[int(index)] for index in trace.x]
-    for trace, name in zip(plot.data, ("trial", "best so far"), strict=False):
-        trace.name = name
-    plot.update_traces(marker={"color": BLUE}, selector={"mode": "markers"})
-    plot.update_traces(line={"color": ORANGE, "shape": "hv"}, selector={"mode": "lines"})
-    if target is not None:
-        _add_target(plot, target)
-    plot.update_yaxes(tickformat=".1%")
-    arrange(plot, x="trial", y="validation accuracy")
+    completed = view.study.completed
+    if not completed:
+        return PageFigure(name="history", title=title, caption="no trial is completed yet", plot=None, wide=True)
+    best = view.ranked[0]
+    plot = go.Figure()
+    add_points(plot, view, completed, [trial.number for trial in completed])
+    last = [trial.intermediate_values[max(trial.intermediate_values)] for trial in view.pruned]
+    if view.pruned:
+        plot.add_scatter(
+            x=[trial.number for trial in view.pruned],
+            y=[view.scale.place(value) for value in last],
+            customdata=[trial.number for trial in view.pruned],
+            text=[
+                f"{view.label(trial, value)}, pruned in epoch {max(trial.intermediate_values)}"
+                for trial, value in zip(view.pruned, last, strict=True)
+            ],
+            hovertemplate="%{text}<extra></extra>",
+            mode="markers",
+            name="pruned",
+            marker={"color": PURPLE, "symbol": "x", "size": 7, "opacity": 0.75},
+        )
+    steps = _best_so_far(view)
+    plot.add_scatter(
+        x=[number for number, _ in steps],
+        y=[view.scale.place(value) for _, value in steps],
+        mode="lines",
+        line={"color": ORANGE, "shape": "hv", "width": 2},
+        name="best so far",
+        hoverinfo="skip",
+    )
+    add_best(plot, view, best.number)
+    add_target(plot, view)
+    arrange(plot, x="trial", y=view.scale.title)
+    last_number = view.study.trials[-1].number
+    plot.update_xaxes(range=[-0.5 - last_number / 50, last_number + 0.5 + last_number / 50], zeroline=False)
+    plot.update_xaxes(**whole_ticks(0, last_number))
+    plot.update_yaxes(**view.value_axis([*(trial.values[0] for trial in completed), *last]))
+    pruned = f", {len(view.pruned)} pruned" if view.pruned else ""
     caption = (
-        f"{len(shown.completed)} completed trials; the best is trial {shown.best.user_attrs['number']} "
-        f"with {shown.best.values[0]:.2%}."
+        f"{_count(len(completed), 'completed trial')}{pruned}; the best is trial {best.number} with "
+        f"{view.scale.text(best.values[0])}. Click a point to see its row in the table."
     )
     return PageFigure(name="history", title=title, caption=caption, plot=plot, wide=True)
 
 
-def _pareto(shown: StudySnapshot, *, target: float | None, budget: int | None) -> PageFigure:
+def _best_so_far(view: StudyView) -> list[tuple[int, float]]:
+    """Return the trials that improved on all earlier ones, with their values, and the last trial."""
+    steps: list[tuple[int, float]] = []
+    for trial in view.study.completed:
+        value = trial.values[0]
+        is_better = not steps or (value > steps[-1][1] if view.study.maximize else value < steps[-1][1])
+        if is_better:
+            steps.append((trial.number, value))
+    return [*steps, (view.study.trials[-1].number, steps[-1][1])]
+
+
+def _pareto(view: StudyView) -> PageFigure:
     """Return accuracy against parameters, with the Pareto front."""
-    title = "Accuracy against parameters"
-    points = [
-        (trial.user_attrs[PARAMETERS], trial.values[0], trial.user_attrs["number"])
-        for trial in shown.completed
-        if PARAMETERS in trial.user_attrs
-    ]
-    if not points:
-        caption = "No completed trial has a parameter count."
-        return PageFigure(name="pareto", title=title, caption=caption, plot=None)
-    front = pareto_front(points, maximize=shown.maximize)
-    rest = [point for point in points if point not in front]
+    title = f"{view.scale.short.capitalize()} against parameters"
+    sized = {trial.number: (size, trial) for trial in view.ranked if (size := parameters_of(trial)) is not None}
+    sizes = {size for size, _ in sized.values()}
+    if len(sizes) < 2:
+        why = "all trials have the same size" if sizes else "no completed trial has a size"
+        return PageFigure(name="pareto", title=title, caption=why, plot=None)
+    points = [(size, trial.values[0], trial.number) for size, trial in sized.values()]
+    front = pareto_front(points, maximize=view.study.maximize)
     plot = go.Figure()
-    for name, of_trace, mode, colour in (
-        ("trials", rest, "markers", BLUE),
-        ("Pareto front", front, "lines+markers", ORANGE),
-    ):
-        plot.add_scatter(
-            x=[point[0] for point in of_trace],
-            y=[point[1] for point in of_trace],
-            text=[str(point[2]) for point in of_trace],
-            name=name,
-            mode=mode,
-            marker={"color": colour},
-            line={"color": colour, "shape": "hv"},
-            hovertemplate="trial %{text}: %{y:.2%}, %{x:,} parameters<extra></extra>",
-        )
-    if budget is not None:
+    plot.add_scatter(
+        x=[point[0] for point in front],
+        y=[view.scale.place(point[1]) for point in front],
+        mode="lines",
+        line={"color": BLUE, "shape": "hv", "width": 1.5},
+        name="Pareto front",
+        hoverinfo="skip",
+    )
+    add_points(plot, view, [trial for _, trial in sized.values()], [size for size, _ in sized.values()])
+    best = view.ranked[0]
+    if best.number in sized:
+        add_best(plot, view, sized[best.number][0])
+    reach = [*sizes]
+    if view.budget is not None:
+        reach.append(view.budget)
         plot.add_vline(
-            budget,
-            line={"color": GREY, "dash": "dash"},
-            annotation_text=f"budget {budget:,}",
+            view.budget,
+            line={"color": GREY, "dash": "dash", "width": 1.5},
+            annotation_text=f"budget {view.budget:,}",
             annotation_position="bottom left",
         )
-    if target is not None:
-        _add_target(plot, target)
-    plot.update_yaxes(tickformat=".1%")
-    plot.update_xaxes(tickformat=",")
-    arrange(plot, x="parameters", y="validation accuracy")
+    add_target(plot, view)
+    arrange(plot, x="parameters", y=view.scale.title)
+    space = 0.05 * (max(reach) - min(reach))
+    plot.update_xaxes(range=[min(reach) - space, max(reach) + space], **whole_ticks(min(reach), max(reach)))
+    plot.update_yaxes(**view.value_axis(point[1] for point in points))
     caption = (
         f"{len(front)} of {len(points)} completed trials are on the Pareto front: no other trial is better with fewer "
-        f"parameters. The smallest on the front has {front[0][0]:,} parameters and {front[0][1]:.2%}."
+        f"parameters. The smallest on it has {front[0][0]:,} parameters and {view.scale.text(front[0][1])}."
     )
     return PageFigure(name="pareto", title=title, caption=caption, plot=plot)
 
 
-def _comparison(
-    name: str, title: str, shown: StudySnapshot, build: Callable[[], go.Figure], caption: str, *, wide: bool = False
-) -> PageFigure:
-    """Return one of Optuna's comparison plots of completed trials; without a plot if too few trials differ."""
-    completed = shown.completed
-    if (
-        len(completed) < MIN_TRIALS
-        or len({trial.values[0] for trial in completed}) < MIN_TRIALS
-        or not completed[0].params
-    ):
-        why = f"This needs {MIN_TRIALS} completed trials that differ; the study has {len(completed)} completed."
-        return PageFigure(name=name, title=title, caption=why, plot=None, wide=wide)
-    with warnings.catch_warnings():
-        # Optuna warns that importances of few trials are unreliable; the caption has their number.
-        warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
-        plot = build()
-    plot.update_traces(
-        marker={"colorscale": EARLY_TO_LATE, "line": {"width": 0}, "showscale": False}, selector={"type": "scatter"}
-    )
-    plot.update_traces(marker={"color": BLUE}, selector={"type": "bar"})
-    arrange(plot)
-    plot.update_yaxes(tickformat=".1%", selector={"title.text": "validation accuracy"})
-    plot.update_yaxes(title=None, selector={"title.text": "Hyperparameter"})
-    plot.update_xaxes(title="share", selector={"title.text": "Hyperparameter Importance"})
-    axes = 1 + max(len(trial.params) for trial in completed)
-    return PageFigure(
-        name=name, title=title, caption=caption, plot=plot, wide=wide, least_width=AXIS_WIDTH * axes if wide else 0
-    )
-
-
-def _parallel(shown: StudySnapshot) -> go.Figure:
-    best = sorted(shown.completed, key=lambda trial: trial.values[0], reverse=shown.maximize)
-    few = optuna.create_study(direction=shown.direction)
-    few.add_trials(best[:MAX_LINES])
-    plot = visualization.plot_parallel_coordinate(few, target_name="accuracy")
-    # Optuna's darkest blue is invisible on a dark page. A line's first y is its trial's value, scaled to 0..1.
-    for trace in plot.data:
-        if trace.mode == "lines":
-            goodness = trace.y[0] if shown.maximize else 1 - trace.y[0]
-            (trace.line.color,) = sample_colorscale(EARLY_TO_LATE, [min(1.0, max(0.0, goodness))])
-    plot.update_traces(showscale=False, selector={"type": "heatmap"})
-    return plot
-
-
-def _curves(shown: StudySnapshot) -> PageFigure:
-    """Return the learning curves, in two traces so that the page stays fast: pruned trials grey, completed blue."""
+def _curves(view: StudyView) -> PageFigure:
+    """Return the learning curves; of many trials their quantiles, and the best ten."""
     title = "Learning curves"
-    plot, counts = go.Figure(), []
-    for state, name, colour in ((TrialState.PRUNED, "pruned", GREY), (TrialState.COMPLETE, "completed", BLUE)):
-        curves = [trial for trial in shown.trials if trial.state is state and trial.intermediate_values]
-        counts.append(f"{len(curves)} {name}")
-        epochs: list[int | None] = []
-        values: list[float | None] = []
-        text: list[str] = []
-        for trial in curves:
-            steps = sorted(trial.intermediate_values)
-            epochs += [*steps, None]  # None ends a trial's line
-            values += [*(trial.intermediate_values[step] for step in steps), None]
-            text += [f"trial {trial.user_attrs['number']}"] * (len(steps) + 1)
-        plot.add_scatter(
-            x=epochs,
-            y=values,
-            text=text,
-            name=name,
-            mode="lines+markers",
-            opacity=0.6,
-            marker={"size": 4},
-            line={"color": colour, "width": 1},
-            hovertemplate="%{text}, epoch %{x}: %{y:.2%}<extra></extra>",
-        )
-    if not any(trace.x for trace in plot.data):
-        caption = "No trial has finished an epoch yet."
-        return PageFigure(name="curves", title=title, caption=caption, plot=None, wide=True)
-    arrange(plot, x="epoch", y="validation accuracy")
-    plot.update_yaxes(tickformat=".1%")
-    if max(max(trial.intermediate_values, default=0) for trial in shown.trials) < FEW_EPOCHS:
-        plot.update_xaxes(dtick=1)
-    caption = f"Validation accuracy by epoch: {' and '.join(counts)} trials."
+    learned = [trial for trial in view.ranked if trial.intermediate_values]
+    steps = [step for trial in [*learned, *view.pruned] for step in trial.intermediate_values]
+    if len(set(steps)) < 2:
+        why = "no trial has finished two epochs" if steps else "no trial has finished an epoch"
+        return PageFigure(name="curves", title=title, caption=why, plot=None, wide=True)
+    plot = go.Figure()
+    if view.are_many:
+        _add_bands(plot, view, learned)
+    lines = learned[1:TOP] if view.are_many else learned[1:]
+    name = f"best {TOP}" if view.are_many else "completed"
+    _add_curves(plot, view, lines, name=name, line={"color": BLUE, "width": 1.5}, opacity=0.6)
+    if view.are_many:
+        _add_ends(plot, view)
+    else:
+        _add_curves(plot, view, view.pruned, name="pruned", line={"color": PURPLE, "width": 1.5}, opacity=0.6)
+    if learned and learned[0] is view.ranked[0]:
+        name = f"best: trial {learned[0].number}"
+        _add_curves(plot, view, learned[:1], name=name, line={"color": ORANGE, "width": 3})
+    add_target(plot, view)
+    arrange(plot, x="epoch", y=view.scale.title)
+    plot.update_xaxes(**whole_ticks(min(steps), max(steps)))
+    values = [value for trial in [*learned, *view.pruned] for value in trial.intermediate_values.values()]
+    plot.update_yaxes(**view.value_axis(values))
+    counted = f"{_count(len(learned), 'completed trial')} and {len(view.pruned)} pruned"
+    band = f" The band holds 80 % of the completed trials; the lines are the best {TOP}." if view.are_many else ""
+    caption = f"{view.scale.title.capitalize()} by epoch: {counted}.{band}"
     return PageFigure(name="curves", title=title, caption=caption, plot=plot, wide=True)
 
 
-def _add_target(plot: go.Figure, target: float) -> None:
-    plot.add_hline(
-        target, line={"color": GREY, "dash": "dash"}, annotation_text="target", annotation_position="top left"
+def _add_curves(plot: go.Figure, view: StudyView, trials: Sequence[FrozenTrial], **settings: Any) -> None:
+    """Add the trials' curves as one trace, so that the page stays fast."""
+    epochs: list[int | None] = []
+    places: list[float | None] = []
+    text: list[str] = []
+    numbers: list[int] = []
+    for trial in trials:
+        steps = sorted(trial.intermediate_values)
+        values = [trial.intermediate_values[step] for step in steps]
+        epochs += [*steps, None]  # None ends a trial's line
+        places += [*(view.scale.place(value) if math.isfinite(value) else None for value in values), None]
+        text += [f"trial {trial.number}: {view.scale.text(value)}" for value in values] + [""]
+        numbers += [trial.number] * (len(steps) + 1)
+    if trials:
+        plot.add_scatter(
+            x=epochs,
+            y=places,
+            text=text,
+            customdata=numbers,
+            mode="lines+markers",
+            marker={"size": 4},
+            hovertemplate="%{text} after epoch %{x}<extra></extra>",
+            **settings,
+        )
+
+
+def _add_bands(plot: go.Figure, view: StudyView, trials: Sequence[FrozenTrial]) -> None:
+    """Add the median and the band between the outer quantiles of the trials' values in each epoch."""
+    by_epoch: dict[int, list[float]] = {}
+    for trial in trials:
+        for step, value in trial.intermediate_values.items():
+            if math.isfinite(value):
+                by_epoch.setdefault(step, []).append(view.scale.place(value))
+    epochs = sorted(by_epoch)
+    bands = [quantiles(by_epoch[epoch]) for epoch in epochs]
+    shared = {"x": epochs, "hoverinfo": "skip"}
+    edge = {"mode": "lines", "line": {"width": 0}}
+    plot.add_scatter(**shared, **edge, y=[band[0] for band in bands], showlegend=False)
+    plot.add_scatter(**shared, **edge, y=[band[2] for band in bands], fill="tonexty", fillcolor=BAND, name="80 %")
+    plot.add_scatter(
+        **shared, y=[band[1] for band in bands], mode="lines", line={"color": BLUE, "dash": "dot"}, name="median"
     )
+
+
+def _add_ends(plot: go.Figure, view: StudyView) -> None:
+    """Add the last epochs of the pruned trials."""
+    ends = [(trial, max(trial.intermediate_values)) for trial in view.pruned]
+    if not ends:
+        return
+    values = [trial.intermediate_values[step] for trial, step in ends]
+    plot.add_scatter(
+        x=[step for _, step in ends],
+        y=[view.scale.place(value) for value in values],
+        customdata=[trial.number for trial, _ in ends],
+        text=[f"{view.label(trial, value)}, pruned" for (trial, _), value in zip(ends, values, strict=True)],
+        hovertemplate="%{text}<extra></extra>",
+        mode="markers",
+        name="pruned",
+        marker={"color": PURPLE, "symbol": "x", "size": 6, "opacity": 0.5},
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
