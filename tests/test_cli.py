@@ -1,7 +1,6 @@
-"""The command line: `inspect`, Hydra's own flags, import time, tracebacks, the README's commands, the wheel."""
+"""The command line: `inspect`, Hydra's own flags, import time, tracebacks, the wheel."""
 
 import json
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from sweeper.cli import main as cli
 from sweeper.config.composition import compose
-from sweeper.design import analyze, analyze_within_budget
+from sweeper.design import analyze
 from sweeper.run import experiment
 
 from .conftest import CHECKOUT, Sweeper, command, environment
@@ -175,41 +173,6 @@ def test_a_bug_is_not_hidden(sweeper_call: Callable[..., Any], monkeypatch: pyte
     monkeypatch.setattr(experiment, "fit", broken)
     with pytest.raises(ZeroDivisionError):
         sweeper_call("data=mnist5k", "training.epochs=1")
-
-
-README = CHECKOUT / "README.md"
-
-
-def _readme_commands() -> list[list[str]]:
-    commands = []
-    for line in README.read_text().splitlines():
-        text = line.strip()
-        _, found, rest = text.partition("python -m sweeper")
-        if found and (line.startswith("    ") or text.startswith(("python", ".venv", "SWEEPER_DATA"))):
-            words = shlex.split(rest.partition("  #")[0], comments=True)
-            if not words or words[0] not in cli.COMMANDS.keys() - {"inspect"}:  # the other commands need folders
-                commands.append(words)
-    return commands
-
-
-def test_readme_has_commands() -> None:
-    """The README's commands are found, so that the next test checks some."""
-    assert len(_readme_commands()) >= 10
-
-
-@pytest.mark.parametrize("arguments", _readme_commands(), ids=" ".join)
-def test_every_readme_command_composes(arguments: list[str]) -> None:
-    """Each `python -m sweeper` command in README.md composes a network within its budget."""
-    overrides = [word for word in arguments if not word.startswith("-") and word != "inspect"]
-    overrides = [override for override in overrides if "interval(" not in override]
-    swept = [override for override in overrides if "," in override and "[" not in override]
-    fixed = [override for override in overrides if override not in swept]
-    for override in swept:
-        key, _, values = override.partition("=")
-        for value in values.split(","):
-            analyze_within_budget(compose([*fixed, f"{key}={value}"]))
-    if not swept:
-        analyze_within_budget(compose(fixed))
 
 
 @pytest.mark.slow
