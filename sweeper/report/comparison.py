@@ -72,7 +72,7 @@ def compare(records: Sequence[RunRecord]) -> Comparison:
         leaders=leaders,
         sentence=sentence,
         details=details,
-        fields=[_accuracy(ordered, leaders), *_keys(differing), *varying],
+        fields=[_accuracy(ordered, leaders), _field("target", ordered, _reached, None), *_keys(differing), *varying],
         equal=f"Equal in all runs: {', '.join(same)}." if same else "",
     )
 
@@ -104,11 +104,15 @@ def _one_set(ordered: list[RunRecord], names: list[str]) -> tuple[str, str]:
         chance = difference_noise(best.value, second.value, min(best.images, second.images))
         how = "within noise" if gap <= chance else "more than noise"
         sentence = f"{names[0]} is best with {percent(best.value)}, {points(gap)} above {names[1]}: {how}."
-    spread = max(record.value for record in ordered) - min(record.value for record in ordered)
-    chance = difference_noise(best.value, min(ordered, key=lambda r: r.value).value, best.images)
+    values = [record.value for record in ordered]
+    spread = max(values) - min(values)
+    chance = difference_noise(max(values), min(values), best.images)
+    compared = "more than" if spread > chance else "no more than"
     details = (
-        f"On {measured} two measurements may differ by {points(chance)} by chance (95 %); best and worst differ by "
-        f"{points(spread)}. Different seeds add to that."
+        f"Best and worst differ by {points(spread)}, {compared} the {points(chance)} by which two measurements on "
+        f"{measured} may differ by chance (95 %). Different seeds add to that."
+        if spread
+        else f"All were measured on {measured}."
     )
     return sentence, f"{details} {_targets(ordered)}"
 
@@ -147,17 +151,23 @@ def _seeds(records: Sequence[RunRecord]) -> str:
 
 
 def _accuracy(ordered: Sequence[RunRecord], leaders: Sequence[RunRecord]) -> Field:
-    cells = []
-    for record in ordered:
-        gap = record.value - record.conf.target
-        state = "target met" if gap >= 0 else f"{points(-gap)} short"
-        if record.result is None:
-            state = (
-                f"{LEADS[ending(record)].lower()} after {len(record.epochs)} of {record.conf.training.epochs} epochs"
-            )
-        text = f"{percent(record.value)} {plus_minus(noise(record))}, {state}"
-        cells.append(Cell(text=text, is_best=any(record is leader for leader in leaders)))
+    best = {_image_set(leader): leader.value for leader in leaders}
+    cells = [
+        Cell(
+            text=f"{percent(record.value)} {plus_minus(noise(record))}",
+            is_best=record.value == best[_image_set(record)],
+        )
+        for record in ordered
+    ]
     return Field(name="accuracy", cells=cells)
+
+
+def _reached(record: RunRecord) -> str:
+    """Return whether a run met its target, or how it ended."""
+    if record.result is None:
+        return f"{LEADS[ending(record)].lower()} after {len(record.epochs)} of {record.conf.training.epochs}"
+    gap = record.value - record.conf.target
+    return "met" if gap >= 0 else points(-gap).replace("points", "short")
 
 
 def _keys(differing: dict[str, list[object]]) -> list[Field]:

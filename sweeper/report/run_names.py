@@ -18,6 +18,10 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     ['wide', 'deep']
     >>> short_names([Path("runs/2026-01-01/10-00-00-000001"), Path("runs/2026-01-01/10-07-00-000001")])
     ['10-00-00', '10-07-00']
+    >>> short_names([Path("a-very-long-name-of-a-run-lr0.1-final"), Path("a-very-long-name-of-a-run-lr0.25-final")])
+    ['lr0.1', 'lr0.25']
+    >>> short_names([Path("a-very-long-name-of-a-run-seed-1"), Path("a-very-long-name-of-a-run-seed-2")])
+    ['seed-1', 'seed-2']
     """
     parts = [list(folder.absolute().parts) for folder in folders]
     while min(map(len, parts)) > 1 and len({part[0] for part in parts}) == 1:
@@ -39,10 +43,12 @@ def _without_common_words(names: list[str]) -> list[str]:
     if max(map(len, names)) <= LONG or len(names) < 2:
         return names
     start = _whole_words(_common_start(names))
+    if not all(re.search(r"[A-Za-z]", name[len(start) :]) for name in names):
+        start = _whole_words(start[:-1])  # one word more: a bare number says nothing
     rest = [name[len(start) :] for name in names]
     end = _whole_words(_common_start([name[::-1] for name in rest]))
     shorter = [name[: len(name) - len(end)] for name in rest]
-    return shorter if all(re.search(r"[A-Za-z]", name) for name in shorter) else names
+    return shorter if all(shorter) else names
 
 
 def _common_start(names: Sequence[str]) -> str:
@@ -53,4 +59,4 @@ def _common_start(names: Sequence[str]) -> str:
 
 def _whole_words(text: str) -> str:
     """Cut a text back to its last separator."""
-    return text[: max(text.rfind(separator) for separator in "-_/., ") + 1]
+    return text[: max(text.rfind(separator) for separator in "-_/, ") + 1]

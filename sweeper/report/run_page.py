@@ -15,6 +15,7 @@ from sweeper.report.page import render
 from sweeper.report.record import RunRecord, reproduce_command
 from sweeper.report.run_figures import comparison_figures, confusion_figure, make_lines, run_figures
 from sweeper.report.run_report import make_report, nothing_found
+from sweeper.terminal.formats import percent
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
 
@@ -31,6 +32,7 @@ def run_page(record: RunRecord) -> str:
         title=str(record.folder),
         figures=figures,
         run=report,
+        details=_unbroken(report.sentence.details),
         nothing_found=nothing_found(record),
         commands=[{"label": "try next", "text": report.next}, {"label": "run it again", "text": report.again}],
         layer_columns=LAYER_COLUMNS,
@@ -50,11 +52,18 @@ def comparison_page(records: Sequence[RunRecord]) -> str:
         title=f"{len(records)} runs",
         figures=comparison_figures(lines),
         compared=compared,
+        details=_unbroken(compared.details),
+        sentence=_unbroken(compared.sentence),
         lines=lines,
         side_by_side=len(records) <= SIDE_BY_SIDE,
         has_differences=any(field.is_key for field in compared.fields),
         commands=[(line.entry.name, reproduce_command(line.record.folder)) for line in lines],
     )
+
+
+def _unbroken(text: str) -> str:
+    """Return the text with no line break between a number and its percent sign."""
+    return text.replace(" %", "\u00a0%")
 
 
 def _worst_mistakes(record: RunRecord) -> tuple[list[dict[str, Any]], str]:
@@ -75,5 +84,5 @@ def _worst_mistakes(record: RunRecord) -> tuple[list[dict[str, Any]], str]:
         png = io.BytesIO()
         matplotlib.image.imsave(png, pixels_hw, cmap="gray", vmin=0, vmax=255, format="png")
         source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-        pictures.append({**asdict(mistake), "source": source, "probability": f"{mistake.probability:.2%}"})
+        pictures.append({**asdict(mistake), "source": source, "probability": percent(mistake.probability)})
     return pictures, ""
