@@ -1,7 +1,7 @@
 """Places accuracies on an axis: the error on a reversed log scale, labelled as accuracy, so no bad value flattens it."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -20,6 +20,8 @@ MANTISSAS: Final = ((1.0, 2.0, 5.0), (1.0,), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
 """Errors that get a tick, up to a power of ten; the first series with a suitable number of ticks is used."""
 
 
+WIDE: Final = 5
+"""Ratio of the largest to the smallest value from which on an axis of losses is logarithmic."""
 NEAR: Final = 1.3
 """Factor within which a tick is too near to that of 100 %."""
 
@@ -88,6 +90,11 @@ class AccuracyAxis:
         plot.add_annotation(
             text=text, xref="paper", x=0, y=math.log10(error), xanchor="left", yanchor="bottom", showarrow=False
         )
+
+
+def is_wide(values: Sequence[float]) -> bool:
+    """Whether positive values, such as losses, differ so much that their axis needs a log scale."""
+    return min(values) > 0 and max(values) >= WIDE * min(values)
 
 
 def log_ticks(low: float, high: float) -> tuple[float, ...]:

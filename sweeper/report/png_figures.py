@@ -1,22 +1,24 @@
 """The PNG files of a run's report: curves by epoch and confusion matrix."""
 
 import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from sweeper.records import Mistakes
+from sweeper.report.accuracy_axis import AccuracyAxis, is_wide, log_ticks
 from sweeper.report.record import RunRecord
 
 # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can tell apart.
 TRAINING: Final = "#0072B2"
 VALIDATION: Final = "#D55E00"
 QUIET: Final = "#666666"
-INCHES: Final = (11.0, 3.6)
+INCHES: Final = (11.0, 4.0)
 DOTS_PER_INCH: Final = 100
 
 # Every trial of a search gets these files, so slow steps are avoided. Empty figures are built once. Margins and title
@@ -35,18 +37,33 @@ def plot_curves(record: RunRecord, path: Path) -> None:
     for axes in (loss, accuracy, rate):
         _clear(axes)
 
+    result = record.result
+    shown = [value for epoch in record.epochs for value in (epoch.val_accuracy, epoch.train_accuracy)]
+    shown += [record.conf.target, *([result.train_accuracy_eval] if result is not None else [])]
+    scale = AccuracyAxis.of(shown, images=record.images)
+    losses = [value for epoch in record.epochs for value in (epoch.val_loss, epoch.train_loss)]
     for axes, kind in ((loss, "loss"), (accuracy, "accuracy")):
+        place: Callable[[float], float] = scale.place if kind == "accuracy" else float
         for part, colour, name in (
             ("train", TRAINING, "training, dropout on"),
             ("val", VALIDATION, f"{record.evaluated_on}, dropout off"),
         ):
-            values = [getattr(epoch, f"{part}_{kind}") for epoch in record.epochs]
+            values = [place(getattr(epoch, f"{part}_{kind}")) for epoch in record.epochs]
             axes.plot(epochs, values, color=colour, label=name, **style)
-        if record.result is not None:
-            measured = getattr(record.result, f"train_{kind}_eval")
+        if result is not None:
+            measured = place(getattr(result, f"train_{kind}_eval"))
             axes.plot(epochs[-1:], [measured], "*", color=TRAINING, markersize=11, label="training, dropout off")
-    accuracy.axhline(record.conf.target, color=QUIET, linestyle="--", linewidth=1, label="target")
-    accuracy.legend(fontsize="small", loc="best")
+    accuracy.axhline(scale.place(record.conf.target), color=QUIET, linestyle="--", linewidth=1, label="target")
+    _set_log_ticks(accuracy, scale.ticks, scale.labels)
+    accuracy.set_ylim(scale.high, scale.low)
+    if is_wide(losses):
+        loss.set_yscale("log")
+        ticks = log_ticks(min(losses), max(losses))
+        _set_log_ticks(loss, ticks, [f"{tick:g}" for tick in ticks])
+    else:
+        loss.set_yscale("linear")
+    # Below the plot: inside it, every place may hold a line.
+    accuracy.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
     rate.plot(epochs, [epoch.lr for epoch in record.epochs], color=QUIET, **style)
     rate.set_ylim(bottom=0)
     figure.savefig(path, pil_kwargs=PNG_OPTIONS)
@@ -73,12 +90,12 @@ def plot_confusion(mistakes: Mistakes, path: Path, *, evaluated_on: str) -> None
 @functools.cache
 def _empty_curves() -> tuple[Figure, tuple[Axes, Axes, Axes]]:
     figure = _empty_figure(INCHES)
-    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.14, top=0.9, wspace=0.26)
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.24, top=0.91, wspace=0.28)
     loss, accuracy, rate = figure.subplots(1, 3)
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    accuracy.set_yscale("log")
     for axes, title, unit in (
         (loss, "Loss", "cross-entropy, nats"),
-        (accuracy, "Accuracy", ""),
+        (accuracy, "Accuracy", "log scale of the error"),
         (rate, "Learning rate", "at the epoch's last step"),
     ):
         axes.set_title(title, y=TITLE_HEIGHT)
@@ -104,6 +121,12 @@ def _empty_figure(inches: tuple[float, float]) -> Figure:
     figure = Figure(figsize=inches, dpi=DOTS_PER_INCH)
     FigureCanvasAgg(figure)
     return figure
+
+
+def _set_log_ticks(axes: Axes, ticks: Sequence[float], labels: Sequence[str]) -> None:
+    axes.yaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.yaxis.set_major_formatter(FixedFormatter(list(labels)))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _clear(axes: Axes) -> None:

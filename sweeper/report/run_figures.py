@@ -8,7 +8,7 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 from sweeper.records import EpochRecord, Mistakes
-from sweeper.report.accuracy_axis import NOTE, AccuracyAxis, log_ticks
+from sweeper.report.accuracy_axis import NOTE, AccuracyAxis, is_wide, log_ticks
 from sweeper.report.page_figure import BLUE, FEW_EPOCHS, GREEN, GREY, ORANGE, LegendEntry, PageFigure, arrange
 from sweeper.report.record import RunRecord
 from sweeper.terminal.formats import percent
@@ -19,8 +19,6 @@ DASHES: Final = (("solid", "none"), ("dash", "9 4"), ("dot", "2 3"), ("dashdot",
 """The lines of several runs in one plot, so that they differ without colours: as plotly and as SVG name them."""
 HIGHLIGHTED: Final = 3
 """Number of runs with a colour of their own if there are more runs than `COLOURS`: more cannot be told apart."""
-LOG_LOSS: Final = 5
-"""Ratio of the largest to the smallest loss from which on its axis is logarithmic."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +185,7 @@ def _arranged(
     arrange(rate, x="epoch", y="learning rate")
     rate.update_yaxes(rangemode="tozero")
     losses = [value for trace in loss.data for value in trace.y]
-    if min(losses) > 0 and max(losses) >= LOG_LOSS * min(losses):
+    if is_wide(losses):
         ticks = log_ticks(min(losses), max(losses))
         loss.update_yaxes(type="log", tickvals=list(ticks), ticktext=[f"{tick:g}" for tick in ticks])
     epochs = max(len(record.epochs) for record in records)
