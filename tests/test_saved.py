@@ -106,8 +106,9 @@ def test_a_saved_study_that_is_complete_trains_nothing(
     done = sweeper_call(*SEARCH)
     assert done.returncode == 0, done.stderr
     assert "study saved: 6 trials, 5 of them done before" in done.stdout
-    assert "done: 2 done, 3 pruned, 1 rejected, 0 failed" in done.stdout
-    assert "best: trial 0, 94.00%, 7,578 parameters, lr=0.1" in done.stdout
+    assert "6 trials (3 pruned), 1 proposal rejected" in done.stdout
+    assert "Best 94.00 % (trial 0, 7,578 parameters)" in done.stdout
+    assert "best: trial 0, lr=0.1" in done.stdout
     after = {path: path.read_bytes() for path in study_folder.glob("[0-9]*/**/*") if path.is_file()}
     assert after == before
     with StorageReader(journal_url(study_folder / "journal.log")) as reader:
