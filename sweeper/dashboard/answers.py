@@ -8,20 +8,23 @@ from typing import Any, Final
 
 import bottle
 
-from sweeper.dashboard.notes import study_note, trial_note
+from sweeper.dashboard.notes import study_headline_of, study_note, trial_note
+from sweeper.dashboard.pages import page_url, read_only_html, report_url
 from sweeper.dashboard.read_only_storage import ReadOnlyStorage, is_feasible
 from sweeper.run.folder import RunFolder
+from sweeper.study.attributes import REJECTED
 from sweeper.study.folder import trial_folder
 
 STUDY_ROUTE: Final = "/api/studies/<study_id:int>"
-"""This and the next are optuna-dashboard's own routes; their responses are changed or replaced here."""
+"""This and the next two are optuna-dashboard's own routes; their responses are changed or replaced here."""
 ARTIFACT_ROUTE: Final = "/artifacts/<study_id:int>/<trial_id:int>/<artifact_id:re:[0-9a-fA-F-]+>"
+HTML_ROUTE: Final = "/dashboard<:re:(/.*)?>"
 AS_TEXT: Final = {".md", ".yaml", ".log", ".jsonl"}
 """Suffixes of files that a browser should show as text, not download."""
 
 
 class Annotations:
-    """A plugin for Bottle, the framework of optuna-dashboard: it wraps the functions of two routes."""
+    """A plugin for Bottle, the framework of optuna-dashboard: it wraps the functions of three routes."""
 
     name = "annotations"
     api = 2
@@ -31,7 +34,7 @@ class Annotations:
         self._storage = storage
 
     def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
-        """Return the function that Bottle calls for a route, in place of `callback` for the two routes."""
+        """Return the function that Bottle calls for a route, in place of `callback` for the three routes."""
         if route.method != "GET":
             return callback
         if route.rule == STUDY_ROUTE:
@@ -40,6 +43,8 @@ class Annotations:
                 return self._annotate(study_id, callback(study_id))
 
             return annotated
+        if route.rule == HTML_ROUTE:
+            return lambda: read_only_html(callback())
         return self._artifact if route.rule == ARTIFACT_ROUTE else callback
 
     def _annotate(self, study_id: int, answer: Any) -> Any:
@@ -48,14 +53,21 @@ class Annotations:
             return answer
         entry = self._storage.entry(study_id)
         trials = self._storage.get_all_trials(study_id, deepcopy=False)
-        answer["note"] = _note(study_note(entry.name, entry.folder))
+        headline = study_headline_of(trials, self._storage.get_study_directions(study_id)[0], entry.folder)
+        page = page_url(study_id, entry.folder)
+        answer["note"] = _note(study_note(entry.name, entry.folder, headline=headline, page=page))
+        if headline.metric != "value":
+            answer["objective_names"] = [headline.metric]
         # The dashboard caches trials for seconds; meanwhile the study may have been deleted and started again.
         for key in ("trials", "best_trials"):
             answer[key] = [shown for shown in answer[key] if shown["number"] < len(trials)]
         answer["best_trials"] = [shown for shown in answer["best_trials"] if is_feasible(trials[shown["number"]])]
         for shown in (*answer["trials"], *answer["best_trials"]):
             trial = trials[shown["number"]]
-            shown["note"] = _note(trial_note(trial, entry.folder))
+            report = report_url(study_id, trial, entry.folder)
+            shown["note"] = _note(trial_note(trial, entry.folder, report=report))
+            if REJECTED in trial.user_attrs:
+                shown["state"] = "Rejected"  # Optuna has no such state; the dashboard shows a text it does not know
             # The dashboard reads constraints in the format before Optuna 5: a list.
             shown["constraints"] = list(trial.constraints.values())
             shown["artifacts"] = _artifacts(trial_folder(entry.folder, trial)) if entry.folder else []

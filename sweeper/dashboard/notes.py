@@ -1,13 +1,15 @@
 """The notes of a study and of a trial, in Markdown; text from the study is escaped."""
 
 import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.reading.locations import lookup, read_yaml
-from sweeper.report.markdown import code, fenced
+from sweeper.report.markdown import code, fenced, plain
 from sweeper.report.record import reproduce_command
 from sweeper.search.space import describe, read_space
 from sweeper.study.attributes import (
@@ -20,13 +22,20 @@ from sweeper.study.attributes import (
     REQUEUED,
     RETRY,
 )
+from sweeper.study.commands import PROGRAM, sweep_arguments
 from sweeper.study.folder import StudyFolder, trial_folder
+from sweeper.study.headline import Headline, study_headline
 from sweeper.study.optuna_private import queued_params
 from sweeper.terminal.console import display_path
+from sweeper.terminal.formats import percent
 
 
-def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
-    """Return a trial's note in Markdown; `folder` is the study's folder, None if it has none on this machine."""
+def trial_note(trial: FrozenTrial, folder: Path | None, *, report: str | None = None) -> str:
+    """Return a trial's note in Markdown.
+
+    `folder` is the study's folder, None if it has none on this machine; `report` is the URL of the trial's report, None
+    if it has none.
+    """
     attrs = trial.user_attrs
     lines: list[str] = []
     run = trial_folder(folder, trial) if folder else None
@@ -34,27 +43,12 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
         lines.append(
             f"Repeats trial {code(attrs[DUPLICATE])}: the config is the same, so value and files are that trial's."
         )
-    if REJECTED in attrs:
-        lines.append(f"Rejected, not trained: {code(attrs[REJECTED])}")
-    elif trial.state is TrialState.PRUNED and trial.last_step is not None:
-        value = trial.intermediate_values[trial.last_step]
-        lines.append(f"Pruned after epoch {trial.last_step}, at {value:.4f}.")
-    if FAILED in attrs:
-        again = ", retried as a new trial" if attrs.get(REQUEUED) else ""
-        lines.append(f"Failed{again}: {code(attrs[FAILED])}")
-    if attrs.get(RETRY) is not None:
-        lines.append(f"A retry: this point failed {code(attrs[RETRY])} time(s) before.")
-    costs = [
-        label.format(f"{attrs[key]:,}")
-        for key, label in (
-            (PARAMETERS, "{} parameters"),
-            (MACS, "{} MACs"),
-            (RECEPTIVE_FIELD, "receptive field {0}×{0} before the head"),
-        )
-        if isinstance(attrs.get(key), int)
-    ]
+    lines += _how_it_ended(trial)
+    costs = _costs(attrs)
     if costs:
         lines.append(" · ".join(costs))
+    if report is not None:
+        lines.append(f"[The trial's report: analysis, epochs and figures]({report})")
     if run is not None and run.path.is_dir():
         lines.append(f"Folder: {code(display_path(run.path))}")
         if run.config.exists():
@@ -65,34 +59,50 @@ def trial_note(trial: FrozenTrial, folder: Path | None) -> str:
     return "\n\n".join(lines)
 
 
-def study_note(name: str, folder: Path | None) -> str:
-    """Return a study's note in Markdown: target, search space, folder, and the commands to reproduce and resume."""
+def study_note(
+    name: str,
+    folder: Path | None,
+    *,
+    headline: Headline | None = None,
+    page: str | None = None,
+) -> str:
+    """Return a study's note in Markdown: its headline and commands, a link to its page, search space and folder.
+
+    `page` is the URL of the study's page; None if it has none.
+    """
+    lines = []
+    if headline is not None:
+        lines.append(f"**{plain(headline.sentence)}** {plain(headline.details)}")
+        lines += [f"{command.label.capitalize()}: {code(command.text)}" for command in headline.commands]
+    if page is not None:
+        lines.append(f"[The study's page: figures, and a table of all trials]({page})")
     if folder is None or not folder.is_dir():
-        return f"Study {code(name)} has no folder on this machine, so its trials' files are not shown."
+        lines.append(f"Study {code(name)} has no folder on this machine, so its trials' files are not shown.")
+        return "\n\n".join(lines)
     files = StudyFolder(folder)
     search, sweep = read_yaml(files.search), read_yaml(files.multirun)
-    lines = []
     target = lookup(search, "base", "target")
     if isinstance(target, int | float):
-        lines.append(f"Target: {target:.2%}")
+        lines.append(f"Target: {percent(target)}")
     searched = read_space(search)
     if searched:
         ranges = "\n".join(f"{key}: {describe(distribution)}" for key, distribution in searched.items())
         lines.append("Search space:\n\n" + fenced(ranges))
     lines.append(f"Folder: {code(display_path(folder))}")
-    if files.best.is_dir():
-        lines.append(f"Run the best trial again: {_reproduce(files.best)}")
-    overrides = [
-        *_strings(lookup(sweep, "hydra", "overrides", "task")),
-        *_strings(lookup(sweep, "hydra", "overrides", "hydra")),
-    ]
-    if overrides:
-        shown = [_without_password(override) for override in overrides if not override.startswith("hydra.mode=")]
+    arguments = sweep_arguments(sweep)
+    if arguments:
         lines.append(
-            f"Searched with {code(shlex.join(['python', '-m', 'sweeper', '-m', *shown]))}. The same command resumes "
-            "the study; hydra.sweeper.n\\_trials is its total number of trials."
+            f"Searched with {code(shlex.join([*PROGRAM, '-m', *arguments]))}. The same command resumes the study; "
+            "hydra.sweeper.n\\_trials is its total number of trials."
         )
     return "\n\n".join(lines)
+
+
+def study_headline_of(trials: Sequence[FrozenTrial], direction: StudyDirection, folder: Path | None) -> Headline:
+    """Return a study's headline from its trials and the files in its folder, if it has one."""
+    files = StudyFolder(folder) if folder is not None and folder.is_dir() else None
+    search, sweep = (read_yaml(files.search), read_yaml(files.multirun)) if files is not None else (None, None)
+    return study_headline(trials, direction, folder=folder if files is not None else None, search=search, sweep=sweep)
 
 
 def _reproduce(folder: Path) -> str:
@@ -100,12 +110,29 @@ def _reproduce(folder: Path) -> str:
     return code(reproduce_command(folder))
 
 
-def _strings(values: Any) -> list[str]:
-    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
+def _costs(attrs: Mapping[str, Any]) -> list[str]:
+    """Return a network's costs and receptive field, one phrase each."""
+    return [
+        label.format(f"{attrs[key]:,}")
+        for key, label in (
+            (PARAMETERS, "{} parameters"),
+            (MACS, "{} MACs"),
+            (RECEPTIVE_FIELD, "receptive field {0}×{0} before the head"),
+        )
+        if isinstance(attrs.get(key), int)
+    ]
 
 
-def _without_password(override: str) -> str:
-    """Replace the value of a storage URL given in full: it may contain a password in more than one place."""
-    key, _, value = override.partition("=")
-    is_hidden = key == "hydra.sweeper.storage" and "${" not in value and "sqlite" not in value
-    return f"{key}=URL" if is_hidden else override
+def _how_it_ended(trial: FrozenTrial) -> Iterator[str]:
+    """Yield why a trial was rejected, pruned or failed, one paragraph each."""
+    attrs = trial.user_attrs
+    if REJECTED in attrs:
+        yield f"Rejected, not trained: {code(attrs[REJECTED])}"
+    elif trial.state is TrialState.PRUNED and trial.last_step is not None:
+        value = trial.intermediate_values[trial.last_step]
+        yield f"Pruned after epoch {trial.last_step}, at {value:.4f}."
+    if FAILED in attrs:
+        again = ", retried as a new trial" if attrs.get(REQUEUED) else ""
+        yield f"Failed{again}: {code(attrs[FAILED])}"
+    if attrs.get(RETRY) is not None:
+        yield f"A retry: this point failed {code(attrs[RETRY])} time(s) before."

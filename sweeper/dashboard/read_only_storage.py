@@ -15,6 +15,7 @@ from sweeper.errors import StudyError
 from sweeper.reading.locations import StudyLocation
 from sweeper.reading.storage_reader import StorageReader, read_only
 from sweeper.study.optuna_private import FrozenStudy, study_id, with_identity
+from sweeper.study.summary import order
 
 T = TypeVar("T")
 
@@ -130,8 +131,7 @@ class ReadOnlyStorage(BaseStorage):
         if not completed:
             raise ValueError("no trial is completed yet")
         (direction,) = self.get_study_directions(study_id)
-        better = max if direction is StudyDirection.MAXIMIZE else min
-        return better([t for t in completed if is_feasible(t)] or completed, key=lambda trial: trial.value or 0.0)
+        return min([t for t in completed if is_feasible(t)] or completed, key=lambda trial: order(trial, direction))
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise read_only()

@@ -19,6 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import optuna_dashboard
 
 from sweeper.dashboard.answers import Annotations, NoStore
+from sweeper.dashboard.pages import PAGES, ROUTE, Pages
 from sweeper.dashboard.read_only_storage import ReadOnlyStorage
 from sweeper.errors import DashboardError
 from sweeper.reading.locations import STUDIES, find_locations
@@ -38,7 +39,8 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-DROPPED: Final = {"content-security-policy", "access-control-allow-origin"}
+POLICY: Final = {"content-security-policy"}
+DROPPED: Final = POLICY | {"access-control-allow-origin"}
 """Response headers of the dashboard to remove: a weaker policy, and permission for any site to read a trial's files."""
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -77,11 +79,16 @@ def application(studies: ReadOnlyStorage) -> Application:
     """Return the dashboard as a WSGI application that refuses writes and requests for other hosts."""
     app: Any = optuna_dashboard.wsgi(studies, artifact_store=NoStore())
     app.install(Annotations(studies))
+    app.get(ROUTE, callback=Pages(studies).serve)
 
     def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            kept = [(name, value) for name, value in headers if name.lower() not in DROPPED]
-            return start_response(status, [*kept, *HEADERS.items()], exc_info)
+            # Our own pages have a policy of their own.
+            dropped = DROPPED - POLICY if environ["PATH_INFO"].startswith(PAGES) else DROPPED
+            kept = [(name, value) for name, value in headers if name.lower() not in dropped]
+            named = {name.lower() for name, _ in kept}
+            added = [(name, value) for name, value in HEADERS.items() if name.lower() not in named]
+            return start_response(status, [*kept, *added], exc_info)
 
         refusal = _refusal(environ)
         if refusal is not None:

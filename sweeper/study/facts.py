@@ -59,6 +59,13 @@ class StudyFacts:
         is_target = isinstance(target, int | float) and self.direction is StudyDirection.MAXIMIZE
         return float(target) if is_target and target is not None else None
 
+    @property
+    def metric(self) -> str:
+        """What the objective value is."""
+        if not self.is_accuracy:
+            return "value"
+        return "test accuracy" if self.base.get("data.validation") == "test" else "validation accuracy"
+
     @cached_property
     def completed(self) -> list[FrozenTrial]:
         """The completed trials, without those that repeat another one."""

@@ -36,6 +36,8 @@ class Headline:
     """The best completed trial; of equal values the one with fewer parameters, then the first."""
     target: float | None
     """The accuracy to reach; None if the study has none."""
+    metric: str
+    """What the trials' values are: ``validation accuracy``, ``test accuracy``, or ``value`` if that is not known."""
 
 
 def study_headline(
@@ -64,6 +66,7 @@ def study_headline(
         tone=tone,
         best=facts.summary.best,
         target=facts.target,
+        metric=facts.metric,
     )
 
 
