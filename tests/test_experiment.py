@@ -188,7 +188,7 @@ def test_a_process_prints_plain_lines_and_saves_hydras_files(sweeper_process: Sw
     assert "\x1b" not in done.stdout
     assert "Dropout erases the whole image in 19.0% of training passes" in done.stdout
     assert "4,000 training and 1,000 TEST images (data.validation=test)" in done.stdout
-    assert re.search(r"^ +1/1 +\d\.\d{4} +\d+\.\d{2}%", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +1/1 +\d\.\d{4} +\d+\.\d{2} %", done.stdout, re.MULTILINE)
     assert "run/" in done.stdout
     assert "next" in done.stdout
     assert _config(tmp_path / "run" / ".hydra" / "hydra.yaml").hydra.job.name == "sweeper"
@@ -220,8 +220,8 @@ def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
         os.close(leader)
     assert process.wait() == 0
     text = shown.decode()
-    assert re.search(r"epoch \d/8.*━.* %.*loss \d\.\d{4}.*acc \d+\.\d{2}%.*images/s.*left", text)
-    assert "target missed" in text
+    assert re.search(r"epoch \d/8.*━.* %.* left.*acc \d+\.\d{2} %.*loss \d\.\d{4}.*images/s", text)
+    assert "Target missed by " in text
 
 
 def _wait_for_lines(path: Path, lines: int) -> None:

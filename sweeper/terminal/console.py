@@ -17,8 +17,8 @@ from sweeper.design import Design
 from sweeper.network.budget import COSTS
 
 BAR_WIDTH: Final = 30
-"""Width of a budget bar, in characters."""
-_NUMBER_AND_UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|s|min|h|points|parameters|images)\b|%)")
+"""Greatest width of a budget bar, in characters."""
+_NUMBER_AND_UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|s|min|h|points|parameters|images|digits|trials|threads?)\b|%)")
 _NAME_AND_NUMBER: Final = re.compile(r"\b(trial|seed|epoch|~) (?=\d)")
 PLAIN_WIDTH: Final = 100
 """Width in characters if the output is not a terminal: rich's default of 80 would wrap paths."""
@@ -67,10 +67,10 @@ def wrapped(text: str, width: int, indent: str = "") -> str:
 def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
     """Return one row per cost (parameters, MACs): the network's total and a bar of its share of the limit."""
     grid = Table.grid(padding=(0, 1))
-    grid.add_column()
-    grid.add_column(justify="right")
-    grid.add_column(width=BAR_WIDTH)
-    grid.add_column(justify="right")
+    grid.add_column(no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(max_width=BAR_WIDTH)  # the bar alone shrinks in a narrow terminal
+    grid.add_column(justify="right", no_wrap=True)
     for cost, unit in COSTS:
         count, limit = getattr(design.summary, cost), getattr(budget, cost)
         if limit is None:
@@ -78,18 +78,21 @@ def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
         else:
             style = "red" if count > limit else "green"
             bar = ProgressBar(
-                total=limit, completed=min(count, limit), width=BAR_WIDTH, complete_style=style, finished_style=style
+                total=limit, completed=min(count, limit), width=None, complete_style=style, finished_style=style
             )
             grid.add_row(unit, f"{count:,}", bar, Text(f"{count / limit:.0%} of {limit:,}", style=style))
     return grid
 
 
-def finding_lines(design: Design) -> RenderableType:
-    """Return the findings: one paragraph each, headed by its rule and layers."""
+def finding_lines(design: Design, width: int) -> RenderableType:
+    """Return the findings, each headed by its rule and layers, in lines of at most `width` characters."""
     if not design.findings:
         return Text("no findings", style="green")
     table = Table.grid(padding=(0, 1))
     for finding in design.findings:
-        heading = Text.assemble((finding.rule.replace("_", " "), "bold yellow"), f" in {', '.join(finding.layers)}")
-        table.add_row(Text("!", style="bold yellow"), Group(heading, Text(finding.message)))
+        rule, layers = finding.rule.replace("_", " "), ", ".join(finding.layers)
+        heading = Text(wrapped(f"{rule} in {layers}", width - 2))
+        heading.stylize("bold yellow", 0, len(rule))
+        message = Text(wrapped(finding.message, width - 2), overflow="ignore", no_wrap=True)
+        table.add_row(Text("!", style="bold yellow"), Group(heading, message))
     return table

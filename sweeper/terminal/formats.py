@@ -1,5 +1,7 @@
 """How accuracies, differences of accuracies and durations are written for people."""
 
+import math
+
 
 def percent(fraction: float, digits: int = 2) -> str:
     """Return a fraction as a percentage with some digits; only 0 and 1 themselves are shown as 0 % and 100 %.
@@ -42,6 +44,15 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes <= 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def time_left(seconds: float) -> str:
+    """Return an estimate of the time left as text.
+
+    >>> time_left(7.2), time_left(190)
+    ('~8 s left', '~3 min left')
+    """
+    return f"~{math.ceil(seconds)} s left" if seconds <= 90 else f"~{duration(seconds)} left"
 
 
 def counted(count: int, noun: str) -> str:

@@ -1,11 +1,13 @@
 """The output of `inspect`: a table of the network's layers, the budget bars and the findings. Imports no torch."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from sweeper.config.schema import ExperimentConf
@@ -16,6 +18,10 @@ from sweeper.terminal.console import budget_lines, finding_lines
 
 LAYER_COLUMNS: Final = ("layer", "operation", "output", "params", "MACs", "RF", "jump")
 """RF is the receptive field, in pixels; jump is the distance between neighboring outputs, in input pixels."""
+DROPPED: Final = ("jump", "RF", "MACs")
+"""The columns to leave out in a narrow terminal, the first to go first."""
+UNLIMITED: Final = 10_000
+"""A width, in characters, at which rich measures what a table needs."""
 
 
 def as_json(conf: ExperimentConf, design: Design) -> str:
@@ -34,25 +40,34 @@ def as_json(conf: ExperimentConf, design: Design) -> str:
 
 def show(console: Console, conf: ExperimentConf, design: Design) -> None:
     """Print the table of layers, the budget bars and the findings."""
-    console.print(layer_table(design))
+    console.print(layer_table(console, design))
     console.print(budget_lines(design, conf.budget))
-    console.print(finding_lines(design))
+    console.print(finding_lines(design, console.width))
 
 
-def layer_table(design: Design) -> Table:
-    """Return a table with one row per layer and a separator between groups."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    name, operation, *numbers = LAYER_COLUMNS
-    table.add_column(name, no_wrap=True)
-    table.add_column(operation)  # the only column that may wrap in a narrow terminal
-    for title in numbers:
-        table.add_column(title, justify="right", no_wrap=True)
+def layer_table(console: Console, design: Design) -> Table:
+    """Return a table with one row per layer and a separator between groups; columns that do not fit are left out."""
+    for count in range(len(DROPPED) + 1):
+        table = _layer_table(design, DROPPED[:count])
+        if Measurement.get(console, console.options.update_width(UNLIMITED), table).maximum <= console.width:
+            return table
+    return _layer_table(design, DROPPED, wrap=True)
+
+
+def _layer_table(design: Design, dropped: Sequence[str], *, wrap: bool = False) -> Table:
+    caption = f"In a wider terminal also: {', '.join(reversed(dropped))}" if dropped else None
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
+    shown = [index for index, title in enumerate(LAYER_COLUMNS) if title not in dropped]
+    for index in shown:
+        title = LAYER_COLUMNS[index]
+        is_text = title in {"layer", "operation"}
+        table.add_column(title, justify="left" if is_text else "right", no_wrap=not (wrap and title == "operation"))
     group = None
     for row in layer_rows(design):
         if group is not None and row[0].partition(".")[0] != group:
             table.add_section()
         group = row[0].partition(".")[0]
-        table.add_row(*row)
+        table.add_row(*(row[index] for index in shown))
     return table
 
 

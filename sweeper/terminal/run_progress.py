@@ -1,11 +1,13 @@
 """Terminal output of a run: the network's cost and findings, a progress bar, one line per epoch, the result."""
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -18,9 +20,25 @@ from sweeper.run.experiment import CompletedRun
 from sweeper.run.folder import RunFolder
 from sweeper.run.listener import Listener
 from sweeper.run.reproduction import Comparison
-from sweeper.terminal.console import budget_lines, finding_lines, make_console
+from sweeper.terminal.console import budget_lines, display_path, finding_lines, make_console, print_prose, wrapped
+from sweeper.terminal.formats import duration, percent, points, time_left
 
-_HEADER: Final = " epoch  train loss  train acc  val loss   val acc        lr     time  images/s"
+COLUMNS: Final = {
+    "epoch": 6,
+    "train loss": 12,
+    "train acc": 11,
+    "val loss": 10,
+    "val acc": 10,
+    "lr": 10,
+    "time": 9,
+    "images/s": 10,
+}
+"""The columns of the lines of epochs, each with its width in characters."""
+DROPPED: Final = ("images/s", "lr", "train loss", "val loss", "time")
+"""The columns to leave out in a narrow terminal, the first to go first."""
+BAR_WIDTHS: Final = (24, 12)
+"""Width of the progress bar, in characters, in a terminal of at least `WIDE` characters and in a narrower one."""
+WIDE: Final = 80
 
 
 class RunProgress(Listener):
@@ -31,14 +49,11 @@ class RunProgress(Listener):
         self.console = console or make_console()
         self.folder: Path | None = None
         self.epochs_done = 0
+        self._columns = _shown_columns(self.console.width)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f} %"),
-            TextColumn("loss {task.fields[loss]:.4f}  acc {task.fields[accuracy]:.2%}"),
-            TextColumn("{task.fields[rate]:,.0f} images/s"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            BarColumn(bar_width=BAR_WIDTHS[self.console.width < WIDE]),
+            TextColumn("{task.fields[status]}"),
             console=self.console,
             transient=True,
             disable=not (self.console.is_terminal or self.console.is_jupyter),
@@ -60,72 +75,88 @@ class RunProgress(Listener):
         validated_on = "TEST images (data.validation=test)" if splits.validation_is_test else "validation images"
         self.console.print(budget_lines(design, conf.budget))
         if design.findings:
-            self.console.print(finding_lines(design))
+            self.console.print(finding_lines(design, self.console.width))
         threads = f"{conf.threads} thread{'s' if conf.threads != 1 else ''}"
-        self.console.print(
+        print_prose(
+            self.console,
             f"{DATASETS.facts(conf.data.name).title}: {len(splits.train):,} training and {len(splits.validation):,} "
-            f"{validated_on} · {conf.device} {conf.precision}, {threads}"
+            f"{validated_on} · {conf.device} {conf.precision}, {threads}",
         )
-        self.console.print(Text(_HEADER, style="bold"), soft_wrap=True)
+        header = "".join(f"{title:>{width}}" for title, width in self._columns.items())
+        self.console.print(Text(header, style="bold"), soft_wrap=True)
         self._progress.start()
-        self._task = self._progress.add_task(
-            "", total=self._epochs * len(splits.train), epoch=f"1/{self._epochs}", loss=0.0, accuracy=0.0, rate=0.0
-        )
+        # Without a total, the bar moves until the first steps are done.
+        self._task = self._progress.add_task("", total=None, epoch=f"1/{self._epochs}", status="starting")
 
     def on_batch(self, progress: BatchProgress) -> None:
         """Advance the bar."""
         assert self._task is not None
-        self._progress.update(
-            self._task,
-            completed=(progress.epoch - 1) * progress.images_total + progress.images,
-            epoch=f"{progress.epoch}/{self._epochs}",
-            loss=progress.loss,
-            accuracy=progress.accuracy,
-            rate=progress.images_per_second,
-        )
+        total = self._epochs * progress.images_total
+        done = (progress.epoch - 1) * progress.images_total + progress.images
+        speed = progress.images_per_second
+        epoch = f"{progress.epoch}/{self._epochs}"
+        phrases = [f"{done / total:.0%}".replace("%", " %"), f"acc {percent(progress.accuracy)}"]
+        if speed > 0:
+            phrases.insert(1, time_left((total - done) / speed))
+        phrases.append(f"loss {progress.loss:.4f}")
+        if speed > 0:
+            phrases.append(f"{speed:,.0f} images/s")
+        width = self.console.width - len(f"epoch {epoch}  ") - BAR_WIDTHS[self.console.width < WIDE] - 1
+        self._progress.update(self._task, total=total, completed=done, epoch=epoch, status=_fitting(phrases, width))
 
     def on_epoch(self, record: EpochRecord) -> None:
         """Print one line with the epoch's measurements."""
         self.epochs_done = record.epoch
+        cells = {
+            "epoch": f"{record.epoch}/{self._epochs}",
+            "train loss": f"{record.train_loss:.4f}",
+            "train acc": percent(record.train_accuracy),
+            "val loss": f"{record.val_loss:.4f}",
+            "val acc": percent(record.val_accuracy),
+            "lr": f"{record.lr:.2g}",
+            "time": f"{record.seconds:.1f} s",
+            "images/s": f"{record.images_per_second:,.0f}",
+        }
         self.console.print(
-            f"{f'{record.epoch}/{self._epochs}':>6}{record.train_loss:12.4f}{record.train_accuracy:11.2%}"
-            f"{record.val_loss:10.4f}{record.val_accuracy:10.2%}{record.lr:10.2g}{record.seconds:7.1f} s"
-            f"{record.images_per_second:10,.0f}",
-            soft_wrap=True,
+            "".join(f"{cells[title]:>{width}}" for title, width in self._columns.items()), soft_wrap=True
         )
 
     def show_result(self, completed: CompletedRun, *, next_command: str) -> None:
         """Print the result; `next_command` is the shell command to try next."""
         result = completed.result
         met = result.target_met
-        measured = "test accuracy" if result.data.validation_is_test else "validation accuracy"
-        reached = "met" if met else f"{(completed.conf.target - result.value) * 100:.2f} points short"
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="dim")
-        grid.add_column(overflow="fold")
-        grid.add_row(
-            measured,
-            Text(
-                f"{result.value:.2%}, target {completed.conf.target:.2%}: {reached}",
-                style="green" if met else "yellow",
-            ),
-        )
-        grid.add_row("best epoch", f"{result.best_val_accuracy:.2%} in epoch {result.best_epoch} of {result.epochs}")
-        grid.add_row(
-            "training accuracy",
-            f"{result.train_accuracy:.2%} as trained, {result.train_accuracy_eval:.2%} with dropout off",
-        )
+        style = "green" if met else "yellow"
+        by = points(abs(result.value - completed.conf.target))
+        exactly = met and result.value == completed.conf.target
+        sentence = f"Target {'met' if met else 'missed'}{'' if exactly else f' by {by}'}."
         limit = completed.conf.budget.parameters
-        budget = "" if limit is None else f" of {limit:,} allowed"
-        grid.add_row("parameters", f"{result.parameters:,}{budget}")
-        grid.add_row("time", f"{result.seconds:.1f} s")
-        grid.add_row("files", f"{completed.folder}/")
-        grid.add_row("report", str(RunFolder(completed.folder).report))
-        grid.add_row("next", next_command)
-        title = "target met" if met else "target missed"
-        self.console.print(
-            Panel(Group(grid), title=title, title_align="left", border_style="green" if met else "yellow")
-        )
+        rows = {
+            "test accuracy" if result.data.validation_is_test else "validation accuracy": f"{percent(result.value)} of "
+            f"{result.data.validation_images:,} images, target {percent(completed.conf.target)}",
+            "best epoch": f"{percent(result.best_val_accuracy)} in epoch {result.best_epoch} of {result.epochs}",
+            "training accuracy": f"{percent(result.train_accuracy)} as trained, "
+            f"{percent(result.train_accuracy_eval)} with dropout off",
+            "parameters": f"{result.parameters:,}{'' if limit is None else f' of {limit:,} allowed'}",
+            "time": duration(result.seconds),
+        }
+        labels = max(map(len, rows))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(no_wrap=True)
+        left = self.console.width - labels - 6  # the box, and the gap between the columns
+        for label, text in rows.items():
+            grid.add_row(label, wrapped(text, left))
+        self.console.print(Panel.fit(grid, title=Text(sentence, style=f"bold {style}"), title_align="left", style=style))
+        # Outside the box and on one line each, so that they can be copied.
+        files = RunFolder(display_path(completed.folder))
+        again = shlex.join(["python", "-m", "sweeper", "reproduce", str(files.path)])
+        for label, text in (
+            ("files", f"{files.path}/"),
+            ("report", str(files.report)),
+            ("run it again", again),
+            ("next", next_command),
+        ):
+            self.console.print(f"{label}: {text}", soft_wrap=True)
 
     def show_comparison(self, comparison: Comparison) -> None:
         """Print whether a run was reproduced, and the differences if it was not."""
@@ -153,3 +184,22 @@ class RunProgress(Listener):
             self.console.print(
                 f"interrupted after {self.epochs_done} of {self._epochs} epochs: they are in {metrics}", soft_wrap=True
             )
+
+
+def _shown_columns(width: int) -> dict[str, int]:
+    """Return the columns that fit into a terminal's width."""
+    shown = dict(COLUMNS)
+    for title in DROPPED:
+        if sum(shown.values()) > width:
+            del shown[title]
+    return shown
+
+
+def _fitting(phrases: Sequence[str], width: int) -> str:
+    """Return the first phrases that fit, whole ones alone."""
+    shown = phrases[0]
+    for phrase in phrases[1:]:
+        if len(shown) + 2 + len(phrase) > width:
+            break
+        shown += f"  {phrase}"
+    return shown
