@@ -2,13 +2,15 @@
 
 import random
 import warnings
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial, create_trial
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.report.study_snapshot import StudySnapshot
 
@@ -46,18 +48,12 @@ def importances(study: StudySnapshot) -> list[Importance]:
     trials = [trial for trial in study.completed if all(key in trial.params for key in keys)]
     if len(trials) < MIN_TRIALS or len({trial.values[0] for trial in trials}) == 1 or not keys:
         return []
-    plain = [
-        create_trial(
-            value=trial.values[0],
-            params={key: trial.params[key] for key in keys},
-            distributions={key: trial.distributions[key] for key in keys},
-        )
-        for trial in trials
-    ]
     shares: dict[str, list[float]] = {key: [] for key in keys}
+    storage = InMemoryStorage()
+    name = optuna.create_study(direction=study.direction, storage=storage).study_name
     for seed in range(REPEATS):
-        chosen = random.Random(seed).choices(plain, k=min(len(plain), MAX_TRIALS))  # noqa: S311 - no secret
-        for key, share in _shares(chosen, study, keys).items():
+        chosen = random.Random(seed).choices(trials, k=min(len(trials), MAX_TRIALS))  # noqa: S311 - no secret
+        for key, share in _shares(_Resampled(name, storage, chosen), keys).items():
             shares[key].append(share)
     found = [
         Importance(
@@ -79,11 +75,25 @@ def _varied(trials: list[FrozenTrial]) -> list[str]:
     return [key for key in keys if key in common and len(values[key]) > 1]
 
 
-def _shares(trials: list[FrozenTrial], study: StudySnapshot, keys: list[str]) -> dict[str, float]:
-    resampled = optuna.create_study(direction=study.direction)
-    resampled.add_trials(trials)
+class _Resampled(optuna.Study):
+    """A study of given trials. Adding them to a storage would copy each of them, which takes most of a page's time."""
+
+    def __init__(self, name: str, storage: BaseStorage, trials: list[FrozenTrial]) -> None:
+        super().__init__(name, storage)
+        self._resample = trials
+
+    def get_trials(
+        self,
+        deepcopy: bool = True,  # noqa: ARG002, FBT001, FBT002 - Optuna's signature
+        states: Container[TrialState] | None = None,  # noqa: ARG002 - all are completed
+    ) -> list[FrozenTrial]:
+        """Return the trials."""
+        return self._resample
+
+
+def _shares(study: optuna.Study, keys: list[str]) -> dict[str, float]:
     evaluator = PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE, evaluate_on_local=True)
     with warnings.catch_warnings():
         # Optuna warns that importances of few trials are unreliable: the spread shows it.
         warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
-        return get_param_importances(resampled, evaluator=evaluator, params=keys)
+        return get_param_importances(study, evaluator=evaluator, params=keys)

@@ -1,4 +1,4 @@
-"""The figures of a study's parameters: their importances, parallel coordinates, and the value over each of them."""
+"""The figures of a study's parameters: parallel coordinates, and the value over each parameter."""
 
 import html
 import math
@@ -9,10 +9,9 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
 from sweeper.report.accuracy_axis import AccuracyAxis
-from sweeper.report.importance import BEST_SHARE, MIN_TRIALS, importances
 from sweeper.report.page_figure import BLUE, GREY, ORANGE, PageFigure, arrange
 from sweeper.report.parameters import Parameter, parameters
-from sweeper.report.study_view import BAND, TOP, StudyView, add_best, add_points, quantiles
+from sweeper.report.study_view import BAND, HIGH, TOP, StudyView, add_best, add_points, quantiles
 from sweeper.report.value_scale import round_ticks
 
 AXIS_WIDTH: Final = 110
@@ -23,49 +22,6 @@ PANEL_WIDTH: Final = 170
 """Minimum width of a panel, pixels."""
 BINS: Final = 8
 """Number of intervals in which a panel shows the quantiles of many trials."""
-
-
-def importance_figure(view: StudyView) -> PageFigure:
-    """Return the importance of each parameter with its spread; without a plot below `MIN_TRIALS` completed trials."""
-    title, count = "Parameter importances", len(view.ranked)
-    found = importances(view.study)
-    if not found:
-        few = f"{count} completed trial{'' if count == 1 else 's'} cannot tell so many values apart: {MIN_TRIALS} can"
-        why = few if count < MIN_TRIALS else "no parameter, or no value, varies"
-        return PageFigure(name="importances", title=title, caption=why, plot=None)
-    shown = found[::-1]  # plotly's first bar is at the bottom
-    plot = go.Figure(
-        go.Bar(
-            x=[importance.median for importance in shown],
-            y=[view.name(importance.key) for importance in shown],
-            orientation="h",
-            marker={"color": BLUE},
-            error_x={
-                "array": [importance.high - importance.median for importance in shown],
-                "arrayminus": [importance.median - importance.low for importance in shown],
-                "color": GREY,
-                "thickness": 2,
-                "width": 5,
-            },
-            customdata=[[importance.low, importance.high] for importance in shown],
-            hovertemplate="%{y}: %{x:.0%}, from %{customdata[0]:.0%} to %{customdata[1]:.0%}<extra></extra>",
-        )
-    )
-    arrange(plot, x="share of the importance")
-    plot.update_xaxes(tickformat=".0%", rangemode="tozero")
-    plot.update_yaxes(type="category")
-    first, others = found[0], found[1:]
-    stands_out = all(first.low > other.high for other in others)
-    result = (
-        f"{view.names.get(first.key, first.key)} matters most."
-        if stands_out
-        else "The lines overlap: these trials do not show which parameter matters most."
-    )
-    caption = (
-        f"How far each parameter separates the best {BEST_SHARE:.0%} of {count} completed trials from the rest "
-        f"(PED-ANOVA). Bars are medians of resampled trials, lines hold 80 % of the resamples. {result}"
-    )
-    return PageFigure(name="importances", title=title, caption=caption, plot=plot, height=max(16, 2 * len(found) + 6))
 
 
 def parallel_figure(view: StudyView) -> PageFigure:
@@ -80,11 +36,19 @@ def parallel_figure(view: StudyView) -> PageFigure:
     axes = [(view.scale.short, value_ticks)] + [
         (each.name, [(each.share(value), label) for value, label in each.ticks()]) for each in shown
     ]
-    for at, (name, ticks) in enumerate(axes):
-        plot.add_shape(type="line", x0=at, x1=at, y0=-0.02, y1=1.02, line={"color": GREY, "width": 1})
-        plot.add_annotation(x=at, y=1.09, text=f"<b>{name}</b>", showarrow=False)
-        for place, label in ticks:
-            plot.add_annotation(x=at, y=place, text=label, showarrow=False, xanchor="right", xshift=-4)
+    lines_of_axes = [
+        {"type": "line", "x0": at, "x1": at, "y0": -0.02, "y1": 1.02, "line": {"color": GREY, "width": 1}}
+        for at in range(len(axes))
+    ]
+    labels: list[dict[str, Any]] = [
+        {"x": at, "y": 1.09, "text": f"<b>{name}</b>", "showarrow": False} for at, (name, _) in enumerate(axes)
+    ]
+    labels += [
+        {"x": at, "y": place, "text": text, "showarrow": False, "xanchor": "right", "xshift": -4, "name": "tick"}
+        for at, (_, ticks) in enumerate(axes)
+        for place, text in ticks
+    ]
+    plot.update_layout(shapes=lines_of_axes, annotations=labels)
     if view.are_many:
         columns = [[values[trial.number] for trial in view.ranked]]
         columns += [[each.share(v) for trial in view.ranked if (v := each.value(trial)) is not None] for each in shown]
@@ -96,6 +60,7 @@ def parallel_figure(view: StudyView) -> PageFigure:
     ):
         _add_lines(plot, view, trials, shown, values, name=name, line=line, opacity=opacity)
     arrange(plot)
+    plot.update_layout(margin={"b": 12})
     plot.update_xaxes(visible=False, range=[-0.75, len(shown) + 0.4])
     plot.update_yaxes(visible=False, range=[-0.06, 1.16])
     band = f" The bands hold 80 % of the trials; the lines are the best {TOP}." if view.are_many else ""
@@ -110,7 +75,12 @@ def _value_shares(view: StudyView) -> tuple[dict[int, float], list[tuple[float, 
     """Return each completed trial's value between the worst, 0, and the best, 1, and the ticks of that axis."""
     scale = view.scale
     places = {trial.number: scale.place(trial.values[0]) for trial in view.ranked}
-    finite = [trial.values[0] for trial in view.ranked if math.isfinite(trial.values[0])]
+    # The band of many trials begins at a quantile: worse values are at the end of the axis.
+    typical = [
+        trial.values[0]
+        for trial in (view.ranked[: round(len(view.ranked) * HIGH / 100)] if view.are_many else view.ranked)
+    ]
+    finite = [value for value in typical if math.isfinite(value)]
     low, high = min(finite, default=0), max(finite, default=1)
     if scale.images is None:
         width = high - low or 1
@@ -118,7 +88,7 @@ def _value_shares(view: StudyView) -> tuple[dict[int, float], list[tuple[float, 
         return shares, [((tick - low) / width, f"{tick:.6g}") for tick in round_ticks(low, high)]
     axis = AccuracyAxis.of(finite, images=scale.images)
     worst, best = math.log(axis.high), math.log(axis.low)
-    shares = {number: (math.log(place) - worst) / (best - worst) for number, place in places.items()}
+    shares = {number: max(0.0, (math.log(place) - worst) / (best - worst)) for number, place in places.items()}
     labels = [label.replace("%", " %") for label in axis.labels]
     ticks = zip(axis.ticks, labels, strict=True)
     return shares, [((math.log(error) - worst) / (best - worst), label) for error, label in ticks]
@@ -178,17 +148,23 @@ def slice_figure(view: StudyView) -> PageFigure:
     plot = go.Figure()
     columns = min(PANELS, len(shown))
     rows = math.ceil(len(shown) / columns)
+    y_settings = view.scale.axis(_typical(view, shown))
     for index, each in enumerate(shown):
         suffix = str(index + 1) if index else ""
         axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
         _add_panel(plot, view, each, axes, legend=index == 0)
         row, column = divmod(index, columns)
-        gap, space = 0.05 if columns > 1 else 0, 0.3 / rows if rows > 1 else 0
+        gap, space = 0.05 if columns > 1 else 0, 0.34 / rows if rows > 1 else 0
         width, height = (1 - gap * (columns - 1)) / columns, (1 - space * (rows - 1)) / rows
         left, bottom = column * (width + gap), (rows - 1 - row) * (height + space)
-        x_axis = {**each.axis(), "domain": [left, left + width], "anchor": axes["yaxis"], "title": each.name}
+        x_axis = {
+            **each.axis(),
+            "domain": [left, left + width],
+            "anchor": axes["yaxis"],
+            "title": {"text": each.name, "standoff": 6},
+        }
         y_axis = {
-            **view.scale.axis(trial.values[0] for trial in view.ranked),
+            **y_settings,
             "domain": [bottom, bottom + height],
             "anchor": axes["xaxis"],
             "showticklabels": column == 0,
@@ -230,18 +206,7 @@ def _add_quantiles(
     *,
     legend: bool,
 ) -> None:
-    bins: dict[float, list[FrozenTrial]] = {}
-    is_wide = each.kind == "number" or each.high - each.low >= 2 * BINS
-    for trial in trials:
-        value = each.value(trial)
-        assert value is not None
-        at = min(BINS - 1, math.floor(each.share(value) * BINS)) if is_wide and each.kind != "choice" else value
-        bins.setdefault(at, []).append(trial)
-    xs, spans = [], []
-    for _, held in sorted(bins.items()):
-        coordinates = sorted(value for trial in held if (value := each.value(trial)) is not None)
-        xs.append(coordinates[len(coordinates) // 2])
-        spans.append(quantiles([view.scale.place(trial.values[0]) for trial in held]))
+    xs, spans = _spans(view, each, trials)
     plot.add_scatter(
         x=xs,
         y=[middle for _, middle, _ in spans],
@@ -259,3 +224,33 @@ def _add_quantiles(
         showlegend=legend,
         **axes,
     )
+
+
+def _spans(
+    view: StudyView, each: Parameter, trials: Sequence[FrozenTrial]
+) -> tuple[list[float], list[tuple[float, float, float]]]:
+    """Return a coordinate and the quantiles of the values, as places, for each interval of a parameter."""
+    bins: dict[float, list[FrozenTrial]] = {}
+    is_wide = each.kind == "number" or (each.kind == "whole" and each.high - each.low >= 2 * BINS)
+    for trial in trials:
+        value = each.value(trial)
+        assert value is not None
+        at = min(BINS - 1, math.floor(each.share(value) * BINS)) if is_wide else value
+        bins.setdefault(at, []).append(trial)
+    xs, spans = [], []
+    for _, held in sorted(bins.items()):
+        coordinates = sorted(value for trial in held if (value := each.value(trial)) is not None)
+        xs.append(coordinates[len(coordinates) // 2])
+        spans.append(quantiles([view.scale.place(trial.values[0]) for trial in held]))
+    return xs, spans
+
+
+def _typical(view: StudyView, shown: Sequence[Parameter]) -> list[float]:
+    """Return the values that the slices show: of many trials the ends of their bars, and the best."""
+    if not view.are_many or view.scale.images is None:
+        return [trial.values[0] for trial in view.ranked]
+    ends = [view.ranked[0].values[0], view.ranked[TOP - 1].values[0]]
+    for each in shown:
+        _, spans = _spans(view, each, [trial for trial in view.ranked if each.key in trial.params])
+        ends += [1 - span[2] for span in spans]
+    return ends

@@ -11,6 +11,8 @@ from optuna.trial import FrozenTrial
 from sweeper.report.study_view import StudyView, whole_ticks
 from sweeper.report.value_scale import round_ticks
 
+FEW: Final = 4
+"""More ticks than this do not fit below a panel."""
 LABEL: Final = 14
 """Maximum length of a choice on an axis."""
 
@@ -79,6 +81,8 @@ class Parameter:
         if self.log:
             low, high = math.log10(self.low), math.log10(self.high)
             ticks = self.ticks()
+            if len(ticks) > FEW:
+                ticks = [(value, label) for value, label in ticks if label.strip("0.").startswith("1")]
             space = 0.07 * (high - low) or 0.1
             return {
                 "type": "log",

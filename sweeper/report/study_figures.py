@@ -9,8 +9,9 @@ from typing import Any
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
+from sweeper.report.importance_figure import importance_figure
 from sweeper.report.page_figure import BLUE, GREY, ORANGE, PageFigure, arrange
-from sweeper.report.parameter_figures import importance_figure, parallel_figure, slice_figure
+from sweeper.report.parameter_figures import parallel_figure, slice_figure
 from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.report.study_view import (
     BAND,
@@ -171,7 +172,7 @@ def _pareto(view: StudyView) -> PageFigure:
             view.budget,
             line={"color": GREY, "dash": "dash", "width": 1.5},
             annotation_text=f"budget {view.budget:,}",
-            annotation_position="bottom left",
+            annotation_position="top left",
         )
     add_target(plot, view)
     arrange(plot, x="parameters", y=view.scale.title)
@@ -211,7 +212,7 @@ def _curves(view: StudyView) -> PageFigure:
     plot.update_xaxes(**whole_ticks(min(steps), max(steps)))
     values = [value for trial in [*learned, *view.pruned] for value in trial.intermediate_values.values()]
     plot.update_yaxes(**view.value_axis(values))
-    counted = f"{_count(len(learned), 'completed trial')} and {len(view.pruned)} pruned"
+    counted = _count(len(learned), "completed trial") + (f" and {len(view.pruned)} pruned" if view.pruned else "")
     band = f" The band holds 80 % of the completed trials; the lines are the best {TOP}." if view.are_many else ""
     caption = f"{view.scale.title.capitalize()} by epoch: {counted}.{band}"
     return PageFigure(name="curves", title=title, caption=caption, plot=plot, wide=True)

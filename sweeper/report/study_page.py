@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.reading.locations import read_yaml
 from sweeper.report.page import render
+from sweeper.report.page_figure import PageFigure
 from sweeper.report.size_plot import size_plot
 from sweeper.report.study_figures import study_figures, study_view
 from sweeper.report.study_snapshot import StudySnapshot
@@ -63,8 +65,8 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
         status=_running(trials),
         headline=headline,
         best=None if headline.best is None else (headline.best.number, format_params(headline.best.params)),
-        figures=[figure for figure in figures if figure.plot is not None],
-        left_out=[(figure.title, figure.caption) for figure in figures if figure.plot is None],
+        figures=_paired([figure for figure in figures if figure.plot is not None]),
+        left_out=_left_out(figures, has_completed=headline.best is not None),
         sizes=size_plot(study, config) if headline.best is None else None,
         counts=[(name, states[key]) for key, name in STATES.items() if states[key]],
         table=trials_table(view, folder=folder, page=page, is_ours=view.is_ours),
@@ -74,6 +76,24 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
         storage=redacted(url),
         folder=None if folder is None else str(display_path(folder)),
     )
+
+
+def _left_out(figures: Sequence[PageFigure], *, has_completed: bool) -> str:
+    """Return a sentence with the figures that cannot be plotted, and why; empty if there are none."""
+    if not has_completed:
+        return "Figures need a completed trial."
+    reasons: dict[str, list[str]] = {}
+    for figure in figures:
+        if figure.plot is None:
+            reasons.setdefault(figure.caption, []).append(figure.title.lower())
+    missing = [f"{' and '.join(titles)} ({why})" for why, titles in reasons.items()]
+    return f"Not plotted: {', '.join(missing)}." if missing else ""
+
+
+def _paired(figures: list[PageFigure]) -> list[PageFigure]:
+    """Return the figures; one that would stand alone in its row gets the page's full width."""
+    narrow = [figure for figure in figures if not figure.wide]
+    return [replace(figure, wide=True) if narrow == [figure] else figure for figure in figures]
 
 
 def _running(trials: Sequence[FrozenTrial]) -> str:

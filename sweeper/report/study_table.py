@@ -103,12 +103,14 @@ def trials_table(view: StudyView, *, folder: Path | None, page: Path, is_ours: b
 
 
 def _rank(view: StudyView, trial: FrozenTrial) -> tuple[Any, ...]:
-    """Return the sort key of a row: completed trials, the best first, then the others by state."""
+    """Return the sort key of a row: completed trials, the best first, then the others by state, rejected ones by size."""
     if trial.state is TrialState.COMPLETE:
         return (0, *order(trial, view.study.direction))
     states = list(STATES)
     state = state_of(trial)
-    return (1 + (states.index(state) if state in states else len(states)), trial.number)
+    size = parameters_of(trial) if REJECTED in trial.user_attrs else None
+    place = states.index(state) if state in states else len(states)
+    return (1 + place, math.inf if size is None else size, trial.number)
 
 
 def _run(folder: Path | None, trial: FrozenTrial) -> RunFolder | None:
@@ -151,22 +153,22 @@ def _columns(
     of_trial = "Seconds from the proposal to its result: starting, loading, training, measuring, waiting"
     return [
         *columns,
+        (Column(name="note", number=False), [Cell(text=_note(trial.user_attrs)) for trial in trials]),
         (
             Column(name="epochs", number=True),
             [_cell(max(trial.intermediate_values, default=None), str) for trial in trials],
         ),
         (Column(name="training", number=True, help=of_epochs), [_cell(seconds, _seconds) for seconds in training]),
         (Column(name="whole", number=True, help=of_trial), [_cell(seconds, _seconds) for seconds in whole]),
-        (Column(name="MACs", number=True), [_cell(_count(trial.user_attrs.get(MACS)), _thousands) for trial in trials]),
         (Column(name="report", number=False), [_report(runs[trial.number], page) for trial in trials]),
-        (Column(name="note", number=False), [Cell(text=_note(trial.user_attrs)) for trial in trials]),
+        (Column(name="MACs", number=True), [_cell(_count(trial.user_attrs.get(MACS)), _thousands) for trial in trials]),
     ]
 
 
 def _value(trial: FrozenTrial) -> float | None:
     """Return a trial's value; of one that is not completed the last one it reported."""
     if trial.state is TrialState.COMPLETE:
-        return trial.values[0]
+        return trial.value
     reported = trial.intermediate_values
     return reported[max(reported)] if reported else None
 
@@ -186,9 +188,10 @@ def _training_seconds(run: RunFolder | None) -> float | None:
         return None
     try:
         lines = run.metrics.read_text().splitlines()
-        return math.fsum(float(json.loads(line)["seconds"]) for line in lines) or None
+        seconds: float = math.fsum(float(json.loads(line)["seconds"]) for line in lines)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return seconds or None
 
 
 def _report(run: RunFolder | None, page: Path) -> Cell:

@@ -1,6 +1,7 @@
 """What all figures of a study share: its trials, the scale of their values, their colours and their labels."""
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,11 +115,18 @@ def add_target(plot: go.Figure, view: StudyView) -> None:
     """Add a dashed line at the target, if there is one."""
     if view.target is None:
         return
-    plot.add_hline(
-        view.scale.place(view.target),
-        line={"color": GREY, "dash": "dash", "width": 1.5},
-        annotation_text=f"target {view.scale.text(view.target)}",
-        annotation_position="top left",
+    place = view.scale.place(view.target)
+    line = {"color": GREY, "dash": "dash", "width": 1.5}
+    plot.add_shape(type="line", xref="paper", x0=0, x1=1, y0=place, y1=place, line=line)
+    # Plotly takes a shape's position on a logarithmic axis as a value, but an annotation's as its logarithm.
+    plot.add_annotation(
+        text=f"target {view.scale.text(view.target)}",
+        xref="paper",
+        x=0,
+        y=math.log10(place),
+        xanchor="left",
+        yanchor="bottom",
+        showarrow=False,
     )
 
 

@@ -15,6 +15,9 @@ from sweeper.terminal.formats import percent
 UNKNOWN_IMAGES: Final = 10_000
 """Number of images on which an accuracy was measured if the study does not say."""
 
+NO_BREAK: Final = "\u00a0"
+"""A space at which no line is broken."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValueScale:
@@ -38,7 +41,7 @@ class ValueScale:
 
     def text(self, value: float) -> str:
         """Return a value as text."""
-        return f"{value:.6g}" if self.images is None else percent(value)
+        return f"{value:.6g}" if self.images is None else percent(value).replace(" ", NO_BREAK)
 
     def axis(self, values: Iterable[float]) -> dict[str, Any]:
         """Return the settings of a plotly axis that shows these values."""
@@ -50,7 +53,7 @@ class ValueScale:
             "type": "log",
             "range": [math.log10(axis.high), math.log10(axis.low)],
             "tickvals": list(axis.ticks),
-            "ticktext": [label.replace("%", " %") for label in axis.labels],
+            "ticktext": [label.replace("%", f"{NO_BREAK}%") for label in axis.labels],
             "zeroline": False,
         }
 

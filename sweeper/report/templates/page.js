@@ -14,7 +14,9 @@ function themed(layout) {
   for (const key of Object.keys(layout)) {
     if (/^[xy]axis\d*$/.test(key)) themed[key] = { ...layout[key], gridcolor: line, zerolinecolor: line, linecolor: line };
   }
-  themed.annotations = (layout.annotations ?? []).map((note) => ({ ...note, font: { ...note.font, color: ink } }));
+  // Lines run behind the labels of parallel axes.
+  const behind = css.getPropertyValue("--card").trim();
+  themed.annotations = (layout.annotations ?? []).map((note) => ({ ...note, font: { ...note.font, color: ink }, ...(note.name === "tick" ? { bgcolor: behind } : {}) }));
   return themed;
 }
 
@@ -41,14 +43,17 @@ function setPrinting(now) {
   printing = now;
   document.documentElement.classList.toggle("printing", now);
   plotAll();
+  const wide = document.getElementById("trials");
+  if (!wide) return;
+  wide.style.fontSize = "";
+  const share = PAPER_WIDTH / wide.offsetWidth;
+  if (now && share < 1) wide.style.fontSize = `${11 * share * 0.98}px`;
 }
 
-if (figuresElement) {
-  plotAll();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", plotAll);
-  addEventListener("beforeprint", () => setPrinting(true));
-  addEventListener("afterprint", () => setPrinting(false));
-}
+plotAll();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", plotAll);
+addEventListener("beforeprint", () => setPrinting(true));
+addEventListener("afterprint", () => setPrinting(false));
 
 async function copy(button) {
   const code = button.parentElement.querySelector("code");
