@@ -15,7 +15,7 @@ from sweeper.study.live_table import clock, format_params, joined, live_table
 from sweeper.study.summary import StudySummary, summarize_trials
 from sweeper.study.trials import TrialStore
 from sweeper.terminal.console import display_path, make_console, print_prose, wrapped
-from sweeper.terminal.formats import duration, percent, points
+from sweeper.terminal.formats import percent, points, time_left
 
 REFRESHES_PER_SECOND: Final = 1
 """Each refresh reads the storage; at this rate the cost is negligible."""
@@ -164,7 +164,7 @@ class StudyProgress:
         left = ""
         if self._finished:
             seconds = elapsed / self._finished * max(0, self._total - summary.counted)
-            left = f", ~{duration(round(seconds))} left"
+            left = f", {time_left(seconds)}"
         return [*phrases, f"{clock(elapsed)}{left}"]
 
     def _short(self, value: float) -> str:
