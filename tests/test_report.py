@@ -134,9 +134,9 @@ def test_every_run_leaves_a_report(sweeper_call: Callable[..., Completed], tmp_p
     text = (run_folder / "report.md").read_text()
     result = json.loads((run_folder / "result.json").read_text())
     headings = re.findall("^## (.+)$", text, re.MULTILINE)
-    assert headings == ["Target", "Result", "Analysis", "Next"]
-    assert f"{result['val_accuracy']:.2%}" in text
-    assert f"{result['train_accuracy_eval']:.2%}" in text
+    assert headings == ["Analysis", "Next", "Target", "Result", "Network"]
+    assert f"{result['val_accuracy'] * 100:.2f} % validation accuracy (5" in text.splitlines()[2]
+    assert f"{result['train_accuracy_eval'] * 100:.2f} %" in text
     assert r"| model.groups.block2.channels | \[16, 16, 18, 18\] | \[16, 16, 16\] |" in text
     for layer in analyze(compose(["model=compact"])).summary.layers:
         assert f"| {layer.name} |" in text

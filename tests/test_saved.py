@@ -79,9 +79,16 @@ def test_a_saved_run_is_reported(sweeper_call: Call, run_folder: Path) -> None:
     """Its page shows the figures that it had when it was saved."""
     done = sweeper_call("report", "outputs/runs/saved")
     assert done.returncode == 0, done.stderr
-    assert "outputs/runs/saved/report.html · 90.60% validation accuracy" in done.stdout
+    assert "outputs/runs/saved/report.html · 90.60 % validation accuracy" in done.stdout
     text = _words(run_folder / "report.html")
-    for figure in ("missed: 90.60% of 99.00%", "90.60% in epoch 2", "89.31%", "92.51%", "7,578 of 9,999", "949,696"):
+    for figure in (
+        "missed: 90.60 % of 99.00 %",
+        "90.60 % in epoch 2",
+        "89.31 %",
+        "92.51 %",
+        "7,578 of 9,999",
+        "949,696",
+    ):
         assert figure in text
     assert "47 of 500 validation images" in text
 

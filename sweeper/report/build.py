@@ -17,6 +17,7 @@ from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.run.folder import OUTPUTS, RunFolder, write_atomically
 from sweeper.study.folder import StudyFolder
 from sweeper.terminal.console import display_path
+from sweeper.terminal.formats import percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -
     records = [read_run(folder) for folder in dict.fromkeys(runs)]
     if len(records) == 1:
         path, content = out or RunFolder(runs[0]).page, run_page(records[0])
-        return _write(path, content, f"{records[0].value:.2%} {records[0].evaluated_on} accuracy")
+        return _write(path, content, f"{percent(records[0].value)} {records[0].evaluated_on} accuracy")
     path, content = out or OUTPUTS / "comparison.html", comparison_page(records)
     return _write(path, content, f"{len(records)} runs side by side")
 

@@ -15,7 +15,9 @@ from sweeper.statistics import difference_noise
 from sweeper.terminal.formats import counted, duration, percent, plus_minus, points
 
 SIDE_BY_SIDE: Final = 3
-"""Largest number of runs that get a column each; more get a row each."""
+"""Number of runs up to which each run gets a column; more get a row each."""
+MOST_COLUMNS: Final = 8
+"""Likewise if the fields are more than twice as many as the runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,12 @@ class Comparison:
     equal: str
     """The measurements in which all runs are equal, as a sentence; may be empty."""
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether the runs are the table's columns rather than its rows."""
+        runs = len(self.records)
+        return runs <= SIDE_BY_SIDE or (runs <= MOST_COLUMNS and len(self.fields) > 2 * runs)
+
 
 def compare(records: Sequence[RunRecord]) -> Comparison:
     """Compare runs, at least two. Accuracies are compared only on images of the same set."""
@@ -72,7 +80,7 @@ def compare(records: Sequence[RunRecord]) -> Comparison:
         leaders=leaders,
         sentence=sentence,
         details=details,
-        fields=[_accuracy(ordered, leaders), _field("target", ordered, _reached, None), *_keys(differing), *varying],
+        fields=[_accuracy(ordered, leaders), _field("result", ordered, _reached, None), *_keys(differing), *varying],
         equal=f"Equal in all runs: {', '.join(same)}." if same else "",
     )
 
@@ -124,7 +132,8 @@ def _several_sets(ranked: list[list[RunRecord]], names: list[str]) -> tuple[str,
     for group in ranked:
         best = group[0]
         on = f"{dataset_title(best.conf.data.name)} {best.evaluated_on}"
-        bests.append(f"On {on} images {names[at]} is best with {percent(best.value)} of {counted(len(group), 'run')}.")
+        how = f"is the best of {len(group)} runs with" if len(group) > 1 else "is the only run and has"
+        bests.append(f"On {on} images {names[at]} {how} {percent(best.value)}.")
         at += len(group)
     return sentence, f"{' '.join(bests)} {_targets(list(itertools.chain(*ranked)))}"
 

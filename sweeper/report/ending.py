@@ -72,4 +72,4 @@ def _is_divergence(reason: str) -> bool:
 
 def _divergence(record: RunRecord) -> str:
     loss = re.search(r"in epoch \d+ it is (\S+)", record.ending or "")
-    return f"the training loss reached {loss[1]}" if loss else "the training loss diverged"
+    return f"the training loss was {loss[1]}" if loss else "the training loss diverged"

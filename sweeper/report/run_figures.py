@@ -184,6 +184,8 @@ def _arranged(
     arrange(loss, x="epoch", y="cross-entropy, nats")
     arrange(rate, x="epoch", y="learning rate")
     rate.update_yaxes(rangemode="tozero")
+    for plot in (accuracy, loss, rate):
+        plot.update_yaxes(title_standoff=8)
     losses = [value for trace in loss.data for value in trace.y]
     if is_wide(losses):
         ticks = log_ticks(min(losses), max(losses))

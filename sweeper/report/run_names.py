@@ -24,6 +24,8 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     ['seed-1', 'seed-2']
     """
     parts = [list(folder.absolute().parts) for folder in folders]
+    if len({len(part) for part in parts}) > 1:
+        parts = [part[-_distinct_length(parts) :] for part in parts]
     while min(map(len, parts)) > 1 and len({part[0] for part in parts}) == 1:
         parts = [part[1:] for part in parts]
     # The number of a trial says more than the name of its study, so it is kept.
@@ -36,6 +38,14 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     names = [re.sub(r"(?<=\d\d-\d\d-\d\d)-\d{6}(?!\d)", "", name) for name in full]
     names = _without_common_words(names if len(set(names)) == len(names) else full)
     return [f"trial {name}" if name.isdigit() else name for name in names]
+
+
+def _distinct_length(parts: Sequence[Sequence[str]]) -> int:
+    """Return how many of their last parts tell paths of different lengths apart."""
+    longest = max(map(len, parts))
+    return next(
+        n for n in range(1, longest + 1) if len({tuple(part[-n:]) for part in parts}) == len(parts) or n == longest
+    )
 
 
 def _without_common_words(names: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ import matplotlib.image
 
 from sweeper.data.files import Part, read_files
 from sweeper.errors import DataError
-from sweeper.report.comparison import SIDE_BY_SIDE, compare
+from sweeper.report.comparison import compare
 from sweeper.report.page import render
 from sweeper.report.record import RunRecord, reproduce_command
 from sweeper.report.run_figures import comparison_figures, confusion_figure, make_lines, run_figures
@@ -55,7 +55,7 @@ def comparison_page(records: Sequence[RunRecord]) -> str:
         details=_unbroken(compared.details),
         sentence=_unbroken(compared.sentence),
         lines=lines,
-        side_by_side=len(records) <= SIDE_BY_SIDE,
+        side_by_side=compared.side_by_side,
         has_differences=any(field.is_key for field in compared.fields),
         commands=[(line.entry.name, reproduce_command(line.record.folder)) for line in lines],
     )
