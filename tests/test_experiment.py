@@ -22,7 +22,6 @@ from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.errors import RunFolderError, TrainingDivergedError
 from sweeper.network.build import build
-from sweeper.run import tensorboard
 from sweeper.run.experiment import CompletedRun, run, weights_sha256
 from sweeper.run.folder import RunFolder
 from sweeper.training.evaluate import evaluate
@@ -146,27 +145,6 @@ def test_divergence_keeps_what_was_measured(tmp_path: Path) -> None:
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
     assert "ended after 1 of 2 epochs: training loss must stay finite" in (tmp_path / "run" / "run.log").read_text()
     assert not (tmp_path / "run" / "result.json").exists()
-
-
-def test_tensorboard_has_the_config_as_hyperparameters(tmp_path: Path) -> None:
-    """One event file has the config and the network's size as hyperparameters, and one accuracy per epoch.
-
-    This exercises the undocumented parts of torch that sweeper/run/tensorboard.py uses.
-    """
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415 - takes a second
-    from tensorboard.plugins.hparams import plugin_data_pb2  # noqa: PLC0415 - likewise
-
-    conf = sweeper.compose([*QUICK, "logging=tensorboard", "training.batch_size=50", "data.validation_size=3900"])
-    sweeper.run(conf, folder=tmp_path / "run", show=False)
-    compared = f"torch {torch.__version__} is installed, compared with torch {tensorboard.VERSION}"
-    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1, compared
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    values = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
-    assert values["model.dropout"].number_value == 0.0, compared
-    assert values["model.groups.block1.channels"].string_value == "[8, 12]", compared
-    assert values["parameters"].number_value == 7578, compared
-    assert [event.step for event in events.Scalars(tensorboard.METRIC)] == [1, 2], compared
 
 
 @pytest.mark.slow

@@ -97,26 +97,30 @@ def run(
             for listener in listeners:
                 listener.on_start(conf, design, splits, run_folder.path)
 
-            network = build(design.plan).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks device and memory_format together
-            epochs, score = _train(network, splits, conf, run_folder, listeners)
-            first_images = splits.train.take(torch.arange(min(TRAIN_EVAL_IMAGES, len(splits.train))))
-            train_score = evaluate(network, first_images, autocast=make_autocast(conf))
+            with _ended(listeners):
+                network = build(design.plan).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks device and memory_format together
+                epochs, score = _train(network, splits, conf, run_folder, listeners)
+                first_images = splits.train.take(torch.arange(min(TRAIN_EVAL_IMAGES, len(splits.train))))
+                train_score = evaluate(network, first_images, autocast=make_autocast(conf))
 
-            state = network.state_dict()
-            with atomic_write(run_folder.weights) as temporary:
-                torch.save(dict(state), temporary)
-            run_folder.write_mistakes(mistakes(score, splits.validation, classes=design.plan.classes))
-            result = _result(
-                conf=conf,
-                design=design,
-                splits=splits,
-                epochs=epochs,
-                train_score=train_score,
-                weights=weights_sha256(state),
-                started=started,
-            )
-            run_folder.write_result(result)
-            _log.info("value %.4f, target %.4f", result.value, conf.target)
+                state = network.state_dict()
+                with atomic_write(run_folder.weights) as temporary:
+                    torch.save(dict(state), temporary)
+                wrong = mistakes(score, splits.validation, classes=design.plan.classes)
+                run_folder.write_mistakes(wrong)
+                result = _result(
+                    conf=conf,
+                    design=design,
+                    splits=splits,
+                    epochs=epochs,
+                    train_score=train_score,
+                    weights=weights_sha256(state),
+                    started=started,
+                )
+                run_folder.write_result(result)
+                _log.info("value %.4f, target %.4f", result.value, conf.target)
+                for listener in listeners:
+                    listener.on_mistakes(wrong)
     return CompletedRun(folder=run_folder.path, conf=conf, epochs=epochs, result=result)
 
 
@@ -136,6 +140,16 @@ def _configured_listeners(conf: ExperimentConf) -> list[Listener]:
 
         return [TensorBoard()]
     return []
+
+
+@contextmanager
+def _ended(listeners: Iterable[Listener]) -> Iterator[None]:
+    """After the block, tell the listeners that the run has ended."""
+    try:
+        yield
+    finally:
+        for listener in listeners:
+            listener.on_end()
 
 
 @contextmanager
@@ -185,9 +199,6 @@ def _train(
         if isinstance(error, TrainingDivergedError):
             raise TrainingDivergedError(f"{error}; the epochs before it are in {run_folder.metrics}") from error
         raise
-    finally:
-        for listener in listeners:
-            listener.on_end()
     return tuple(epochs), last[0]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from sweeper.config.schema import ExperimentConf
 from sweeper.data.splits import Splits
 from sweeper.design import Design
-from sweeper.records import BatchProgress, EpochRecord
+from sweeper.records import BatchProgress, EpochRecord, Mistakes
 
 
 class Listener:
@@ -20,5 +20,8 @@ class Listener:
     def on_epoch(self, record: EpochRecord) -> None:
         """Called after each epoch, once its record is on disk."""
 
+    def on_mistakes(self, mistakes: Mistakes) -> None:
+        """Called once the result is on disk, with the validation images' confusion matrix and worst mistakes."""
+
     def on_end(self) -> None:
-        """Called once, after all other methods, whether training completes or raises."""
+        """Called once, after all other methods, whether the run completes or raises."""

@@ -113,7 +113,8 @@ class StudyFolder:
             return
         temporary = self.path / ".best.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(source.path, temporary)
+        # TensorBoard would show the copy's event files as another run.
+        shutil.copytree(source.path, temporary, ignore=shutil.ignore_patterns(source.tensorboard.name))
         shutil.rmtree(self.best, ignore_errors=True)
         os.replace(temporary, self.best)
         write_atomically(self.best_config, RunFolder(self.best).config.read_bytes())
