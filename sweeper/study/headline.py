@@ -105,7 +105,7 @@ def _infeasible(facts: StudyFacts) -> str:
     count = facts.summary.rejected
     of = f"the smallest of {count:,} proposals" if count > 1 else "the only proposal"
     if not facts.smallest:
-        return f"Nothing feasible: {f'none of {count:,} proposals' if count > 1 else of} can be built."
+        return f"Nothing feasible: {f'none of {count:,} proposals can' if count > 1 else f'{of} cannot'} be built."
     units: dict[str, str] = dict(COSTS)
     has = " and ".join(f"{amount:,} {units[cost]}" for cost, amount in facts.smallest.items())
     limits = " and ".join(f"budget.{cost} from {facts.base[f'budget.{cost}']:,}" for cost in facts.smallest)
@@ -148,13 +148,12 @@ def _best(facts: StudyFacts, best: FrozenTrial) -> str:
     start = facts.start
     if start is None or len(facts.completed) == 1:
         return f"{named}."
-    began = "where it began" if facts.is_start_first else f"the first result, trial {start.number}"
-    if facts.is_grid and facts.is_start_first:
-        began = f"the first point, trial {start.number}"
     nothing = "no other point is better" if facts.is_grid else "the search found nothing better"
+    first = "the first point" if facts.is_grid and facts.is_start_first else "the first result"
+    began = "where it began" if facts.is_start_first and not facts.is_grid else f"{first}, trial {start.number}"
     gain = best.values[0] - start.values[0]
     if start.number == best.number:
-        return f"{named}, {began}: {nothing}."
+        return f"{named}, {began.partition(',')[0]}: {nothing}."
     if gain == 0:
         return f"{named}, equal to {began}: {nothing}, only smaller."
     if not facts.is_accuracy:

@@ -1,0 +1,286 @@
+"""A study's headline: its sentence, details and commands in every way a study may end."""
+
+import shlex
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeper.study.headline import Headline, study_headline
+from sweeper.study.owner import identify_process
+
+START = datetime(2026, 1, 1, 12)  # noqa: DTZ001 - Optuna's times have no zone
+BASE = {
+    "seed": 1,
+    "target": 0.99,
+    "data": {"name": "mnist5k", "validation": "split", "validation_size": 500},
+    "budget": {"parameters": 9999, "macs": None},
+    "training": {"epochs": 4},
+}
+SEARCH = {"space": {"optimizer.lr": {}}, "fixed": ["search=card", "model=compact"], "base": BASE, "grid": False}
+TASK = ["search=card", "model=compact"]
+
+
+def sweep(n_trials: int = 4, *typed: str) -> dict[str, Any]:
+    """A multirun.yaml."""
+    overrides = {"task": TASK, "hydra": ["hydra.mode=MULTIRUN", *typed]}
+    return {"hydra": {"sweeper": {"n_trials": n_trials, "max_failure_rate": 0.5}, "overrides": overrides}}
+
+
+def trial(
+    number: int,
+    value: float | None = None,
+    state: TrialState | None = None,
+    *,
+    parameters: int | None = 9000,
+    lr: float | None = None,
+    minutes: float = 1,
+    **attrs: Any,
+) -> FrozenTrial:
+    """A trial: completed with a value, otherwise in the given state. Each starts where the one before it ends."""
+    made = create_trial(
+        state=TrialState.COMPLETE if state is None else state,
+        value=value,
+        params={"optimizer.lr": 0.001 * (number + 1) if lr is None else lr},
+        distributions={"optimizer.lr": FloatDistribution(0, 1)},
+        user_attrs={} if parameters is None else {"parameters": parameters},
+    )
+    made.user_attrs.update(attrs)
+    made.number = number
+    made.datetime_start = START + timedelta(minutes=number)
+    made.datetime_complete = (
+        made.datetime_start + timedelta(minutes=minutes) if made.state.is_finished() and minutes else None
+    )
+    return made
+
+
+def rejected(number: int, parameters: int | None, **attrs: Any) -> FrozenTrial:
+    """A rejected proposal."""
+    rule = "over budget" if parameters else "cannot be built"
+    reasons = {"rejected": f"model is {rule}", "rejected_by": rule, **attrs}
+    return trial(number, state=TrialState.PRUNED, parameters=parameters, minutes=0, **reasons)
+
+
+def headline(
+    *trials: FrozenTrial,
+    search: Any = SEARCH,
+    multirun: Any = None,
+    direction: StudyDirection = StudyDirection.MAXIMIZE,
+    **more: Any,
+) -> Headline:
+    """The headline of trials, by default of a search for four trials."""
+    multirun = sweep() if multirun is None else multirun
+    return study_headline(trials, direction, folder=more.pop("folder", None), search=search, sweep=multirun, **more)
+
+
+def commands(found: Headline) -> dict[str, str]:
+    """The commands by their labels."""
+    return {command.label: command.text for command in found.commands}
+
+
+def test_a_missed_target_is_named_first_with_the_gain_and_its_noise() -> None:
+    """The sentence says by how much; the details name the best trial, gain, noise, counts, time, data and seed."""
+    found = headline(
+        trial(0, 0.97), rejected(1, 12000), trial(2, 0.976, parameters=9890), trial(3, 0.9), trial(4, 0.95)
+    )
+    assert (found.sentence, found.tone) == ("Target missed by 1.40 points.", "missed")
+    assert found.details == (
+        "Best 97.60 % (trial 2, 9,890 parameters), +0.60 over where it began: within noise (500 images). "
+        "4 of 4 trials, 1 proposal rejected, 4 min, MNIST 5,000 digits, seed 1."
+    )
+    assert found.best is not None
+    assert (found.best.number, found.target, found.metric) == (2, 0.99, "validation accuracy")
+
+
+def test_a_gain_beyond_the_noise_says_so() -> None:
+    """A gain that the number of images can tell from chance is more than noise."""
+    assert (
+        "+10.00 over where it began: more than noise (500 images)" in headline(trial(0, 0.87), trial(1, 0.97)).details
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (0.99, "Target met."),
+        (0.9912, "Target met by 0.12 points."),
+        (0.98999, "Target missed by less than 0.01 points."),
+    ],
+)
+def test_the_distance_to_the_target_is_never_zero_points(value: float, sentence: str) -> None:
+    """A target that is missed by a hair is missed; one that is met exactly is met by nothing."""
+    assert headline(*(trial(number, value) for number in range(4))).sentence == sentence
+
+
+def test_a_search_whose_start_is_the_best_found_nothing_better() -> None:
+    """The first trial's being the best is said instead of a gain of zero."""
+    found = headline(trial(0, 0.97), trial(1, 0.95), trial(2, 0.97, parameters=9500))
+    assert "(trial 0, 9,000 parameters), where it began: the search found nothing better." in found.details
+
+
+def test_of_equal_accuracies_the_smaller_network_is_the_best() -> None:
+    """Equal accuracy: fewer parameters first, then the first; a trial that repeats another is not another result."""
+    found = headline(
+        trial(0, 0.97),
+        trial(1, 0.97, parameters=8000),
+        trial(2, 0.97, parameters=8000, duplicate_of=1),
+    )
+    assert found.best is not None
+    assert found.best.number == 1
+    assert "equal to where it began: the search found nothing better, only smaller." in found.details
+
+
+def test_an_interrupted_search_says_where_it_stopped_and_goes_on_with_the_same_command() -> None:
+    """Interrupted at how many of how many; the command is the same, without another total."""
+    found = headline(
+        trial(0, 0.97),
+        trial(1, 0.95),
+        trial(2, state=TrialState.WAITING),
+        trial(3, state=TrialState.FAIL, requeued=True),
+    )
+    assert found.sentence == "Interrupted at 2 of 4 trials, 2.00 points short of the target."
+    assert found.tone == "interrupted"
+    assert commands(found)["go on"] == "python -m sweeper -m search=card model=compact"
+    assert headline(trial(0, state=TrialState.WAITING)).sentence == "Interrupted at 0 of 4 trials, none completed."
+
+
+def test_a_search_that_runs_says_how_far_it_is() -> None:
+    """A trial of a live process: running; of a process that is gone: interrupted."""
+    alive = trial(1, state=TrialState.RUNNING, owner=identify_process())
+    found = headline(trial(0, 0.97), alive)
+    assert found.sentence == "Running: 1 of 4 trials, 2.00 points short of the target."
+    assert found.tone == "running"
+    gone = trial(1, state=TrialState.RUNNING, owner={**identify_process(), "started": "0"})
+    assert headline(trial(0, 0.97), gone).tone == "interrupted"
+    assert headline(alive).sentence == "Running: 0 of 4 trials, none completed yet."
+    assert "more seeds" not in commands(found)
+
+
+def test_nothing_feasible_says_the_smallest_proposal_and_what_to_raise() -> None:
+    """The sentence names the limit; the command raises it, as another study."""
+    typed = ["hydra.sweeper.study_name=s", "budget.parameters=9999"]
+    proposals = [rejected(number, 20000 + number) for number in range(100)]
+    found = headline(*proposals, multirun=sweep(4, *typed))
+    assert found.sentence == (
+        "Nothing feasible: the smallest of 100 proposals has 20,000 parameters, so raise budget.parameters from 9,999."
+    )
+    assert found.tone == "infeasible"
+    expected = "python -m sweeper -m search=card model=compact budget.parameters=20000"
+    assert commands(found) == {"raise the budget": expected}
+    assert headline(rejected(0, None)).sentence == "Nothing feasible: the only proposal cannot be built."
+
+
+def test_a_limit_of_macs_is_the_one_to_raise() -> None:
+    """Only the limits that the smallest proposal exceeds are named."""
+    base = {**BASE, "budget": {"parameters": 9999, "macs": 1000}}
+    found = headline(rejected(0, 9000, macs=1234), rejected(1, 9000, macs=5000), search={**SEARCH, "base": base})
+    assert "the smallest of 2 proposals has 1,234 MACs, so raise budget.macs from 1,000." in found.sentence
+    assert commands(found)["raise the budget"].endswith(" budget.macs=1300")
+
+
+def test_failures_alone_say_so_and_why() -> None:
+    """Failed trials only: the sentence says so, the details give the first reason, and nothing is offered."""
+    failures = [trial(number, state=TrialState.FAIL, failed="out of memory") for number in range(3)]
+    found = headline(*failures)
+    assert (found.sentence, found.tone) == ("All 3 trials failed.", "failed")
+    assert found.details.startswith("Trial 0 failed: out of memory. 3 of 4 trials (3 failed), ")
+    assert commands(found) == {}
+
+
+def test_a_search_ended_by_rejections_or_failures_is_not_interrupted() -> None:
+    """The reason for an early end is said."""
+    proposals = [rejected(number, 20000) for number in range(1, 101)]
+    assert headline(trial(0, 0.9), *proposals).sentence.startswith(
+        "Too many proposals rejected: stopped at 1 of 4 trials"
+    )
+    failures = [trial(number, state=TrialState.FAIL, failed="x") for number in range(1, 4)]
+    assert headline(trial(0, 0.9), *failures[:3], multirun=sweep(5)).sentence.startswith("Too many trials failed")
+
+
+def test_another_application_has_values_without_percent_parameters_or_our_commands() -> None:
+    """Any number may be minimized: no target, no percent, no noise; commands only of a known program."""
+    trials = [trial(number, value, parameters=None) for number, value in enumerate((12.5, 3.25, 7.0, 8.0))]
+    search = {"space": {"+x": {}}, "fixed": ["data=big"], "base": {}, "grid": False}
+    found = headline(*trials, search=search, direction=StudyDirection.MINIMIZE)
+    assert (found.sentence, found.tone) == ("Best 3.25 in trial 1.", "neutral")
+    assert found.details == "Best 3.25 (trial 1), -9.25 from where it began. 4 of 4 trials, 4 min."
+    assert (found.commands, found.metric, found.target) == ((), "value", None)
+    own = headline(*trials, search=search, direction=StudyDirection.MINIMIZE, program=["python", "app.py"])
+    assert commands(own) == {
+        "go on": "python app.py -m search=card model=compact hydra.sweeper.n_trials=8",
+        "run it again": "python app.py data=big optimizer.lr=0.002",
+    }
+
+
+def test_an_accuracy_that_is_minimized_has_no_target() -> None:
+    """With direction=minimize, the lowest accuracy is the result, and the target says nothing about it."""
+    found = headline(trial(0, 0.9), trial(1, 0.1), direction=StudyDirection.MINIMIZE, multirun=sweep(2))
+    assert found.sentence == "Best 10.00 % in trial 1."
+    assert found.target is None
+
+
+def test_a_grid_counts_its_points_and_offers_no_more() -> None:
+    """A grid has as many trials as points, whatever n_trials says; it is compared with its first point."""
+    found = headline(trial(0, 0.9), trial(1, 0.95), search={**SEARCH, "grid": True}, multirun=sweep(20))
+    assert found.details.startswith("Best 95.00 % (trial 1, 9,000 parameters), +5.00 over the first point, trial 0: ")
+    assert "2 of 2 trials" in found.details
+    assert "go on" not in commands(found)
+
+
+def test_several_seeds_count_by_their_mean() -> None:
+    """In a study of seeds alone the mean counts, not the luckiest seed."""
+    found = headline(trial(0, 0.995), trial(1, 0.985), search={**SEARCH, "space": {"seed": {}}, "grid": True})
+    assert found.sentence == "Target met on average over 2 seeds."
+    assert found.details.startswith("Mean 99.00 %, from 98.50 % to 99.50 %, 9,000 parameters. ")
+    assert "more seeds" not in commands(found)
+
+
+def test_commands_run_in_a_shell_and_are_one_line_each(tmp_path: Path) -> None:
+    """More seeds repeats the best trial's own overrides, going on asks for twice the trials, reproduce names best/."""
+    study = tmp_path / "study of mine"
+    for name in ("1", "best"):
+        (study / name / ".hydra").mkdir(parents=True)
+        (study / name / ".hydra" / "config.yaml").write_text("seed: 1\n")
+        (study / name / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(["model=gap", "search=card", "seed=1"]))
+    multirun = sweep(2, "hydra.sweeper.n_trials=2", "hydra.sweeper.storage=postgresql://me:secret@host/db")
+    found = commands(headline(trial(0, 0.9), trial(1, 0.95), multirun=multirun, folder=study))
+    assert shlex.split(found["more seeds"]) == ["python", "-m", "sweeper", "-m", "model=gap", "seed=2,3,4,5"]
+    assert shlex.split(found["go on"])[-2:] == ["hydra.sweeper.storage=URL", "hydra.sweeper.n_trials=4"]
+    assert shlex.split(found["run it again"]) == ["python", "-m", "sweeper", "reproduce", str(study / "best")]
+    (study / "best" / ".hydra" / "config.yaml").write_text("seed: 2\n")  # of an earlier best trial
+    again = commands(headline(trial(0, 0.9), trial(1, 0.95), multirun=multirun, folder=study))["run it again"]
+    assert shlex.split(again)[-1] == str(study / "1")
+
+
+@pytest.mark.parametrize("damage", [None, 7, [], {"base": 3, "space": 1, "fixed": "x"}, {"base": {"target": "x"}}])
+def test_damaged_files_leave_what_the_trials_say(damage: Any) -> None:
+    """search.yaml and multirun.yaml are untrusted: a headline never fails because of them."""
+    found = headline(trial(0, 0.9), trial(1, 0.95), search=damage, multirun=damage if damage is not None else {})
+    assert found.sentence == "Best 95.00 % in trial 1."
+    assert headline(search=damage, multirun=damage or {}).sentence
+
+
+def test_a_pause_between_two_sessions_is_not_time_spent() -> None:
+    """Time is that in which at least one trial ran: parallel trials count once, a night in between does not."""
+    first, second, later = trial(0, 0.9), trial(1, 0.9, minutes=1), trial(2, 0.9)
+    second.datetime_start = first.datetime_start
+    later.datetime_start, later.datetime_complete = START + timedelta(hours=9), START + timedelta(hours=9, minutes=2)
+    assert ", 4 min," in headline(first, second, later).details
+
+
+def test_integer_values_and_whole_widths_are_overrides() -> None:
+    """Values of the best trial read as overrides, whatever their type."""
+    made = create_trial(
+        value=0.9,
+        params={"model.groups.block1.channels.0": 8, "model.bias": True},
+        distributions={
+            "model.groups.block1.channels.0": IntDistribution(1, 9),
+            "model.bias": trial(0, 0.1).distributions["optimizer.lr"],
+        },
+    )
+    assert "model.groups.block1.channels.0=8 model.bias=true seed=2,3,4,5" in commands(headline(made))["more seeds"]
