@@ -48,7 +48,6 @@ VALUES = {
     "nothing": None,
     "infinite": math.inf,
     "huge": 10**400,
-    "unpicklable": Unpicklable(),
 }
 """What the jobs return that do nothing else."""
 
@@ -63,6 +62,8 @@ def task(config: DictConfig, payload: bytes = b"") -> Any:  # noqa: ARG001 - it 
         case "nap":
             time.sleep(NAP_SECONDS)
             return 2.0
+        case "unpicklable":
+            return Unpicklable()
         case "hang":
             time.sleep(600)
         case "raise":

@@ -149,6 +149,8 @@ def test_nothing_is_left_running(kind: str, tmp_path: Path, ending: signal.Signa
     )
     try:
         wait_for(lambda: len(_processes(tmp_path)) == len(actions) or coordinator.poll() is not None)
+        assert coordinator.poll() is None
+        assert len(_processes(tmp_path)) == len(actions)
         if ending is signal.SIGINT:
             os.killpg(coordinator.pid, ending)
         else:

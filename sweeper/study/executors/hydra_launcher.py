@@ -32,6 +32,7 @@ class HydraLauncher:
             hydra_context=context, task_function=self._task, config=config
         )
         self._queued: list[Job] = []
+        self._launched: list[Job] = []
         self._has_started_jobs = False
 
     def submit(self, job: Job) -> None:
@@ -40,22 +41,33 @@ class HydraLauncher:
 
     def wait(self, seconds: float) -> list[JobResult]:  # noqa: ARG002 - a launcher cannot be interrupted
         """Launch the next batch and wait for all of it."""
-        batch = self._next_batch()
+        batch = self._launched = self._next_batch()
         if not batch:
             return []
         try:
             returned = self._launcher.launch([job.overrides for job in batch], initial_job_idx=batch[0].number)
             self._has_started_jobs = True
-            return [job_result(job.number, one) for job, one in zip(batch, returned, strict=True)]
+            results = [job_result(job.number, one) for job, one in zip(batch, returned, strict=True)]
         except Exception as error:  # noqa: BLE001 - each launcher raises its own
             first_line = next(iter(str(error).splitlines()), "")  # some errors append pages of advice
-            return self._recover(batch, f"{type(error).__name__}: {first_line}".rstrip(": "))
-        finally:
-            self._task.forget([job.number for job in batch])
+            results = self._recover(batch, f"{type(error).__name__}: {first_line}".rstrip(": "))
+        self._forget_launched()
+        return results
 
     def cancel(self) -> None:
-        """Drop the queued jobs. Those that a launcher still runs end with the coordinator, see `RecordedTask`."""
+        """Drop the queued jobs, and end those of a batch that was interrupted: few launchers end them themselves."""
         self._queued = []
+        numbers = [job.number for job in self._launched]
+        if numbers:
+            self._task.cancel()
+            deadline = time.monotonic() + START_SECONDS
+            while any(map(self._task.is_running, numbers)) and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+        self._forget_launched()
+
+    def _forget_launched(self) -> None:
+        self._task.forget(job.number for job in self._launched)
+        self._launched = []
 
     def _next_batch(self) -> list[Job]:
         """Take jobs with consecutive numbers, as a launcher numbers them. A retry is alone: it may kill its batch."""

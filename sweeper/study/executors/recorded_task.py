@@ -45,7 +45,7 @@ class RecordedTask:
         """Run the job and write its result."""
         number = int(HydraConfig.get().job.num)
         ended = threading.Event()
-        threading.Thread(target=self._exit_with_coordinator, args=(ended,), daemon=True).start()
+        threading.Thread(target=self._exit_when_cancelled, args=(ended,), daemon=True).start()
         try:
             with exclusive(self._lock(number)):
                 try:
@@ -73,11 +73,17 @@ class RecordedTask:
         except FileNotFoundError:
             return None
 
+    def cancel(self) -> None:
+        """Ask every running job to exit; a job sees it within `ORPHAN_CHECK_SECONDS`."""
+        self._folder.mkdir(exist_ok=True)
+        self._cancelled.touch()
+
     def forget(self, numbers: Iterable[int]) -> None:
         """Delete the files of these jobs."""
         for number in numbers:
             self._lock(number).unlink(missing_ok=True)
             self._result(number).unlink(missing_ok=True)
+        self._cancelled.unlink(missing_ok=True)
         with suppress(OSError):  # missing, or not empty: another coordinator has files here
             self._folder.rmdir()
 
@@ -85,14 +91,19 @@ class RecordedTask:
         record = {key: getattr(result, key) for key in ("value", "pruned", "error", "retryable")}
         write_atomically(self._result(result.number), json.dumps(record).encode())
 
-    def _exit_with_coordinator(self, ended: threading.Event) -> None:
+    def _exit_when_cancelled(self, ended: threading.Event) -> None:
         while not ended.wait(ORPHAN_CHECK_SECONDS):
-            if not may_be_alive(self.coordinator):
+            if self._cancelled.exists() or not may_be_alive(self.coordinator):
                 os._exit(1)
 
     @property
     def _folder(self) -> Path:
         return self.sweep_dir / ".jobs"
+
+    @property
+    def _cancelled(self) -> Path:
+        """Exists once the coordinator has cancelled its jobs; other coordinators may share the folder."""
+        return self._folder / f"cancelled-{self.coordinator['host']}-{self.coordinator['pid']}"
 
     def _lock(self, number: int) -> Path:
         return self._folder / f"{number}.lock"
