@@ -81,10 +81,10 @@ class Ablation:
         columns = [(network, precision) for network, by_precision in self.rates.items() for precision in by_precision]
         for network, precision in columns:
             resolved = self.rates[network][precision]["all"].contender.conf.precision
-            table.add_column(f"{network}, {resolved}", justify="right", no_wrap=True)
+            table.add_column(f"{network}, {resolved}", justify="right")
         for row in _GAINS:
             quartiles = [self.gain(*column, row) for column in columns]
-            table.add_row(row, *(f"{median:.3f} ({low:.2f}-{high:.2f})" for low, median, high in quartiles))
+            table.add_row(row, *(f"{median:.2f} ({low:.2f}-{high:.2f})" for low, median, high in quartiles))
         rates = next(iter(next(iter(self.rates.values())).values()))["all"]
         note = Text(
             f"Images per second with the path over those without it, one thread: median and quartiles of "
