@@ -194,7 +194,8 @@ def _field(
 ) -> Field:
     scores = [best(record) if best is not None else 0.0 for record in records]
     is_mixed = len({_image_set(record) for record in records}) > 1 and name not in {"parameters", "MACs"}
-    marks = best is not None and len(set(scores)) > 1 and not is_mixed
+    # If most runs are best, a mark says nothing.
+    marks = best is not None and 2 * scores.count(max(scores)) <= len(scores) and not is_mixed
     cells = [
         Cell(text=text(record), is_best=marks and score == max(scores))
         for record, score in zip(records, scores, strict=True)

@@ -19,6 +19,8 @@ DASHES: Final = (("solid", "none"), ("dash", "9 4"), ("dot", "2 3"), ("dashdot",
 """The lines of several runs in one plot, so that they differ without colours: as plotly and as SVG name them."""
 HIGHLIGHTED: Final = 3
 """Number of runs with a colour of their own if there are more runs than `COLOURS`: more cannot be told apart."""
+MOST_MARKERS: Final = 40
+"""Number of epochs up to which each one is marked by a point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +174,7 @@ def _add_line(
         y=list(values),
         text=list(texts),
         hovertemplate="epoch %{x}: %{text}",
-        **{"mode": "lines+markers", **style},
+        **{"mode": "lines+markers" if len(epochs) <= MOST_MARKERS else "lines", **style},
     )
 
 
