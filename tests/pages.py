@@ -11,6 +11,9 @@ from optuna.trial import TrialState, create_trial
 import sweeper
 from sweeper.config.composition import compose
 from sweeper.report.build import build_page
+from sweeper.report.page_figure import PageFigure
+from sweeper.report.study_figures import study_figures, study_view
+from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.study.storage import journal_url, open_storage
 
 HOSTILE = "<img src=x onerror=window.hit=1></script><script>window.hit=1</script>{{7*7}}"
@@ -58,6 +61,18 @@ def text_of(page: str) -> str:
     """A page's text, without scripts, style and tags."""
     bare = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", bare)).replace(" :", ":")
+
+
+def rows_of(page: str) -> list[list[str]]:
+    """The texts of the cells in the table of trials, row by row."""
+    body = re.search(r'<table id="trials".*?<tbody>(.*?)</tbody>', page, flags=re.DOTALL)
+    rows = re.findall(r"<tr\b.*?</tr>", body[1] if body else "", flags=re.DOTALL)
+    return [[text_of(cell).strip() for cell in re.findall(r"<t[hd]\b.*?</t[hd]>", row, re.DOTALL)] for row in rows]
+
+
+def figures_of(study: optuna.Study, config: dict[str, Any] | None = None) -> list[PageFigure]:
+    """A study's figures, plotted or not; `config` is its base config with dotted keys."""
+    return study_figures(study_view(StudySnapshot.of(study), config or {}))
 
 
 def make_runs(folder: Path) -> list[Path]:

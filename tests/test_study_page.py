@@ -3,23 +3,28 @@
 import math
 import re
 from pathlib import Path
+from random import Random
 
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
-from sweeper.report.study_figures import pareto_front, short_names, study_figures
-from sweeper.report.study_snapshot import StudySnapshot
+from sweeper.report.page_figure import PageFigure
+from sweeper.report.study_figures import pareto_front, short_names
 from sweeper.study.attributes import FAILED, OWNER, PARAMETERS, REJECTED, RULE
 from sweeper.study.owner import identify_process
+from sweeper.study.storage import journal_url, open_storage
 
-from .pages import HOSTILE, add_trial, make_study, page_of, text_of
+from .pages import HOSTILE, add_trial, figures_of, make_study, page_of, rows_of, text_of
 
 PAGE_BYTES = 6_000_000
 """A page is at most this large without its trials: plotly alone takes most of it."""
+SMALL_BYTES = 100_000
+"""A page without plotly is smaller than this."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,21 +34,22 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_empty_study_has_a_page() -> None:
-    """Without a trial the page says so, and has no plot."""
+    """Without a trial the page says so in one line, and has neither a plot nor plotly."""
     make_study()
-    text = text_of(page_of())
-    assert "No trial is completed yet" in text
-    assert "This study has no trials yet" in text
+    page = page_of()
+    assert "Figures need a completed trial." in text_of(page)
+    assert "This study has no trials yet" in text_of(page)
+    assert len(page) < SMALL_BYTES
 
 
 def test_a_study_of_failures_shows_their_reasons() -> None:
-    """If all trials failed, the page counts them and shows each one's reason."""
+    """If all trials failed, the page begins with that, and shows each one's reason."""
     study = make_study()
     for _ in range(3):
         add_trial(study, None, {FAILED: "training loss must stay finite"}, TrialState.FAIL)
     text = text_of(page_of())
-    assert "3 failed, for the reasons in the table below" in text
-    assert text.count("training loss must stay finite") == 3
+    assert "All 3 trials failed." in text
+    assert text.count("training loss must stay finite") >= 3
 
 
 def test_a_running_study_says_so() -> None:
@@ -53,32 +59,110 @@ def test_a_running_study_says_so() -> None:
     study.ask().set_user_attr(OWNER, identify_process())
     study.ask().set_user_attr(OWNER, {**identify_process(), "started": "at another time"})
     text = text_of(page_of())
-    assert "3 trials; 1 running when this was written, 1 interrupted with its process" in text
-    assert "98.00%" in text
+    assert "1 running when this was written, 1 interrupted with its process" in text
+    assert "98.00 %" in text
 
 
-def test_a_page_shows_best_trial_states_reasons_and_space() -> None:
-    """The best trial, the target, which rule rejected which proposal, and the parameters under short names."""
+def test_a_page_begins_with_its_result() -> None:
+    """The first sentence says whether the target is met; then come the commands, the counts, the figures, the table."""
     study = make_study()
     for value, parameters in ((0.97, 9000), (0.991, 8000), (0.95, 4000)):
         add_trial(study, value, {PARAMETERS: parameters})
     add_trial(study, 0.5, state=TrialState.PRUNED)
     add_trial(study, None, {REJECTED: "model has 12,000 parameters", RULE: "over budget"}, TrialState.PRUNED)
     text = text_of(page_of())
-    assert "99.10% validation accuracy, target 99.00%, with 8,000 parameters: trial 1" in text
+    assert "Target met by 0.10 points. Best 99.10 % (trial 1, 8,000 parameters)" in text
+    order = ["Target met by", "Figures", "Trials", "Rejected proposals", "Search space"]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
     assert "2 of 3 completed trials are on the Pareto front" in text
     assert "over budget 1 model has 12,000 parameters" in text
-    assert "1 pruned and 3 completed trials" in text
+    assert "3 completed trials and 1 pruned" in text
     assert "block1.0" in text
     assert "0.001 to 1, logarithmic" in text
 
 
 def test_a_minimized_study_has_the_lowest_value_as_its_best() -> None:
-    """The study says whether a lower value is better."""
+    """The study says whether a lower value is better; then its values are no accuracies."""
     study = make_study(direction="minimize")
     for value in (0.3, 0.1, 0.2):
         add_trial(study, value, {PARAMETERS: 5000})
-    assert "with 5,000 parameters: trial 1" in text_of(page_of())
+    page = page_of()
+    assert [row[:2] for row in rows_of(page)] == [["1", "0.1"], ["2", "0.2"], ["0", "0.3"]]
+
+
+def test_the_best_trial_is_first_and_of_equals_the_smallest() -> None:
+    """The table's first row is the best trial; equal accuracies are ordered by size, rejected proposals come last."""
+    study = make_study()
+    add_trial(study, None, {REJECTED: "model has 12,000 parameters", RULE: "over budget"}, TrialState.PRUNED)
+    for value, parameters in ((0.97, 9000), (0.98, 8000), (0.98, 4000), (0.96, 1000)):
+        add_trial(study, value, {PARAMETERS: parameters})
+    page = page_of()
+    assert [row[0] for row in rows_of(page)] == ["3", "2", "1", "4", "0"]
+    assert "Best 98.00 % (trial 3, 4,000 parameters)" in text_of(page)
+    assert "over budget" in rows_of(page)[-1]
+
+
+def test_links_lead_to_reports_that_exist() -> None:
+    """A trial's row links to its page, or to its report if it has no page, never to a folder."""
+    study = make_study()
+    for number in range(3):
+        add_trial(study, 0.9 + number / 100, {PARAMETERS: 5000})
+        (Path("outputs/studies/one") / str(number)).mkdir()
+    Path("outputs/studies/one/0/report.md").write_text("x")
+    Path("outputs/studies/one/1/report.md").write_text("x")
+    Path("outputs/studies/one/1/report.html").write_text("x")
+    assert re.findall(r'<a href="(\d.*?)"', page_of()) == ["1/report.html", "0/report.md"]
+
+
+def test_seconds_in_training_and_of_the_whole_trial_have_their_own_columns() -> None:
+    """Training is the sum over the epochs of its metrics; whole is from the proposal to its result."""
+    study = make_study()
+    add_trial(study, 0.9, {PARAMETERS: 5000})
+    folder = Path("outputs/studies/one/0")
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text('{"epoch": 1, "seconds": 1.25}\n{"epoch": 2, "seconds": 2}\n')
+    page = page_of()
+    assert "3.2 s" in rows_of(page)[0]
+    assert re.findall(r'<button type="button">(training|whole)<', page) == ["training", "whole"]
+
+
+def test_a_study_in_which_nothing_is_feasible_shows_sizes() -> None:
+    """Sizes of rejected proposals are plotted against the budget without plotly; the smallest is marked and first."""
+    study = make_study()
+    for count in (15_000, 12_000, 30_000):
+        attrs = {REJECTED: f"model has {count:,} parameters", RULE: "over budget", PARAMETERS: count}
+        add_trial(study, None, attrs, TrialState.PRUNED)
+    page = page_of()
+    assert len(page) < SMALL_BYTES
+    assert "Nothing feasible: the smallest of 3 proposals has 12,000 parameters" in text_of(page)
+    assert "smallest 12,000" in text_of(page)
+    assert "budget 9,999" in text_of(page)
+    assert page.count("<circle") == 4
+    assert [row[0] for row in rows_of(page)] == ["1", "0", "2"]
+
+
+def test_another_applications_study_has_plain_values() -> None:
+    """Without accuracies there are no percentages; a study without parameters and one of choices have pages too."""
+    study = optuna.create_study(
+        study_name="one",
+        storage=open_storage(journal_url(Path("outputs/studies/one/journal.log"))),
+        direction="minimize",
+    )
+    for number in range(25):
+        study.add_trial(
+            create_trial(
+                value=number * 1.5,
+                params={"db": "ab"[number % 2], "+n": number},
+                distributions={"db": CategoricalDistribution(["a", "b"]), "+n": IntDistribution(0, 30)},
+            )
+        )
+    page = page_of()
+    assert "Best 0 in trial 0." in text_of(page)
+    assert "accuracy" not in text_of(page)
+    assert rows_of(page)[1][:2] == ["1", "1.5"]
+    bare = optuna.create_study(storage=InMemoryStorage())
+    bare.add_trials([create_trial(value=value) for value in (3.0, math.inf)])
+    assert {figure.name for figure in figures_of(bare) if figure.plot} == {"history"}
 
 
 def test_hostile_text_stays_text() -> None:
@@ -98,7 +182,7 @@ def test_hostile_text_stays_text() -> None:
     page = page_of()
     assert "<img" not in page
     assert "window.hit=1</script>" not in page
-    assert page.count("</script>") == 3  # the figures, plotly, our own
+    assert page.count("</script>") == 4  # the table's details, the figures, plotly, our own
     assert "&lt;img src=x" in page
     assert "{{7*7}}" in page
 
@@ -139,10 +223,107 @@ def test_trials_are_plotted_under_their_own_numbers() -> None:
             rejected if value is None else None,
             TrialState.PRUNED if value is None else TrialState.COMPLETE,
         )
-    history = study_figures(StudySnapshot.of(study), target=None, budget=None)[0]
+    history = figures_of(study, {"target": 0.99})[0]
     assert history.plot is not None
-    assert [list(trace.x) for trace in history.plot.data if trace.x] == [[1, 3, 5], [1, 3, 5]]
-    assert [list(trace.y) for trace in history.plot.data if trace.x] == [[0.9, 0.95, 0.8], [0.9, 0.95, 0.95]]
+    numbers = {trace.name: list(trace.x) for trace in history.plot.data}
+    assert numbers == {"completed": [1, 3, 5], "best so far": [1, 3, 5], "best: trial 3": [3]}
+    points, best = history.plot.data[0], history.plot.data[1]
+    assert list(points.customdata) == [1, 3, 5]
+    assert list(points.y) == pytest.approx([0.1, 0.05, 0.2])
+    assert list(best.y) == pytest.approx([0.1, 0.05, 0.05])
+
+
+def test_one_bad_trial_flattens_nothing() -> None:
+    """Accuracies are at their errors on a logarithmic axis, labelled as accuracies; 100 % is at half an image."""
+    study = optuna.create_study(direction="maximize")
+    for value in (0.1, 0.97, 0.98, 1.0):
+        add_trial(study, value, {PARAMETERS: 5000})
+    history = figures_of(study, {"target": 0.99, "data.validation": "split", "data.validation_size": 500})[0]
+    assert history.plot is not None
+    assert list(history.plot.data[0].y) == pytest.approx([0.9, 0.03, 0.02, 0.001])
+    axis = history.plot.layout.yaxis
+    assert axis.type == "log"
+    assert axis.range[0] > axis.range[1]
+    labels = dict(zip(axis.tickvals, axis.ticktext, strict=True))
+    assert labels[0.01] == "99\u00a0%"
+    assert labels[0.001] == "100\u00a0%"
+    between_97_and_98 = math.log10(0.03 / 0.02) / (axis.range[0] - axis.range[1])
+    assert between_97_and_98 > 0.05
+
+
+def test_importances_need_twenty_trials_and_show_their_spread() -> None:
+    """Nineteen trials get no bars; with more, the caption names a parameter only if its spread lies above all others'."""
+    study = optuna.create_study(direction="maximize")
+
+    def add(count: int, effect: float) -> PageFigure:
+        random = Random(len(study.trials))  # noqa: S311 - no secret
+        for _ in range(count):
+            params = {name: random.uniform(0, 1) for name in "abcd"}
+            kinds: dict[str, BaseDistribution] = {name: FloatDistribution(0, 1) for name in "abcd"}
+            study.add_trial(
+                create_trial(
+                    value=0.9 + effect * params["a"] + random.gauss(0, 0.01), params=params, distributions=kinds
+                )
+            )
+        return figures_of(study)[2]
+
+    few = add(19, 0.0)
+    assert few.plot is None
+    assert few.caption == "19 completed trials cannot tell so many values apart: 20 can"
+    noise = add(6, 0.0)
+    assert noise.plot is not None
+    assert "do not show which parameter matters most" in noise.caption
+    study = optuna.create_study(direction="maximize")
+    clear = add(120, 0.09)
+    assert clear.plot is not None
+    assert "PED-ANOVA" in clear.caption
+    assert clear.caption.endswith(" a matters most.")
+    bar = clear.plot.data[0]
+    assert bar.y[-1] == "a"
+    assert all(low <= value for low, value in zip(bar.error_x.arrayminus, bar.x, strict=True))
+    assert min(bar.error_x.array) > 0
+
+
+def test_a_space_that_changed_during_a_study_has_figures() -> None:
+    """Trials may lack a parameter, or have it with another range, in a study that another program wrote."""
+    study = optuna.create_study(direction="maximize")
+    for number in range(40):
+        kind = IntDistribution(1, 20) if number % 2 else IntDistribution(1, 10)
+        params: dict[str, object] = {"n": number % 9 + 1, "kind": "x" if number % 3 else "y"}
+        kinds: dict[str, BaseDistribution] = {"n": kind, "kind": CategoricalDistribution(["x", "y"])}
+        if number % 4 == 0:
+            params["rare"], kinds["rare"] = 0.5 + number / 1000, FloatDistribution(0, 1)
+        study.add_trial(create_trial(value=number / 100, params=params, distributions=kinds))
+    assert {figure.name for figure in figures_of(study) if figure.plot} >= {"history", "parallel", "slices"}
+
+
+def test_equal_sizes_have_no_pareto_front() -> None:
+    """If all networks have one size, accuracy against parameters is left out, with the reason."""
+    study = optuna.create_study(direction="maximize")
+    for value in (0.9, 0.91):
+        add_trial(study, value, {PARAMETERS: 5000})
+    pareto = figures_of(study)[1]
+    assert pareto.plot is None
+    assert pareto.caption == "all trials have the same size"
+
+
+def test_hundreds_of_trials_are_quantiles_and_the_best_ten() -> None:
+    """Lines of many trials would hide each other: curves and parallel coordinates have bands and at most ten lines."""
+    study = optuna.create_study(direction="maximize")
+    for number in range(150):
+        study.add_trial(
+            create_trial(
+                value=0.9 + (number * 37 % 150) / 2000,
+                params={"x": number / 150},
+                distributions={"x": FloatDistribution(0, 1)},
+                intermediate_values={1: 0.5, 2: 0.9 + (number * 37 % 150) / 2000},
+            )
+        )
+    for figure in figures_of(study, {"target": 0.99})[3:5]:
+        assert figure.plot is not None
+        lines = {n for trace in figure.plot.data if trace.mode == "lines+markers" for n in trace.customdata}
+        assert len(lines) == 10
+        assert any(trace.fill == "tonexty" for trace in figure.plot.data)
 
 
 @given(

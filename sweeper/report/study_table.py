@@ -145,10 +145,7 @@ def _columns(
                 (Column(name=name, number=True, help=key), [_param(trial.params.get(key)) for trial in trials])
             )
     training = [_training_seconds(runs[trial.number]) for trial in trials]
-    whole = [
-        trial.duration.total_seconds() if trial.duration and REJECTED not in trial.user_attrs else None
-        for trial in trials
-    ]
+    whole = [_whole_seconds(trial) for trial in trials]
     of_epochs = "Seconds in epochs: training and validation"
     of_trial = "Seconds from the proposal to its result: starting, loading, training, measuring, waiting"
     return [
@@ -180,6 +177,13 @@ def _widths(trial: FrozenTrial, keys: Sequence[str]) -> str:
         if match and key in trial.params:
             groups.setdefault(match[1], []).append(str(trial.params[key]))
     return " · ".join(",".join(widths) for widths in groups.values())
+
+
+def _whole_seconds(trial: FrozenTrial) -> float | None:
+    """Return the seconds from a trial's proposal to its result; None without a result, or without a run."""
+    if trial.duration is None or REJECTED in trial.user_attrs:
+        return None
+    return trial.duration.total_seconds()
 
 
 def _training_seconds(run: RunFolder | None) -> float | None:

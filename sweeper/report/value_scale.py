@@ -53,7 +53,7 @@ class ValueScale:
             "type": "log",
             "range": [math.log10(axis.high), math.log10(axis.low)],
             "tickvals": list(axis.ticks),
-            "ticktext": [label.replace("%", f"{NO_BREAK}%") for label in axis.labels],
+            "ticktext": [label.replace(" ", NO_BREAK) for label in axis.labels],
             "zeroline": False,
         }
 
