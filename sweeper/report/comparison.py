@@ -216,6 +216,7 @@ _MEASUREMENTS: Final[list[tuple[str, Callable[[RunRecord], str], Callable[[RunRe
     ("MACs", lambda r: f"{r.design.summary.macs:,}", lambda r: -r.design.summary.macs),
     ("epochs", lambda r: str(len(r.epochs)), None),
     ("time", lambda r: duration(seconds(r)), None),
+    ("machine", lambda r: "" if r.result is None else f"{r.result.device} {r.result.precision}", None),
     ("images", lambda r: f"{r.images:,}", None),
 ]
 """Name, text and, where one run can be best, a number that is highest for the best; see `_field`."""

@@ -5,6 +5,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sweeper.config.composition import compose
 from sweeper.config.schema import ExperimentConf
@@ -15,6 +16,9 @@ from sweeper.records import EpochRecord, Mistakes, RunResult
 from sweeper.report.run_command import PROGRAM, Composition, make_command, read_composition
 from sweeper.run.folder import RunFolder
 from sweeper.terminal.console import display_path
+
+LOG_TAIL: Final = 65_536
+"""Number of bytes at the end of a log that are searched for the reason of an early end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +129,9 @@ def _read_completed(folder: Path) -> RunRecord:
 def _read_ending(log: Path) -> str | None:
     """Return the reason in the log's last message about an early end; None if there is none, or no log."""
     try:
-        text = log.read_text(errors="replace")
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LOG_TAIL))
+            text = file.read().decode(errors="replace")
     except OSError:
         return None
     return next(iter(re.findall(r": ended after \d+ of \d+ epochs: (.*)$", text, re.MULTILINE)[-1:]), None)
