@@ -2,10 +2,11 @@
 
 import re
 from pathlib import Path
+from random import Random
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 import sweeper
@@ -14,6 +15,7 @@ from sweeper.report.build import build_page
 from sweeper.report.page_figure import PageFigure
 from sweeper.report.study_figures import study_figures, study_view
 from sweeper.report.study_snapshot import StudySnapshot
+from sweeper.study.attributes import FAILED, MACS, PARAMETERS, REJECTED, RULE
 from sweeper.study.storage import journal_url, open_storage
 
 HOSTILE = "<img src=x onerror=window.hit=1></script><script>window.hit=1</script>{{7*7}}"
@@ -50,6 +52,38 @@ def add_trial(
             user_attrs=attrs,
         )
     )
+
+
+def fill_study(study: optuna.Study, count: int, *, rejected: int = 0, failed: int = 0, epochs: int = 6) -> None:
+    """Add trials as a search leaves them: mostly completed, a quarter pruned, one diverged, rejected ones among them."""
+    random = Random(count)  # noqa: S311 - no secret
+    kinds: dict[str, BaseDistribution] = {
+        "model.dropout": FloatDistribution(0, 0.2),
+        "optimizer.lr": FloatDistribution(0.003, 0.5, log=True),
+        **{f"model.groups.block{group}.channels.{layer}": IntDistribution(4, 20) for group in "12" for layer in "012"},
+    }
+    states = ["rejected"] * rejected + ["failed"] * failed + ["run"] * (count - failed)
+    random.shuffle(states)
+    trials = []
+    for number, state in enumerate(states):
+        params = {key: random.randint(4, 20) if "channels" in key else random.uniform(0.004, 0.19) for key in kinds}
+        size = sum(int(value) ** 2 * 5 for key, value in params.items() if "channels" in key) + 200
+        value = round(0.95 + size / 600_000 - 0.1 * params["model.dropout"] + random.gauss(0, 0.002), 3)
+        value = 0.114 if number == 7 else value
+        curve = {epoch: value - 0.3 * 0.4**epoch if epoch < epochs else value for epoch in range(1, epochs + 1)}
+        attrs: dict[str, Any] = {PARAMETERS: min(size, 9900), MACS: 90 * size}
+        told: dict[str, Any] = {"value": value, "intermediate_values": curve}
+        if state == "rejected":
+            size += 10_000
+            attrs = {REJECTED: f"model has {size:,} parameters", RULE: "over budget", PARAMETERS: size}
+            told = {"state": TrialState.PRUNED}
+        elif state == "failed":
+            attrs[FAILED] = "training loss must stay finite, but was nan in epoch 2: lower optimizer.lr"
+            told = {"state": TrialState.FAIL}
+        elif number > 4 and random.random() < 0.25:
+            told = {"state": TrialState.PRUNED, "intermediate_values": {1: curve[1], 2: curve[2]}}
+        trials.append(create_trial(params=params, distributions=kinds, user_attrs=attrs, **told))
+    study.add_trials(trials)
 
 
 def page_of(name: str = "one") -> str:

@@ -97,6 +97,9 @@ if (table) {
   const details = JSON.parse(document.getElementById("details").textContent);
   let order = rows, isLimited = true;
 
+  // The second column sticks to the right edge of the first.
+  new ResizeObserver(() => table.style.setProperty("--first", `${heads[0].offsetWidth}px`)).observe(heads[0]);
+
   function key(row, column) {
     const cell = row.cells[column], value = cell.dataset.value;
     return value === undefined ? cell.textContent : Number(value);
