@@ -146,6 +146,9 @@ def test_an_interrupted_search_says_where_it_stopped_and_goes_on_with_the_same_c
     assert found.sentence == "Interrupted at 2 of 4 trials, 2.00 points short of the target."
     assert found.tone == "interrupted"
     assert commands(found)["go on"] == "python -m sweeper -m search=card model=compact"
+    was_running = trial(0, state=TrialState.FAIL, requeued=True)
+    queued = headline(was_running, rejected(1, 20000), trial(2, state=TrialState.WAITING))
+    assert queued.sentence == "Interrupted at 0 of 4 trials, none completed."  # although all others were rejected
     assert headline(trial(0, state=TrialState.WAITING)).sentence == "Interrupted at 0 of 4 trials, none completed."
 
 
@@ -208,7 +211,7 @@ def test_another_application_has_values_without_percent_parameters_or_our_comman
     search = {"space": {"+x": {}}, "fixed": ["data=big"], "base": {}, "grid": False}
     found = headline(*trials, search=search, direction=StudyDirection.MINIMIZE)
     assert (found.sentence, found.tone) == ("Best 3.25 in trial 1.", "neutral")
-    assert found.details == "Best 3.25 (trial 1), -9.25 from where it began. 4 of 4 trials, 4 min."
+    assert found.details == "-9.25 from where it began. 4 of 4 trials, 4 min."
     assert (found.commands, found.metric, found.target) == ((), "value", None)
     own = headline(*trials, search=search, direction=StudyDirection.MINIMIZE, program=["python", "app.py"])
     assert commands(own) == {

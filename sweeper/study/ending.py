@@ -31,7 +31,7 @@ class Ending:
                 f"(hydra.sweeper.max_failure_rate), but {summary.failed} did: "
                 f"their reasons are in {self._opened.folder.path}"
             )
-        if summary.rejected > 0 and summary.counted == 0:
+        if summary.rejected > 0 and not (summary.counted or summary.running or summary.waiting):
             fewest = self._opened.trials.fewest_parameters()
             smallest = "" if fewest is None else f", the smallest with {fewest:,} parameters"
             raise StudyError(

@@ -101,8 +101,8 @@ class StudyFacts:
 
     @property
     def nothing_feasible(self) -> bool:
-        """Whether proposals were rejected, and none was trained."""
-        return self.summary.rejected > 0 and self.summary.counted == 0 and self.summary.running == 0
+        """Whether all proposals were rejected. One that was interrupted, and queued again, was feasible."""
+        return bool(self.trials) and all(state_of(trial) == "rejected" for trial in self.trials)
 
     @property
     def data(self) -> DatasetFacts | None:

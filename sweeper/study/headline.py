@@ -136,33 +136,39 @@ def _details(facts: StudyFacts, tone: Tone) -> list[str]:
         between = f"from {_value(facts, min(values))} to {_value(facts, max(values))}"
         sentences.append(f"Mean {_value(facts, facts.mean)}, {between}{_parameters(facts.completed[0])}.")
     elif facts.summary.best is not None:
-        sentences.append(_best(facts, facts.summary.best))
+        clauses = _best(facts, facts.summary.best)
+        if tone == "neutral":  # the sentence names the best trial
+            clauses = [clause[0].upper() + clause[1:] for clause in clauses[1:]]
+        sentences += [f"{', '.join(clauses)}."] if clauses else []
     if facts.summary.failed:
         failed = next(trial for trial in facts.trials if state_of(trial) == "failed")
         sentences.append(f"Trial {failed.number} failed: {_one_line(failed.user_attrs.get(FAILED))}.")
     return sentences
 
 
-def _best(facts: StudyFacts, best: FrozenTrial) -> str:
+def _best(facts: StudyFacts, best: FrozenTrial) -> list[str]:
+    """Return the best trial, and its gain over the start: one or two clauses."""
     named = f"Best {_value(facts, best.values[0])} (trial {best.number}{_parameters(best)})"
     start = facts.start
     if start is None or len(facts.completed) == 1:
-        return f"{named}."
+        return [named]
     nothing = "no other point is better" if facts.is_grid else "the search found nothing better"
     first = "the first point" if facts.is_grid and facts.is_start_first else "the first result"
     began = "where it began" if facts.is_start_first and not facts.is_grid else f"{first}, trial {start.number}"
     gain = best.values[0] - start.values[0]
     if start.number == best.number:
-        return f"{named}, {began.partition(',')[0]}: {nothing}."
+        return [named, f"{began.partition(',')[0]}: {nothing}"]
     if gain == 0:
-        return f"{named}, equal to {began}: {nothing}, only smaller."
+        costs = [whole(trial.user_attrs.get(PARAMETERS)) for trial in (best, start)]
+        is_smaller = costs[0] is not None and costs[1] is not None and costs[0] < costs[1]
+        return [named, f"equal to {began}: {nothing}{', only smaller' if is_smaller else ''}"]
     if not facts.is_accuracy:
-        return f"{named}, {gain:+.4g} from {began}."
+        return [named, f"{gain:+.4g} from {began}"]
     noise = ""
     if facts.images is not None:
         largest = difference_noise(best.values[0], start.values[0], facts.images)
         noise = f": {'within' if abs(gain) <= largest else 'more than'} noise ({facts.images:,} images)"
-    return f"{named}, {gain * 100:+.2f} over {began}{noise}."
+    return [named, f"{gain * 100:+.2f} over {began}{noise}"]
 
 
 def _facts(facts: StudyFacts) -> list[str]:
