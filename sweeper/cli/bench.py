@@ -20,7 +20,7 @@ def bench(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--ablation",
         action="store_true",
-        help="measure the speedup of each hand-written CPU path instead: about ten minutes",
+        help="measure the speedup of each hand-written CPU path instead: about two minutes",
     )
     parser.add_argument("overrides", nargs="*", help="choose the data: data.root=... data=mnist5k ...")
     options = parser.parse_intermixed_args(arguments)
