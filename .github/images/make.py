@@ -33,6 +33,8 @@ ROWS: Final = 60
 WIDTH: Final = 1280
 """Width of the browser's window, pixels."""
 HEIGHT: Final = 900
+SCALE: Final = 1.5
+"""Pixels of a picture for each of the page."""
 FIGURE_ID: Final = "pareto"
 """HTML id of the figure of accuracy against parameters."""
 SESSION: Final = ("python -m sweeper inspect model=notebook", "python -m sweeper -m search=card model=notebook")
@@ -85,9 +87,10 @@ def run_in_terminal(words: list[str]) -> str:
                 break
             chunks.append(chunk)
     os.close(ours)
+    printed = b"".join(chunks).decode()
     if process.returncode != 0:
-        sys.exit(f"{' '.join(words)} ended with status {process.returncode}")
-    return b"".join(chunks).decode()
+        sys.exit(f"{printed}\n{' '.join(words)} ended with status {process.returncode}")
+    return printed
 
 
 def screen_lines(printed: str) -> list[str]:
@@ -127,7 +130,6 @@ def picture_page(folder: Path) -> None:
         for scheme in ("light", "dark"):
             page = open_page(browser, folder / "report.html", scheme)
             write_png(IMAGES / f"page-{scheme}.png", page.screenshot())
-            page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
             figure = page.locator(f"#{FIGURE_ID}")
             figure.scroll_into_view_if_needed()
             page.wait_for_timeout(1000)
@@ -137,7 +139,7 @@ def picture_page(folder: Path) -> None:
 
 def open_page(browser: Browser, file: Path, scheme: Literal["light", "dark"]) -> Page:
     """Open a page, with all its figures plotted."""
-    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
+    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=SCALE, color_scheme=scheme)
     page.goto(file.resolve().as_uri())
     page.wait_for_timeout(2000)  # plotly has no event for "all figures are plotted"
     return page
