@@ -297,6 +297,21 @@ def test_a_space_that_changed_during_a_study_has_figures() -> None:
     assert {figure.name for figure in figures_of(study) if figure.plot} >= {"history", "parallel", "slices"}
 
 
+def test_values_that_are_not_finite_have_a_page() -> None:
+    """Another program's study may hold infinite values and parameters, and report values that are no numbers."""
+    study = make_study(direction="minimize")
+    for number in range(150):
+        study.add_trial(
+            create_trial(
+                value=math.inf if number % 5 == 0 else float(number),
+                params={"x": number / 10, "choice": math.inf if number % 2 else None},
+                distributions={"x": FloatDistribution(0, 20), "choice": CategoricalDistribution([math.inf, None])},
+                intermediate_values={1: math.nan, 2: -math.inf, 3: float(number)},
+            )
+        )
+    assert rows_of(page_of())[0][:2] == ["1", "1"]
+
+
 def test_equal_sizes_have_no_pareto_front() -> None:
     """If all networks have one size, accuracy against parameters is left out, with the reason."""
     study = optuna.create_study(direction="maximize")

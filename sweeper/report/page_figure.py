@@ -56,4 +56,4 @@ def arrange(plot: go.Figure, *, x: str | None = None, y: str | None = None) -> N
     if x is not None:
         plot.update_xaxes(title=x)
     if y is not None:
-        plot.update_yaxes(title=y)
+        plot.update_yaxes(title={"text": y, "standoff": 8})

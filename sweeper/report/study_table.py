@@ -223,7 +223,8 @@ def _details(
         run = runs[trial.number]
         row: dict[str, Any] = {"values": [_plain(trial.params.get(key)) for key in keys]}
         if trial.intermediate_values:
-            row["curve"] = [[step, float(f"{value:.6g}")] for step, value in sorted(trial.intermediate_values.items())]
+            curve = sorted(trial.intermediate_values.items())
+            row["curve"] = [[step, float(f"{value:.6g}")] for step, value in curve if math.isfinite(value)]
         if run is not None and folder is not None and run.config.exists():
             row["run"] = int(run.path.name)
         reason = trial.user_attrs.get(REJECTED) or trial.user_attrs.get(FAILED)
@@ -250,7 +251,9 @@ def _details(
 
 
 def _plain(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else str(value)
 
 
 def _cell(value: float | None, text: Any) -> Cell:

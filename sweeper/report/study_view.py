@@ -131,8 +131,11 @@ def add_target(plot: go.Figure, view: StudyView) -> None:
 
 
 def quantiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the 10th percentile, the median and the 90th percentile."""
-    low, middle, high = np.percentile(values, [LOW, 50, HIGH])
+    """Return the 10th percentile, the median and the 90th percentile of the finite values; NaN without any."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return math.nan, math.nan, math.nan
+    low, middle, high = np.percentile(finite, [LOW, 50, HIGH])
     return float(f"{low:.6g}"), float(f"{middle:.6g}"), float(f"{high:.6g}")
 
 

@@ -209,7 +209,7 @@ if (table) {
       list.append(pair);
     });
     frame.append(list);
-    if (detail.curve) {
+    if (detail.curve?.length) {
       if (detail.curve.length > 1) frame.append(curveElement(detail.curve));
       frame.append(element("p", `By epoch: ${detail.curve.map(([, value]) => asText(value)).join(", ")}.`));
     }
