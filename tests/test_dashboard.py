@@ -157,7 +157,10 @@ def test_a_trials_files_are_shown_from_its_folder_and_no_others() -> None:
     assert shown["trials"][0]["artifacts"] == []
     assert [file["filename"] for file in shown["trials"][1]["artifacts"]] == ["report.md", "config.yaml"]
     assert "`python -m sweeper reproduce outputs/studies/one/1`" in shown["trials"][1]["note"]["body"]
-    assert shown["note"]["body"].startswith("Target: 99.00%")
+    assert (
+        "[The trial's report: analysis, epochs and figures](/pages/0/1/report.md)" in shown["trials"][1]["note"]["body"]
+    )
+    assert "Target: 99.00 %" in shown["note"]["body"]
     base = f"/artifacts/0/{shown['trials'][1]['trial_id']}"
     for file, content in zip(shown["trials"][1]["artifacts"], ("# <b>Result</b>\n", "seed: 1\n"), strict=True):
         answer = _ask(storage, f"{base}/{file['artifact_id']}")
@@ -185,6 +188,79 @@ def test_a_real_search_is_shown_with_its_duplicate(sweeper_call: Call) -> None:
     assert third["note"]["body"].startswith("Rejected, not trained: `model has ")
     assert third["artifacts"] == []
     assert "receptive field 18×18 before the head" in first["note"]["body"]
-    note = json.loads(_ask(storage, "/api/studies/0").body)["note"]["body"]
-    assert "Run the best trial again: `python -m sweeper reproduce outputs/studies/grid/best`" in note
+    assert [first["state"], second["state"], third["state"]] == ["Complete", "Complete", "Rejected"]
+    shown = json.loads(_ask(storage, "/api/studies/0").body)
+    assert shown["objective_names"] == ["validation accuracy"]
+    note = shown["note"]["body"]
+    assert note.startswith("**Target missed by ")
+    assert "2 of 2 trials, 1 proposal rejected" in note
+    assert "Run it again: `python -m sweeper reproduce outputs/studies/grid/best`" in note
+    assert "More seeds: `python -m sweeper -m data=mnist5k" in note
+    assert "[The study's page: figures, and a table of all trials](/pages/0/report.html)" in note
     assert "Searched with `python -m sweeper -m data=mnist5k" in note
+    page = _ask(storage, "/pages/0/report.html")
+    assert (page.status, page.body) == ("200 OK", Path("outputs/studies/grid/report.html").read_bytes())
+    report = _ask(storage, "/pages/0/0/report.md")
+    assert report.status == "200 OK"
+    assert b"<h2>Network</h2>" in report.body
+    assert _ask(storage, "/pages/0/0/curves.png").headers["Content-Type"] == "image/png"
+
+
+def test_a_study_without_a_network_has_no_metric_name() -> None:
+    """Another application's values are not called accuracies, and its trials keep Optuna's states."""
+    make_journal("one", study="s")
+    Path("outputs/studies/one/search.yaml").write_text("base: {}\nspace: {}\n")
+    shown = json.loads(_ask(storage_of([]), "/api/studies/0").body)
+    assert "objective_names" not in shown
+    assert shown["note"]["body"].startswith("**Best 0.9 in trial 1.** ")
+    assert {trial["state"] for trial in shown["trials"]} == {"Complete"}
+
+
+# -- pages ---------------------------------------------------------------------------------------------------------
+
+
+def test_only_a_studys_pages_are_served_each_in_a_sandbox() -> None:
+    """The study's page and reports alone; a page's scripts may not read the dashboard, and HTML in Markdown is text."""
+    folder = make_journal("one")
+    (folder / "0").mkdir()
+    (folder / "report.html").write_text("<script>document.title = 1</script>")
+    (folder / "0" / "report.md").write_text(f"# {HOSTILE}\n\n<script>alert(1)</script>\n\n| a |\n|---|\n| b |\n")
+    (folder / "0" / "model.pt").write_text("weights")
+    storage = storage_of([])
+    page, report = _ask(storage, "/pages/0/report.html"), _ask(storage, "/pages/0/0/report.md")
+    for answer in (page, report):
+        assert answer.status.startswith("200")
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("sandbox")
+        assert "allow-same-origin" not in policy
+        assert "default-src 'none'" in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "script-src" not in report.headers["Content-Security-Policy"]
+    assert b"<script" not in report.body
+    assert b"<img src=x" not in report.body
+    assert b"<td>b</td>" in report.body
+    refused = (
+        "search.yaml",
+        "0/model.pt",
+        "../one/search.yaml",
+        "0/../search.yaml",
+        "0",
+        "1/report.md",
+        "best/report.md",
+    )
+    for name in (*refused, "../../../../etc/passwd", "x/report.md", "0/0/report.md"):
+        assert _ask(storage, f"/pages/0/{name}").status.startswith("404"), name
+    assert _ask(storage, "/pages/7/report.html").status.startswith("404")
+    assert _ask(storage, "/pages/0/report.html", method="POST").status.startswith("403")
+    assert _ask(storage, "/pages/0/report.html", host="evil.example").status.startswith("403")
+
+
+def test_the_dashboards_page_hides_buttons_for_what_is_refused() -> None:
+    """The style that hides them is part of the page, which keeps the policy that forbids other hosts."""
+    make_journal("one")
+    page = _ask(storage_of([]), "/dashboard/studies/0")
+    assert page.status.startswith("200")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert b'button[aria-label="delete study"]' in page.body
+    assert b'src="/static/bundle.js"' in page.body
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]

@@ -1,7 +1,6 @@
 """The verb `dashboard` as a process: how it starts, refuses and ends, during a search, and in a real browser."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -198,7 +197,7 @@ def test_a_search_is_watched_while_it_runs(storage: str, tmp_path: Path) -> None
             study_name="long",
             storage=open_storage(given[0].partition("=")[2] if given else journal_url(folder / "journal.log")),
         )
-        final = [trial.state.name.capitalize() for trial in study.trials]
+        final = ["Rejected" if "rejected" in t.user_attrs else t.state.name.capitalize() for t in study.trials]
         wait_for(lambda: states() == final)
         if given:
             close(study)
@@ -251,7 +250,14 @@ def test_a_browser_shows_studies_notes_and_files(visit: Visit, sweeper_process: 
         assert sorted(widths) == [500, 1100]
         visit.page.get_by_text("config.yaml").first.wait_for()
         visit.page.goto(f"{address}/dashboard/studies/0/note")
-        visit.page.get_by_text("Run the best trial again:").wait_for()
+        visit.page.get_by_text("Run it again:").wait_for()
+        visit.page.get_by_text("Target missed by ").wait_for()
+        visit.page.get_by_text("The study's page").click()
+        visit.page.wait_for_url(f"{address}/pages/0/report.html")
+        visit.page.get_by_text("Target missed by ").first.wait_for()
+        visit.page.goto(f"{address}/dashboard/studies/0/trials?numbers=1")
+        visit.page.get_by_text("The trial's report").click()
+        visit.page.get_by_role("heading", name="Network").wait_for()
         assert visit.requests_outside(address) == []
     assert visit.errors == []
 
@@ -275,17 +281,27 @@ def test_a_browser_shows_hostile_names_as_text(visit: Visit, tmp_path: Path) -> 
     assert visit.errors == []
 
 
+REFUSED = ("rename study", "delete study", "Create", "Upload a New File")
+
+
 @pytest.mark.slow
-def test_a_browser_cannot_delete_a_study(visit: Visit, tmp_path: Path) -> None:
-    """Deleting a study in the page is refused, the page shows the reason, and the study stays."""
+def test_a_browser_offers_nothing_that_is_refused(visit: Visit) -> None:
+    """No button to create, rename or delete a study, to edit a note or to upload a file is shown; what is left works."""
     folder = make_journal("kept")
+    (folder / "0").mkdir()
+    (folder / "0" / "run.log").write_text("line\n")
     before = (folder / "journal.log").read_bytes()
     with _serving() as (address, _):
-        visit.page.goto(f"{address}/dashboard")
-        visit.page.get_by_text("kept").first.wait_for()
-        visit.page.locator("button[aria-label='delete study']").first.click()
-        visit.page.get_by_role("button", name=re.compile("yes|delete", re.IGNORECASE)).last.click()
-        visit.page.get_by_text(re.compile("Failed to delete study")).wait_for()
-        assert len(_get(f"{address}/api/studies")["study_summaries"]) == 1
+        for path in ("", "/studies/0", "/studies/0/trials?numbers=0", "/studies/0/note"):
+            visit.page.goto(f"{address}/dashboard{path}")
+            visit.page.get_by_text("kept").first.wait_for()
+            visit.page.locator("button").nth(1).wait_for()
+            for button in visit.page.locator("button").all():
+                words = f"{button.get_attribute('aria-label')} {button.inner_text()}"
+                assert not (button.is_visible() and any(word.lower() in words.lower() for word in REFUSED)), words
+            for icon in ("EditIcon", "DeleteIcon", "UploadFileIcon"):
+                assert not any(one.is_visible() for one in visit.page.locator(f"svg[data-testid={icon}]").all()), icon
+        assert visit.page.get_by_role("button", name="open drawer").is_visible()
+        assert visit.requests_outside(address) == []
+    assert visit.errors == []
     assert (folder / "journal.log").read_bytes() == before
-    assert os.listdir(tmp_path / "outputs" / "studies") == ["kept"]  # noqa: PTH208 - names alone

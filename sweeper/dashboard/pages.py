@@ -57,9 +57,10 @@ class Pages:
         if folder is None or not SERVED.fullmatch(name) or not (folder / name).is_file():
             return bottle.HTTPError(404, "no such page")
         path = folder / name
-        response = bottle.static_file(path.name, root=str(path.parent))
         if path.suffix == ".md":
             response = bottle.HTTPResponse(_rendered(path), headers={"Content-Type": "text/html; charset=UTF-8"})
+        else:
+            response = bottle.static_file(path.name, root=str(path.parent))
         if path.suffix in POLICIES:
             response.set_header("Content-Security-Policy", POLICIES[path.suffix])
         return response

@@ -162,8 +162,8 @@ class StudyFacts:
         return self.trials[0].params or queued_params(self.trials[0])
 
     def _points(self) -> int:
-        """Return the number of a grid's points: all are queued at the start, retries are queued again."""
-        return sum(state_of(trial) != "retried" for trial in self.trials)
+        """Return the number of a grid's feasible points: all are queued at the start, retries are queued again."""
+        return sum(state_of(trial) not in {"retried", "rejected"} for trial in self.trials)
 
 
 def whole(value: Any) -> int | None:
