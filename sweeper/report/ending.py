@@ -6,7 +6,6 @@ from typing import Final, Literal
 
 from sweeper.report.observation import Observation
 from sweeper.report.record import RunRecord
-from sweeper.terminal.formats import counted
 
 Ending = Literal["pruned", "diverged", "interrupted", "failed", "unknown"]
 """``unknown`` if the log has no reason: the run is still running, or it was killed."""
@@ -35,7 +34,13 @@ def ending(record: RunRecord) -> Ending:
 
 def ending_lead(record: RunRecord) -> str:
     """Return at which epoch of how many a run without a result stopped, as a sentence."""
-    return f"{LEADS[ending(record)]} after {len(record.epochs)} of {counted(record.conf.training.epochs, 'epoch')}."
+    return f"{LEADS[ending(record)]} after {epochs_done(record)}."
+
+
+def epochs_done(record: RunRecord) -> str:
+    """Return how many epochs of how many are complete, in the words of the terminal."""
+    total = record.conf.training.epochs
+    return f"{len(record.epochs)} of {total} epoch{'' if total == 1 else 's'}"
 
 
 def ending_reason(record: RunRecord) -> str:

@@ -90,7 +90,7 @@ def plot_confusion(mistakes: Mistakes, path: Path, *, evaluated_on: str) -> None
 @functools.cache
 def _empty_curves() -> tuple[Figure, tuple[Axes, Axes, Axes]]:
     figure = _empty_figure(INCHES)
-    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.24, top=0.91, wspace=0.28)
+    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.24, top=0.91, wspace=0.28)
     loss, accuracy, rate = figure.subplots(1, 3)
     accuracy.set_yscale("log")
     for axes, title, unit in (

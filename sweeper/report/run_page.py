@@ -26,6 +26,7 @@ def run_page(record: RunRecord) -> str:
         figures.append(confusion_figure(record.mistakes, evaluated_on=record.evaluated_on))
     images, why_none = _worst_mistakes(record)
     report = make_report(record)
+    following = "train to the end" if record.result is None and not report.observations else "try next"
     return render(
         "run.html",
         kind="Run",
@@ -34,7 +35,7 @@ def run_page(record: RunRecord) -> str:
         run=report,
         details=_unbroken(report.sentence.details),
         nothing_found=nothing_found(record),
-        commands=[{"label": "try next", "text": report.next}, {"label": "run it again", "text": report.again}],
+        commands=[{"label": following, "text": report.next}, {"label": "run it again", "text": report.again}],
         layer_columns=LAYER_COLUMNS,
         layer_rows=layer_rows(record.design),
         images=images,

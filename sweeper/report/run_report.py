@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.report.analysis import next_command, observe
-from sweeper.report.ending import ending
+from sweeper.report.ending import ending, epochs_done
 from sweeper.report.markdown import fenced, plain
 from sweeper.report.observation import Observation
 from sweeper.report.png_figures import plot_confusion, plot_curves
@@ -129,8 +129,9 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
     last, result = record.epochs[-1], record.result
     rows = []
     if result is None:
-        stopped = f"{len(record.epochs)} of {counted(record.conf.training.epochs, 'epoch')}"
-        rows += [("stopped after", f"{stopped}: {ending(record) if record.ending else 'running or killed'}")]
+        rows += [
+            ("stopped after", f"{epochs_done(record)}: {ending(record) if record.ending else 'running or killed'}")
+        ]
     else:
         met = "met" if record.value >= record.conf.target else "missed"
         rows += [("target", f"{met}: {percent(record.value)} of {percent(record.conf.target)}")]
