@@ -99,8 +99,8 @@ def test_a_saved_study_is_reported(sweeper_call: Call, study_folder: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "outputs/studies/saved/report.html · 6 trials" in done.stdout
     text = _words(study_folder / "report.html")
-    assert re.search(r"94\.00% validation accuracy, target 99\.00%, with 7,578 parameters ?: trial 0", text)
-    assert "done 2 pruned 3 rejected 1 failed 0" in text
+    assert "Target missed by 5.00 points. Best 94.00 % (trial 0, 7,578 parameters)" in text
+    assert "done 2 pruned 3 rejected 1" in text
     assert "optimizer.lr must be positive and finite, but got -1.0" in text
 
 
