@@ -1,5 +1,6 @@
 """The notes of a study and of a trial, in Markdown; text from the study is escaped."""
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ def study_note(
     """
     lines = []
     if headline is not None:
-        lines.append(f"**{plain(headline.sentence)}** {plain(headline.details)}")
+        lines.append(f"**{plain(headline.sentence)}** {_without_links(headline.details)}")
         lines += [f"{command.label.capitalize()}: {code(command.text)}" for command in headline.commands]
     if page is not None:
         lines.append(f"[The study's page: figures, and a table of all trials]({page})")
@@ -136,3 +137,8 @@ def _how_it_ended(trial: FrozenTrial) -> Iterator[str]:
         yield f"Failed{again}: {code(attrs[FAILED])}"
     if attrs.get(RETRY) is not None:
         yield f"A retry: this point failed {code(attrs[RETRY])} time(s) before."
+
+
+def _without_links(text: str) -> str:
+    """Return text for Markdown. A word that the dashboard would turn into a link, as in a failure's reason, is code."""
+    return " ".join(code(word) if re.search(r"://|www\.|@", word) else plain(word) for word in text.split())

@@ -127,7 +127,7 @@ class StudyProgress:
         elsewhere = f"{running} still running in another process" if running else ""
         reasons = "; ".join(reason for reason in (why, elsewhere) if reason)
         if reasons:
-            self._print(f"{reasons[0].upper()}{reasons[1:]}.")
+            self._print(reasons)
         for command in headline.commands:
             self._console.print(f"{command.label}: {command.text}", soft_wrap=True)
 
