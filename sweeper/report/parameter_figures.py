@@ -83,9 +83,10 @@ def _value_shares(view: StudyView) -> tuple[dict[int, float], list[tuple[float, 
     finite = [value for value in typical if math.isfinite(value)]
     low, high = min(finite, default=0), max(finite, default=1)
     if scale.images is None:
-        width = high - low or 1
-        shares = {number: min(1.0, max(0.0, (place - low) / width)) for number, place in places.items()}
-        return shares, [((tick - low) / width, f"{tick:.6g}") for tick in round_ticks(low, high)]
+        worst, best = (low, high) if view.study.maximize else (high, low)
+        length = best - worst or 1
+        shares = {number: min(1.0, max(0.0, (place - worst) / length)) for number, place in places.items()}
+        return shares, [((tick - worst) / length, f"{tick:.6g}") for tick in round_ticks(low, high)]
     axis = AccuracyAxis.of(finite, images=scale.images)
     worst, best = math.log(axis.high), math.log(axis.low)
     shares = {number: max(0.0, (math.log(place) - worst) / (best - worst)) for number, place in places.items()}

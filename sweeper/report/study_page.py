@@ -66,7 +66,7 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
         headline=headline,
         best=None if headline.best is None else (headline.best.number, format_params(headline.best.params)),
         figures=_paired([figure for figure in figures if figure.plot is not None]),
-        left_out=_left_out(figures, has_completed=headline.best is not None),
+        left_out=_left_out(figures, has_completed=headline.best is not None, is_ours=view.is_ours),
         sizes=size_plot(study, config) if headline.best is None else None,
         counts=[(name, states[key]) for key, name in STATES.items() if states[key]],
         table=trials_table(view, folder=folder, page=page, is_ours=view.is_ours),
@@ -78,13 +78,14 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
     )
 
 
-def _left_out(figures: Sequence[PageFigure], *, has_completed: bool) -> str:
+def _left_out(figures: Sequence[PageFigure], *, has_completed: bool, is_ours: bool) -> str:
     """Return a sentence with the figures that cannot be plotted, and why; empty if there are none."""
     if not has_completed:
         return "Figures need a completed trial."
     reasons: dict[str, list[str]] = {}
     for figure in figures:
-        if figure.plot is None:
+        # Trials of another application have neither sizes nor epochs to miss.
+        if figure.plot is None and (is_ours or figure.name not in {"pareto", "curves"}):
             reasons.setdefault(figure.caption, []).append(figure.title.lower())
     missing = [f"{' and '.join(titles)} ({why})" for why, titles in reasons.items()]
     return f"Not plotted: {', '.join(missing)}." if missing else ""
