@@ -125,9 +125,9 @@ def test_the_table_sorts_and_filters(searched: Path, visit: Visit) -> None:
     assert best_first == sorted(best_first, reverse=True)
     assert "rejected" not in _column(visit, 4)
     numbers = _column(visit, 1)
-    visit.page.get_by_label("rejected proposals").check()
+    visit.page.get_by_role("checkbox", name="rejected proposals").check()
     assert len(_column(visit, 1)) > len(numbers)
-    visit.page.get_by_label("rejected proposals").uncheck()
+    visit.page.get_by_role("checkbox", name="rejected proposals").uncheck()
     assert len(numbers) >= 20
     accuracy = visit.page.get_by_role("button", name="accuracy", exact=True)
     accuracy.focus()
