@@ -39,6 +39,7 @@ class StudyProgress:
         name: str,
         total: int,
         folder: Path,
+        is_grid: bool = False,
         is_accuracy: bool = True,
         target: float | None = None,
         epochs: int | None = None,
@@ -46,14 +47,14 @@ class StudyProgress:
     ) -> None:
         """Show the study `name` of `total` trials, on standard output by default.
 
-        `is_accuracy` says whether values are accuracies, `target` is the one to reach, and `epochs` the number that a
-        trial trains unless it is searched.
+        `is_grid` says whether `total` includes points that are rejected, `is_accuracy` whether values are accuracies.
+        `target` is the accuracy to reach, `epochs` the number that a trial trains unless it is searched.
         """
         self._trials = trials
         self._name = name
         self._total = total
         self._folder = folder
-        self._is_accuracy, self._target, self._epochs = is_accuracy, target, epochs
+        self._is_grid, self._is_accuracy, self._target, self._epochs = is_grid, is_accuracy, target, epochs
         self._console = console or make_console()
         self._started = time.monotonic()
         self._finished = 0
@@ -153,7 +154,8 @@ class StudyProgress:
         return self._finished > 0 or any(trial.intermediate_values for trial in trials if not trial.state.is_finished())
 
     def _status(self, summary: StudySummary, trials: list[FrozenTrial]) -> list[str]:
-        phrases = [f"{summary.counted} of {self._total}"]
+        total = self._total - (summary.rejected if self._is_grid else 0)
+        phrases = [f"{summary.counted} of {total}"]
         counts = ((summary.pruned, "pruned"), (summary.failed, "failed"), (summary.rejected, "rejected"))
         phrases += [f"{count} {name}" for count, name in counts if count]
         if not self._has_results(trials):
@@ -163,7 +165,7 @@ class StudyProgress:
         elapsed = time.monotonic() - self._started
         left = ""
         if self._finished:
-            seconds = elapsed / self._finished * max(0, self._total - summary.counted)
+            seconds = elapsed / self._finished * max(0, total - summary.counted)
             left = f", {time_left(seconds)}"
         return [*phrases, f"{clock(elapsed)}{left}"]
 

@@ -75,6 +75,7 @@ class Sweep:
                 name=opened.name,
                 total=search.total,
                 folder=opened.folder.path,
+                is_grid=search.is_grid,
                 is_accuracy=base is not None,
                 target=base.target if base is not None and self._options.direction == "maximize" else None,
                 epochs=base.training.epochs if base is not None else None,
