@@ -46,7 +46,8 @@ def live_table(trials: Sequence[FrozenTrial], width: int, *, epochs: int | None,
         for heading, cell in zip(headings, (*cells, format_params(trial.params)), strict=True):
             columns[heading].append(cell)
     for heading in headings[1:4]:
-        if not any(columns[heading]):
+        # An accuracy will come; another application may report nothing while it runs.
+        if not any(columns[heading]) and heading != "accuracy":
             del columns[heading]
     for heading in DROPPED:
         if _least_width(columns) > width and heading in columns:
@@ -82,10 +83,10 @@ def clock(seconds: float) -> str:
 
 def _epoch(trial: FrozenTrial, epochs: int | None) -> str:
     total = whole(trial.params.get(EPOCHS)) or epochs
-    done = max(trial.intermediate_values, default=None)
-    if done is None:
-        return ""
-    return f"{done}/{total}" if total is not None else str(done)
+    done = max(trial.intermediate_values, default=0)
+    if total is None:
+        return str(done) if done else ""
+    return f"{done}/{total}"
 
 
 def _least_width(columns: Mapping[str, Sequence[str]]) -> int:

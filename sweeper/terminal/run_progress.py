@@ -96,7 +96,7 @@ class RunProgress(Listener):
         speed = progress.images_per_second
         epoch = f"{progress.epoch}/{self._epochs}"
         phrases = [f"{done / total:.0%}".replace("%", " %"), f"acc {percent(progress.accuracy)}"]
-        if speed > 0:
+        if speed > 0 and done < total:
             phrases.insert(1, time_left((total - done) / speed))
         phrases.append(f"loss {progress.loss:.4f}")
         if speed > 0:
@@ -146,7 +146,9 @@ class RunProgress(Listener):
         left = self.console.width - labels - 6  # the box, and the gap between the columns
         for label, text in rows.items():
             grid.add_row(label, wrapped(text, left))
-        self.console.print(Panel.fit(grid, title=Text(sentence, style=f"bold {style}"), title_align="left", style=style))
+        self.console.print(
+            Panel.fit(grid, title=Text(sentence, style=f"bold {style}"), title_align="left", style=style)
+        )
         # Outside the box and on one line each, so that they can be copied.
         files = RunFolder(display_path(completed.folder))
         again = shlex.join(["python", "-m", "sweeper", "reproduce", str(files.path)])
