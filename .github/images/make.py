@@ -46,17 +46,18 @@ CONTROL: Final = re.compile(r"(\r\n|\n|\r|\x1b\[\d*A|\x1b\[2?K|\x1b\[\?\d+[hl])"
 
 
 def main() -> None:
-    """Make the picture of a search, or those of a study's page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Make one of the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("search", help="run SESSION in the working directory and write search.svg")
-    page = commands.add_parser("page", help="write page-light.png, page-dark.png, pareto-light.png, pareto-dark.png")
-    page.add_argument("folder", type=Path, help="a study's folder, with its report.html")
+    commands.add_parser("search", help="run SESSION in the working directory; write search.svg")
+    for name, what in (("page", "the top of the page"), ("pareto", "accuracy against parameters")):
+        command = commands.add_parser(name, help=f"{what}; write {name}-light.png and {name}-dark.png")
+        command.add_argument("folder", type=Path, help="a study's folder, with its report.html")
     options = parser.parse_args()
     if options.command == "search":
         picture_search()
     else:
-        picture_page(options.folder)
+        picture_page(options.folder, options.command)
 
 
 def picture_search() -> None:
@@ -120,20 +121,18 @@ def screen_lines(printed: str) -> list[str]:
     return lines
 
 
-def picture_page(folder: Path) -> None:
-    """Write the top of a study's page and its figure of accuracy against parameters, in both colour schemes."""
+def picture_page(folder: Path, what: Literal["page", "pareto"]) -> None:
+    """Write the top of a study's page, or its figure of accuracy against parameters, in both colour schemes."""
     executable = shutil.which("chromium")
     if executable is None:
         sys.exit("chromium must be installed, but is not on the PATH")
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        for scheme in ("light", "dark"):
+        for scheme in schemes:
             page = open_page(browser, folder / "report.html", scheme)
-            write_png(IMAGES / f"page-{scheme}.png", page.screenshot())
-            figure = page.locator(f"#{FIGURE_ID}")
-            figure.scroll_into_view_if_needed()
-            page.wait_for_timeout(1000)
-            write_png(IMAGES / f"pareto-{scheme}.png", figure.screenshot())
+            shown = page.screenshot() if what == "page" else page.locator(f"#{FIGURE_ID}").screenshot()
+            write_png(IMAGES / f"{what}-{scheme}.png", shown)
         browser.close()
 
 
