@@ -105,7 +105,9 @@ def _check(*keys: str) -> FeasibilityCheck:
     st.floats(1e-4, 2),
     st.one_of(st.none(), st.floats(0, 0.9)),
 )
-def test_numbers_set_on_the_typed_config_are_what_hydra_composes(dropout: float, width: int, lr: float, group: float | None) -> None:
+def test_numbers_set_on_the_typed_config_are_what_hydra_composes(
+    dropout: float, width: int, lr: float, group: float | None
+) -> None:
     """A proposal set on the typed config equals the config that Hydra composes, or both refuse it."""
     params: dict[str, Any] = {
         "model.dropout": dropout,
