@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Final
 
 CONFIDENCE_95: Final = 1.96
@@ -18,12 +19,15 @@ def standard_error(accuracy: float, images: int) -> float:
     return math.sqrt(share * (1 - share) / (images + 4))
 
 
-def difference_noise(first: float, second: float, images: int) -> float:
+def difference_noise(first: float, second: float, images: int, *, chances: int = 1) -> float:
     """Return the largest difference, a fraction, of two accuracies that is within the noise of `images` images (95 %).
 
     Both are taken as measured independently. On the same images they are correlated, so this errs toward noise.
+    `chances` is the number of differences of which this one is the largest: the best of many trials is above a given
+    one by chance alone (Bonferroni's correction).
     """
-    return CONFIDENCE_95 * math.hypot(standard_error(first, images), standard_error(second, images))
+    errors = CONFIDENCE_95 if chances <= 1 else NormalDist().inv_cdf(1 - 0.025 / chances)
+    return errors * math.hypot(standard_error(first, images), standard_error(second, images))
 
 
 def trend(values: Sequence[float]) -> tuple[float, float]:

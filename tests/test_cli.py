@@ -40,8 +40,8 @@ def test_inspect_shows_table_budget_and_findings(sweeper_call: Callable[..., Any
     for facts in analyze(compose(["model=notebook"])).summary.layers:
         assert facts.name in done.stdout
     assert "9,736" in done.stdout
-    assert "97% of 9,999" in done.stdout
-    assert "81.0%" in done.stdout
+    assert "97 % of 9,999" in done.stdout
+    assert "81.0 %" in done.stdout
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])

@@ -50,6 +50,24 @@ def test_the_best_run_comes_first_and_the_gain_is_held_against_noise() -> None:
         assert [cell.is_best for cell in compared.fields[0].cells] == [True, False]
 
 
+def test_the_range_of_many_runs_is_held_against_more_noise_and_the_fewest_images() -> None:
+    """The more runs, the further apart are best and worst by chance; the fewest images set the noise."""
+    runs = [_run("a", accuracy=0.98), _run("b", "data.validation_size=600", accuracy=0.96, images=600)]
+    two = compare(runs).details
+    assert "differ by 2.00 points, no more than the 2.2" in two
+    assert "by which two measurements on at least 500 validation images" in two
+    more = [_run(str(n), f"optimizer.lr={n / 100}", accuracy=0.97 + n / 1000) for n in range(1, 9)]
+    details = compare([*more, *runs]).details
+    assert "by which two of 10 measurements" in details
+    assert float(re.findall(r"more than the ([\d.]+) points", details)[0]) > 3
+
+
+def test_a_mean_at_the_target_meets_it_exactly() -> None:
+    """The mean of seeds that all reach the target is the target: no rounding of their sum makes it a miss."""
+    runs = [_run(str(seed), f"seed={seed}", accuracy=0.99) for seed in range(6)]
+    assert compare(runs).sentence.endswith(": target met on average.")
+
+
 def test_of_equal_accuracies_the_smaller_network_comes_first() -> None:
     """A tie is called a tie, and the smaller network leads."""
     large, small = _run("large", accuracy=0.98), _run("small", "model.groups.block2.channels=[4,4]", accuracy=0.98)

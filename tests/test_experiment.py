@@ -164,7 +164,7 @@ def test_a_process_prints_plain_lines_and_saves_hydras_files(sweeper_process: Sw
     done = sweeper_process("experiment=notebook", "data=mnist5k", "training.epochs=1", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
-    assert "Dropout erases the whole image in 19.0% of training passes" in done.stdout
+    assert "Dropout erases the whole image in 19.0 % of training passes" in done.stdout
     assert "4,000 training and 1,000 TEST images (data.validation=test)" in done.stdout
     assert re.search(r"^ +1/1 +\d\.\d{4} +\d+\.\d{2} %", done.stdout, re.MULTILINE)
     assert "run/" in done.stdout

@@ -216,8 +216,8 @@ def test_erased_signal_is_the_product_over_the_network() -> None:
     assert finding.layers == ("transition1.0", "transition2.0")
     assert finding.evidence["survival"] == pytest.approx(0.81, abs=1e-6)
     assert finding.evidence["training_accuracy_ceiling"] == pytest.approx(0.81 + 0.19 * 0.1124, abs=1e-6)
-    assert "81.0%" in finding.message
-    assert "83.1%" in finding.message
+    assert "81.0 %" in finding.message
+    assert "83.1 %" in finding.message
 
 
 def test_erased_signal_is_silent_without_dropout_or_with_many_channels() -> None:

@@ -58,7 +58,7 @@ def measure(overrides: Sequence[str], *, quick: bool, console: Console | None) -
         progress.advance(task)
         seconds = None
         if not quick:
-            progress.update(task, description=f"a run to {default.target:.0%}")
+            progress.update(task, description=f"a run to {100 * default.target:g} %")
             seconds = seconds_to_target(["device=cpu", *overrides], default.target)
             progress.advance(task)
     return Bench(

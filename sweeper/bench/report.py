@@ -148,11 +148,11 @@ class Bench:
         auto = self.rates["auto"].contender.conf.precision
         peaks = ", ".join(f"{peak:,.0f} GFLOP/s {precision}" for precision, peak in self.peak_gflops.items())
         table.add_row("matrix peak", f"{peaks}, one thread")
-        table.add_row("share of peak", f"{self.peak_share:.1%} of {auto}, one thread")
+        table.add_row("share of peak", f"{100 * self.peak_share:.1f} % of {auto}, one thread")
         if not self.quick:
             reached = self.seconds_to_target
             took = "not reached" if reached is None else f"{reached:.1f} s from the start of the process"
-            table.add_row(f"to {self.target:.0%} validation", took)
+            table.add_row(f"to {100 * self.target:g} % validation", took)
         table.add_row("search overhead", f"{self.trial_overhead_ms:,.0f} ms per trial")
         table.add_row("plans and budgets", f"{self.plans_per_second:,.0f} checked per second")
         return table

@@ -68,8 +68,8 @@ def _erased_signal(convs: list[tuple[Conv, LayerSummary]], majority_share: float
         layers=named,
         evidence={"survival": survival, "training_accuracy_ceiling": ceiling},
         message=(
-            f"Dropout erases the whole image in {1 - survival:.1%} of training passes: the signal survives "
-            f"{survival:.1%}, so training accuracy, measured with dropout on, cannot exceed about {ceiling:.1%}. "
+            f"Dropout erases the whole image in {100 * (1 - survival):.1f} % of training passes: the signal survives "
+            f"{100 * survival:.1f} %, so training accuracy, measured with dropout on, cannot exceed about {100 * ceiling:.1f} %. "
             "That is not under-fitting. Widen these layers or set their dropout to 0."
         ),
     )

@@ -1,8 +1,10 @@
 """Decides what a comparison of runs says: their order, which is best and whether by more than noise, what differs."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Final
 
 from sweeper.report.ending import LEADS, ending
@@ -96,7 +98,9 @@ def _rank(record: RunRecord) -> tuple[bool, float, int]:
 
 def _one_set(ordered: list[RunRecord], names: list[str]) -> tuple[str, str]:
     best, second = ordered[0], ordered[1]
-    measured = f"{counted(best.images, f'{best.evaluated_on} image')} of {dataset_title(best.conf.data.name)}"
+    sizes = {record.images for record in ordered}
+    fewest = f"{'at least ' if len(sizes) > 1 else ''}{counted(min(sizes), f'{best.evaluated_on} image')}"
+    measured = f"{fewest} of {dataset_title(best.conf.data.name)}"
     seeds = _seeds(ordered)
     if seeds:
         return seeds, f"The runs differ only in their seeds; each was measured on {measured}."
@@ -114,10 +118,11 @@ def _one_set(ordered: list[RunRecord], names: list[str]) -> tuple[str, str]:
         sentence = f"{names[0]} is best with {percent(best.value)}, {points(gap)} above {names[1]}: {how}."
     values = [record.value for record in ordered]
     spread = max(values) - min(values)
-    chance = difference_noise(max(values), min(values), best.images)
+    chance = difference_noise(max(values), min(values), min(sizes), chances=math.comb(len(values), 2))
+    any_two = "two measurements" if len(values) == 2 else f"two of {len(values)} measurements"
     compared = "more than" if spread > chance else "no more than"
     details = (
-        f"Best and worst differ by {points(spread)}, {compared} the {points(chance)} by which two measurements on "
+        f"Best and worst differ by {points(spread)}, {compared} the {points(chance)} by which {any_two} on "
         f"{measured} may differ by chance (95 %). Different seeds add to that."
         if spread
         else f"All were measured on {measured}."
@@ -151,12 +156,12 @@ def _seeds(records: Sequence[RunRecord]) -> str:
     if set(differences([record.conf for record in records])) != {"seed"} or any(r.result is None for r in records):
         return ""
     values = [record.value for record in records]
-    mean = sum(values) / len(values)
+    average = mean(values)  # exact: six times 0.99 is 0.99
     target = records[0].conf.target
-    gap = mean - target
-    reached = f"target {'met' if gap >= 0 else 'missed'} by {points(abs(gap))} on average"
+    gap = average - target
+    reached = f"target {'met' if gap >= 0 else 'missed'}{f' by {points(abs(gap))}' if gap else ''} on average"
     spread = f"from {percent(min(values))} to {percent(max(values))}"
-    return f"Mean of {len(values)} seeds {percent(mean)}, {spread}: {reached}."
+    return f"Mean of {len(values)} seeds {percent(average)}, {spread}: {reached}."
 
 
 def _accuracy(ordered: Sequence[RunRecord], leaders: Sequence[RunRecord]) -> Field:

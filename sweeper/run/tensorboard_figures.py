@@ -40,7 +40,7 @@ def worst_figure(worst: list[Mistake], images_nhw: Tensor) -> Figure:
     for axes, mistake in zip(grid.flat, worst, strict=False):
         axes.imshow(images_nhw[mistake.index].cpu().numpy(), cmap="gray_r")
         axes.set_title(
-            f"{mistake.label}, predicted {mistake.predicted}\np({mistake.label}) = {mistake.probability:.1%}",
+            f"{mistake.label}, predicted {mistake.predicted}\np({mistake.label}) = {100 * mistake.probability:.1f} %",
             fontsize=6,
         )
     return figure

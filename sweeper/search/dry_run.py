@@ -10,6 +10,7 @@ from sweeper.data.catalogue import DATASETS
 from sweeper.search.feasibility import FeasibilityCheck
 from sweeper.search.space import Space, as_overrides, describe
 from sweeper.terminal.console import about
+from sweeper.terminal.formats import percent
 
 SAMPLES: Final = 1000
 """Number of random points to check."""
@@ -33,7 +34,7 @@ def describe_search(space: Space, check: FeasibilityCheck, base: ExperimentConf,
     checked = [check.check(study.ask(space.distributions).params) for _ in range(SAMPLES)]
     feasible = [one.design for one in checked if one.reason is None]
     fix = "" if feasible else ": raise budget.parameters, or search narrower widths"
-    print(f"feasible : {len(feasible) / SAMPLES:.1%} of {SAMPLES:,} random points{fix}")
+    print(f"feasible : {percent(len(feasible) / SAMPLES, 1)} of {SAMPLES:,} random points{fix}")
     counts = [one.design.summary.parameters for one in checked if one.design is not None]
     if counts:
         print(f"parameters : {min(counts):,} to {max(counts):,}")

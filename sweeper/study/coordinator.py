@@ -14,6 +14,7 @@ from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
 from sweeper.study.summary import REJECTIONS_IN_A_ROW
+from sweeper.terminal.formats import percent
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -125,7 +126,7 @@ class Coordinator:
                 self._stop("too many trials failed", now=True)
         target = self._search.target
         if target is not None and result.value is not None and not result.pruned and result.value >= target:
-            self._stop(f"trial {result.number} reached the target of {target:.2%}", now=True)
+            self._stop(f"trial {result.number} reached the target of {percent(target)}", now=True)
 
     def _stop(self, why: str, *, now: bool = False) -> None:
         """Start no more trials. With `now` the running ones end too, and the caller queues their points again."""

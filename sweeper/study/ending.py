@@ -27,7 +27,7 @@ class Ending:
         self.show(progress, why_stopped)
         if summary.failed > self._options.max_failure_rate * self._search.total:
             raise StudyError(
-                f"at most {self._options.max_failure_rate:.0%} of {self._search.total} trials may fail "
+                f"at most {100 * self._options.max_failure_rate:g} % of {self._search.total} trials may fail "
                 f"(hydra.sweeper.max_failure_rate), but {summary.failed} did: "
                 f"their reasons are in {self._opened.folder.path}"
             )

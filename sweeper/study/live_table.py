@@ -10,6 +10,7 @@ from rich.text import Text
 
 from sweeper.study.attributes import PARAMETERS
 from sweeper.study.facts import whole
+from sweeper.terminal.formats import percent
 
 EPOCHS: Final = "training.epochs"
 SEPARATOR: Final = " · "
@@ -41,7 +42,7 @@ def live_table(trials: Sequence[FrozenTrial], width: int, *, epochs: int | None,
         count = whole(trial.user_attrs.get(PARAMETERS))
         reported = trial.intermediate_values
         last = reported[max(reported)] if reported else None
-        number = "" if last is None else f"{last * 100:.2f} %" if is_accuracy else f"{last:.6g}"
+        number = "" if last is None else percent(last) if is_accuracy else f"{last:.6g}"
         cells = (str(trial.number), _epoch(trial, epochs), number, "" if count is None else f"{count:,}")
         for heading, cell in zip(headings, (*cells, format_params(trial.params)), strict=True):
             columns[heading].append(cell)

@@ -15,6 +15,7 @@ from rich.text import Text
 from sweeper.config.schema import BudgetConf
 from sweeper.design import Design
 from sweeper.network.budget import COSTS
+from sweeper.terminal.formats import percent
 
 BAR_WIDTH: Final = 30
 """Greatest width of a budget bar, in characters."""
@@ -80,7 +81,7 @@ def budget_lines(design: Design, budget: BudgetConf) -> RenderableType:
             bar = ProgressBar(
                 total=limit, completed=min(count, limit), width=None, complete_style=style, finished_style=style
             )
-            grid.add_row(unit, f"{count:,}", bar, Text(f"{count / limit:.0%} of {limit:,}", style=style))
+            grid.add_row(unit, f"{count:,}", bar, Text(f"{percent(count / limit, 0)} of {limit:,}", style=style))
     return grid
 
 

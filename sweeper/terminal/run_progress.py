@@ -95,7 +95,7 @@ class RunProgress(Listener):
         done = (progress.epoch - 1) * progress.images_total + progress.images
         speed = progress.images_per_second
         epoch = f"{progress.epoch}/{self._epochs}"
-        phrases = [f"{done / total:.0%}".replace("%", " %"), f"acc {percent(progress.accuracy)}"]
+        phrases = [percent(done / total, 0), f"acc {percent(progress.accuracy)}"]
         if speed > 0 and done < total:
             phrases.insert(1, time_left((total - done) / speed))
         phrases.append(f"loss {progress.loss:.4f}")
