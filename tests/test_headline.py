@@ -1,5 +1,6 @@
 """A study's headline: its sentence, details and commands in every way a study may end."""
 
+import math
 import shlex
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -102,6 +103,21 @@ def test_a_gain_beyond_the_noise_says_so() -> None:
     assert (
         "+10.00 over where it began: more than noise (500 images)" in headline(trial(0, 0.87), trial(1, 0.97)).details
     )
+
+
+def test_the_best_of_many_trials_is_held_against_more_noise() -> None:
+    """The best of many equal networks is above the first by chance alone, so its gain must be larger to count."""
+    few, many = [trial(0, 0.90), trial(1, 0.94)], [trial(0, 0.90), *(trial(n, 0.94 - n / 1e5) for n in range(1, 40))]
+    assert "+4.00 over where it began: more than noise" in headline(*few).details
+    assert "+4.00 over where it began: within noise" in headline(*many, multirun=sweep(40)).details
+
+
+def test_two_infinite_values_are_equal() -> None:
+    """A best value that is infinite, as the first one is, is equal to it: the difference is not a number."""
+    found = headline(
+        trial(0, math.inf, parameters=None), trial(1, math.inf, parameters=None), search={**SEARCH, "base": {}}
+    )
+    assert "nan" not in found.details
 
 
 @pytest.mark.parametrize(
@@ -241,6 +257,21 @@ def test_several_seeds_count_by_their_mean() -> None:
     assert found.sentence == "Target met on average over 2 seeds."
     assert found.details.startswith("Mean 99.00 %, from 98.50 % to 99.50 %, 9,000 parameters. ")
     assert "more seeds" not in commands(found)
+
+
+def test_seeds_that_all_reach_the_target_meet_it() -> None:
+    """The mean of equal values is that value."""
+    seeds = [trial(number, 0.99) for number in range(6)]
+    found = headline(*seeds, search={**SEARCH, "space": {"seed": {}}, "grid": True})
+    assert found.sentence == "Target met on average over 6 seeds."
+
+
+def test_failures_end_a_grid_by_their_share_of_all_its_points() -> None:
+    """Infeasible points count, as they do for the search that stops: 3 of 10 are not more than half."""
+    points = [*(rejected(number, 20000) for number in range(5)), trial(5, 0.9), trial(6, state=TrialState.WAITING)]
+    failures = [trial(number, state=TrialState.FAIL, failed="x") for number in range(7, 10)]
+    found = headline(*points, *failures, search={**SEARCH, "grid": True})
+    assert found.sentence.startswith("Interrupted at 4 of 5 trials")
 
 
 def test_commands_run_in_a_shell_and_are_one_line_each(tmp_path: Path) -> None:

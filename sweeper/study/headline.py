@@ -158,7 +158,7 @@ def _best(facts: StudyFacts, best: FrozenTrial) -> list[str]:
     gain = best.values[0] - start.values[0]
     if start.number == best.number:
         return [named, f"{began.partition(',')[0]}: {nothing}"]
-    if gain == 0:
+    if best.values[0] == start.values[0]:  # two infinite values have no difference
         costs = [whole(trial.user_attrs.get(PARAMETERS)) for trial in (best, start)]
         is_smaller = costs[0] is not None and costs[1] is not None and costs[0] < costs[1]
         return [named, f"equal to {began}: {nothing}{', only smaller' if is_smaller else ''}"]
@@ -166,7 +166,8 @@ def _best(facts: StudyFacts, best: FrozenTrial) -> list[str]:
         return [named, f"{gain:+.4g} from {began}"]
     noise = ""
     if facts.images is not None:
-        largest = difference_noise(best.values[0], start.values[0], facts.images)
+        others = len(facts.completed) - 1
+        largest = difference_noise(best.values[0], start.values[0], facts.images, chances=others)
         noise = f": {'within' if abs(gain) <= largest else 'more than'} noise ({facts.images:,} images)"
     return [named, f"{gain * 100:+.2f} over {began}{noise}"]
 
