@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:  # PNG figures use the axis, and plotly takes a second to import
     import plotly.graph_objects as go
@@ -18,8 +18,8 @@ TICKS: Final = (3, 13)
 """Smallest and largest number of ticks."""
 MANTISSAS: Final = ((1.0, 2.0, 5.0), (1.0,), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
 """Errors that get a tick, up to a power of ten; the first series with a suitable number of ticks is used."""
-
-
+NO_BREAK: Final = "\u00a0"
+"""A space at which no line is broken."""
 WIDE: Final = 5
 """Ratio of the largest to the smallest value from which on an axis of losses is logarithmic."""
 NEAR: Final = 1.3
@@ -61,35 +61,34 @@ class AccuracyAxis:
     @property
     def labels(self) -> list[str]:
         """The accuracy at each tick."""
-        return ["100 %" if tick == self.least else f"{round((1 - tick) * 100, 8):g} %" for tick in self.ticks]
+        shown = (1.0 if tick == self.least else 1 - tick for tick in self.ticks)
+        return [f"{round(accuracy * 100, 8):g}{NO_BREAK}%" for accuracy in shown]
 
-    def apply(self, plot: "go.Figure") -> None:
-        """Set the y axis of a plot whose y values come from `place`, in place."""
-        plot.update_yaxes(
-            type="log",
-            range=[math.log10(self.high), math.log10(self.low)],
-            tickmode="array",
-            tickvals=list(self.ticks),
-            ticktext=self.labels,
-            zeroline=False,
-        )
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of a plotly axis whose values come from `place`."""
+        return {
+            "type": "log",
+            "range": [math.log10(self.high), math.log10(self.low)],
+            "tickmode": "array",
+            "tickvals": list(self.ticks),
+            "ticktext": self.labels,
+            "zeroline": False,
+        }
 
     def add_line(self, plot: "go.Figure", accuracy: float, text: str, *, colour: str) -> None:
         """Add a dashed line with a label at an accuracy, such as the target, in place."""
-        error = self.place(accuracy)
-        plot.add_shape(
-            type="line",
-            xref="paper",
-            x0=0,
-            x1=1,
-            y0=error,
-            y1=error,
-            line={"color": colour, "dash": "dash", "width": 1.5},
-        )
-        # Plotly takes a shape's position on a log axis as a value, but an annotation's as its logarithm.
-        plot.add_annotation(
-            text=text, xref="paper", x=0, y=math.log10(error), xanchor="left", yanchor="bottom", showarrow=False
-        )
+        add_error_line(plot, self.place(accuracy), text, colour=colour)
+
+
+def add_error_line(plot: "go.Figure", error: float, text: str, *, colour: str) -> None:
+    """Add a dashed line with a label at an error on such an axis, in place."""
+    line = {"color": colour, "dash": "dash", "width": 1.5}
+    plot.add_shape(type="line", xref="paper", x0=0, x1=1, y0=error, y1=error, line=line)
+    # Plotly takes a shape's position on a log axis as a value, but an annotation's as its logarithm.
+    plot.add_annotation(
+        text=text, xref="paper", x=0, y=math.log10(error), xanchor="left", yanchor="bottom", showarrow=False
+    )
 
 
 def is_wide(values: Sequence[float]) -> bool:

@@ -12,7 +12,7 @@ from sweeper.report.accuracy_axis import AccuracyAxis
 from sweeper.report.page_figure import BLUE, GREY, ORANGE, PageFigure, arrange
 from sweeper.report.parameters import Parameter, parameters
 from sweeper.report.study_view import BAND, HIGH, TOP, StudyView, add_best, add_points, quantiles
-from sweeper.report.value_scale import NO_BREAK, round_ticks
+from sweeper.report.value_scale import round_ticks
 
 AXIS_WIDTH: Final = 110
 """Pixels per axis of the parallel coordinates. With many parameters the figure scrolls inside its frame."""
@@ -90,8 +90,7 @@ def _value_shares(view: StudyView) -> tuple[dict[int, float], list[tuple[float, 
     axis = AccuracyAxis.of(finite, images=scale.images)
     worst, best = math.log(axis.high), math.log(axis.low)
     shares = {number: max(0.0, (math.log(place) - worst) / (best - worst)) for number, place in places.items()}
-    labels = [label.replace(" ", NO_BREAK) for label in axis.labels]
-    ticks = zip(axis.ticks, labels, strict=True)
+    ticks = zip(axis.ticks, axis.labels, strict=True)
     return shares, [((math.log(error) - worst) / (best - worst), label) for error, label in ticks]
 
 

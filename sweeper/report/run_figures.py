@@ -60,7 +60,7 @@ def run_figures(record: RunRecord) -> list[PageFigure]:
         _add_line(loss, last, [final.train_loss_eval], [f"{final.train_loss_eval:.4f}"], **star)
     rates = [epoch.lr for epoch in record.epochs]
     _add_line(rate, record.epochs, rates, [f"{lr:.2g}" for lr in rates], name="learning rate", line={"color": GREY})
-    axis.apply(accuracy)
+    accuracy.update_yaxes(**axis.settings)
     axis.add_line(accuracy, record.conf.target, f"target {_short(record.conf.target)}", colour=GREY)
     figures = _arranged(accuracy, loss, rate, [record])
     rate.update_layout(showlegend=False)
@@ -93,7 +93,7 @@ def comparison_figures(lines: Sequence[Line]) -> list[PageFigure]:
         for plot, place, text in value_of:
             epochs = line.record.epochs
             _add_line(plot, epochs, [place(epoch) for epoch in epochs], [text(epoch) for epoch in epochs], **style)
-    axis.apply(accuracy)
+    accuracy.update_yaxes(**axis.settings)
     for target in targets:
         axis.add_line(accuracy, target, f"target {_short(target)}", colour=GREY)
     figures = _arranged(accuracy, loss, rate, records)

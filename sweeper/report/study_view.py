@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.report.accuracy_axis import add_error_line
 from sweeper.report.page_figure import BLUE, GREY, ORANGE
 from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.report.value_scale import ValueScale
@@ -113,21 +114,9 @@ def add_best(plot: go.Figure, view: StudyView, x: Any, **settings: Any) -> None:
 
 def add_target(plot: go.Figure, view: StudyView) -> None:
     """Add a dashed line at the target, if there is one."""
-    if view.target is None:
-        return
-    place = view.scale.place(view.target)
-    line = {"color": GREY, "dash": "dash", "width": 1.5}
-    plot.add_shape(type="line", xref="paper", x0=0, x1=1, y0=place, y1=place, line=line)
-    # Plotly takes a shape's position on a logarithmic axis as a value, but an annotation's as its logarithm.
-    plot.add_annotation(
-        text=f"target {view.scale.text(view.target)}",
-        xref="paper",
-        x=0,
-        y=math.log10(place),
-        xanchor="left",
-        yanchor="bottom",
-        showarrow=False,
-    )
+    if view.target is not None:
+        text = f"target {view.scale.text(view.target)}"
+        add_error_line(plot, view.scale.place(view.target), text, colour=GREY)
 
 
 def quantiles(values: Sequence[float]) -> tuple[float, float, float]:

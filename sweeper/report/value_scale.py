@@ -7,16 +7,13 @@ from typing import Any, Final
 
 from sweeper.config.loading import dotted
 from sweeper.data.catalogue import DATASETS
-from sweeper.report.accuracy_axis import AccuracyAxis
+from sweeper.report.accuracy_axis import NO_BREAK, AccuracyAxis
 from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.study.attributes import PARAMETERS
 from sweeper.terminal.formats import percent
 
 UNKNOWN_IMAGES: Final = 10_000
 """Number of images on which an accuracy was measured if the study does not say."""
-
-NO_BREAK: Final = "\u00a0"
-"""A space at which no line is broken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +45,7 @@ class ValueScale:
         finite = [value for value in values if math.isfinite(value)]
         if self.images is None or not finite:
             return {}
-        axis = AccuracyAxis.of(finite, images=self.images)
-        return {
-            "type": "log",
-            "range": [math.log10(axis.high), math.log10(axis.low)],
-            "tickvals": list(axis.ticks),
-            "ticktext": [label.replace(" ", NO_BREAK) for label in axis.labels],
-            "zeroline": False,
-        }
+        return AccuracyAxis.of(finite, images=self.images).settings
 
 
 def scale_of(study: StudySnapshot, config: Mapping[str, Any]) -> ValueScale:
