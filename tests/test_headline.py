@@ -168,6 +168,19 @@ def test_an_interrupted_search_says_where_it_stopped_and_goes_on_with_the_same_c
     assert headline(trial(0, state=TrialState.WAITING)).sentence == "Interrupted at 0 of 4 trials, none completed."
 
 
+def test_going_on_past_the_target_does_not_end_at_it_again() -> None:
+    """A search that met its target would end at the next trial that does; one that does not end there is just resumed."""
+    same = "python -m sweeper -m search=card model=compact"
+    assert commands(headline(trial(0, 0.99)))["go on"] == f"{same} hydra.sweeper.stop_at_target=false"
+    twice = commands(headline(trial(0, 0.98), trial(1, 0.99), multirun=sweep(2, "hydra.sweeper.n_trials=2")))["go on"]
+    assert twice == f"{same} hydra.sweeper.n_trials=4 hydra.sweeper.stop_at_target=false"
+    more = headline(*(trial(number, 0.9) for number in range(3)), multirun=sweep(1))
+    assert commands(more)["go on"].endswith(" hydra.sweeper.n_trials=6")  # twice what there is
+    on = sweep()
+    on["hydra"]["sweeper"]["stop_at_target"] = False
+    assert commands(headline(trial(0, 0.99), multirun=on))["go on"] == same
+
+
 def test_a_search_that_runs_says_how_far_it_is() -> None:
     """A trial of a live process: running; of a process that is gone: interrupted."""
     alive = trial(1, state=TrialState.RUNNING, owner=identify_process())
@@ -234,6 +247,8 @@ def test_another_application_has_values_without_percent_parameters_or_our_comman
         "go on": "python app.py -m search=card model=compact hydra.sweeper.n_trials=8",
         "run it again": "python app.py data=big optimizer.lr=0.002",
     }
+    placed = headline(*trials, search=search, program=["python", "app.py"], folder=Path("multirun/12-00"))
+    assert " hydra.sweep.dir=multirun/12-00 hydra.sweeper.n_trials=8" in commands(placed)["go on"]
 
 
 def test_an_accuracy_that_is_minimized_has_no_target() -> None:

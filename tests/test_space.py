@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -18,7 +19,7 @@ from sweeper.errors import ConfigError
 from sweeper.network.repair import MODEL_WIDE, Bounds, repair, width_bounds
 from sweeper.search.feasibility import FeasibilityCheck, fingerprint
 from sweeper.search.initial_points import initial_points
-from sweeper.search.space import Params, Space, parse, width_distributions
+from sweeper.search.space import Params, Space, parse, to_override, width_distributions
 
 from .studies import (
     HERE,
@@ -45,6 +46,14 @@ def test_listed_values_are_a_grid_in_hydras_order() -> None:
     assert [point["a"] for point in space.grid[:24]] == [1] * 24
     assert list(space.grid[0].values()) == [1, 0, True, "'x y'", "[8,16]"]
     assert space.grid[-1]["c"] == "null"
+
+
+@pytest.mark.parametrize("text", ["it's [x], y", "a b", "1", "true", "${x}", "c:\\\\'", ""])
+def test_a_choice_of_text_is_an_override_that_hydra_reads_back(text: str) -> None:
+    """Text with quotes, brackets, commas, or that looks like a number reaches the trial unchanged."""
+    distribution = _parse(f"note=choice({QuotedString(text, Quote.single).with_quotes()},z)", "x=interval(0,1)")
+    choices = distribution.distributions["note"].choices  # type: ignore[attr-defined]
+    assert OverridesParser.create().parse_override(f"note={to_override(choices[0])}").value() == text
 
 
 def test_intervals_and_presets_are_a_search() -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Transformer
+from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep, Transformer
+from hydra.errors import HydraException
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -199,7 +200,8 @@ def _interval(override: Override, interval: IntervalSweep) -> BaseDistribution:
 def _values(override: Override) -> Iterator[Value]:
     """Yield each distinct value of a listed sweep: numbers and booleans as such, all others as Hydra's text."""
     seen = set()
-    for value in override.sweep_iterator(transformer=Transformer.encode):
+    for plain in override.sweep_iterator(transformer=Transformer.identity):
+        value = quoted(plain) if isinstance(plain, str) else Transformer.encode(plain)
         if (type(value), value) not in seen:  # True == 1, but they are two values
             seen.add((type(value), value))
             assert isinstance(value, str | int | float | bool)
@@ -210,6 +212,19 @@ def _grid(swept: Sequence[Override]) -> Iterator[Params]:
     keys = [override.get_key_element() for override in swept]
     for values in itertools.product(*(list(_values(override)) for override in swept)):
         yield dict(zip(keys, values, strict=True))
+
+
+def quoted(text: str) -> str:
+    r"""Return a text as Hydra reads it back unchanged: in quotes if it needs them.
+
+    >>> print(quoted("a b"), quoted("it's [x]"))
+    a b 'it\'s [x]'
+    """
+    try:
+        is_plain = OverridesParser.create().parse_override(f"key={text}").value() == text
+    except HydraException:
+        is_plain = False
+    return text if is_plain else QuotedString(text, Quote.single).with_quotes()
 
 
 def to_override(value: Value) -> str:

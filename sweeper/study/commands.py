@@ -11,13 +11,15 @@ from optuna.trial import FrozenTrial
 
 from sweeper.errors import RunFolderError
 from sweeper.run.folder import RunFolder
-from sweeper.search.space import to_override
+from sweeper.search.space import quoted, to_override
 from sweeper.study.folder import BEST, trial_folder
 from sweeper.terminal.console import display_path
 
 PROGRAM: Final = ("python", "-m", "sweeper")
 CONFIG_OPTIONS: Final = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
 """Hydra's options that choose a config."""
+SWEEP_DIR: Final = "hydra.sweep.dir"
+"""Hydra's key of a sweep's folder."""
 SEEDS: Final = 4
 """Number of further seeds: with the seed at hand they make the five that a mean needs."""
 SEARCH_KEYS: Final = ("search", "seed")
@@ -69,16 +71,31 @@ def running_program(argv: Sequence[str], module: str | None) -> list[str]:
     return words
 
 
-def go_on(program: Sequence[str], arguments: Sequence[str], *, n_trials: int | None) -> Command:
-    """Return the sweep's command, which resumes it; with `n_trials` it asks for that many trials in total."""
-    if n_trials is not None:
-        arguments = [*_without(arguments, "hydra.sweeper.n_trials"), f"hydra.sweeper.n_trials={n_trials}"]
+def go_on(
+    program: Sequence[str], arguments: Sequence[str], *, n_trials: int | None, past_target: bool = False
+) -> Command:
+    """Return the sweep's command, which resumes it.
+
+    With `n_trials` it asks for that many trials in total, with `past_target` it does not end when one reaches the target.
+    """
+    settings = {
+        "hydra.sweeper.n_trials": n_trials,
+        "hydra.sweeper.stop_at_target": "false" if past_target else None,
+    }
+    given = {key: value for key, value in settings.items() if value is not None}
+    arguments = [*_without(arguments, *given), *(f"{key}={value}" for key, value in given.items())]
     return Command(label="go on", text=shlex.join([*program, "-m", *arguments]))
+
+
+def in_folder(arguments: Sequence[str], folder: Path) -> list[str]:
+    """Return a sweep's overrides with its folder, for an application whose own hydra.sweep.dir may change with time."""
+    is_given = any(line.partition("=")[0] == SWEEP_DIR for line in arguments)
+    return [*arguments, *([] if is_given else [f"{SWEEP_DIR}={quoted(str(display_path(folder)))}"])]
 
 
 def raise_budget(program: Sequence[str], arguments: Sequence[str], limits: Mapping[str, int]) -> Command:
     """Return the sweep's command with higher limits, rounded up. It is another search: the study's name is left out."""
-    kept = _without(arguments, "hydra.sweeper.study_name", "hydra.sweep.dir", *(f"budget.{cost}" for cost in limits))
+    kept = _without(arguments, "hydra.sweeper.study_name", SWEEP_DIR, *(f"budget.{cost}" for cost in limits))
     raised = [f"budget.{cost}={_rounded_up(limit)}" for cost, limit in limits.items()]
     return Command(label="raise the budget", text=shlex.join([*program, "-m", *kept, *raised]))
 

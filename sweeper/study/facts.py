@@ -40,6 +40,7 @@ class StudyFacts:
         options = _options(sweep)
         rate = options.get("max_failure_rate")
         self._max_failure_rate = rate if isinstance(rate, float | int) else MAX_FAILURE_RATE
+        self._stops_at_target = options.get("stop_at_target") is not False
         self.is_grid = _is_grid(saved, self.trials)
         """Whether the space is a list of points, each of which is run."""
         self.total = self._points() if self.is_grid else whole(options.get("n_trials"))
@@ -58,6 +59,13 @@ class StudyFacts:
         target = self.base.get("target")
         is_target = isinstance(target, int | float) and self.direction is StudyDirection.MAXIMIZE
         return float(target) if is_target and target is not None else None
+
+    @property
+    def is_at_target(self) -> bool:
+        """Whether a search has ended with a trial that reached its target: a resumed one would end at the next."""
+        best = self.summary.best
+        stops = self._stops_at_target and not self.is_grid and self.target is not None
+        return stops and best is not None and best.values[0] >= (self.target or 0)
 
     @property
     def metric(self) -> str:

@@ -219,12 +219,14 @@ def _commands(
     if best is not None and seed is not None and "seed" not in facts.searched and not facts.is_running:
         found.append(commands.more_seeds(best, folder, facts.fixed, seed))
     if arguments:
+        arguments = arguments if facts.is_accuracy or folder is None else commands.in_folder(arguments, folder)
         if facts.nothing_feasible:
             found.append(commands.raise_budget(program, arguments, facts.smallest) if facts.smallest else None)
         elif not facts.is_done and not facts.too_many_failed:
-            found.append(commands.go_on(program, arguments, n_trials=None))
+            found.append(commands.go_on(program, arguments, n_trials=None, past_target=facts.is_at_target))
         elif not facts.is_grid and not facts.too_many_failed and facts.total is not None:
-            found.append(commands.go_on(program, arguments, n_trials=2 * facts.total))
+            total = 2 * max(facts.total, facts.summary.counted)  # a resumed search may ask for fewer than it has
+            found.append(commands.go_on(program, arguments, n_trials=total, past_target=facts.is_at_target))
     if best is not None and facts.is_accuracy:
         found.append(commands.reproduce(best, folder))
     elif best is not None:
