@@ -108,6 +108,23 @@ def test_a_damaged_study_file_leaves_the_rest_of_the_note(damage: str) -> None:
     assert not Path("gone").exists()
 
 
+@pytest.mark.parametrize(
+    ("search", "says"),
+    [
+        ({"base": {"seed": 1}, "grid": False}, "resumes the study; hydra.sweeper.n\\_trials is"),
+        ({"base": {"seed": 1}, "grid": True}, "resumes the study."),
+        ({"base": {}, "grid": False}, None),
+    ],
+)
+def test_a_note_says_what_resumes_a_study_only_where_it_does(search: dict[str, Any], says: str | None) -> None:
+    """A grid has no n_trials to raise, and another Hydra application was not started by this program."""
+    folder = make_journal("one")
+    (folder / "search.yaml").write_text(json.dumps(search))
+    (folder / "multirun.yaml").write_text(json.dumps({"hydra": {"overrides": {"task": ["x=1,2"], "hydra": []}}}))
+    note = study_note("one", folder.absolute())
+    assert says in note if says else "Searched with" not in note
+
+
 # -- answers -------------------------------------------------------------------------------------------------------
 
 

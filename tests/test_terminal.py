@@ -13,6 +13,8 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
@@ -25,6 +27,7 @@ from rich.console import Console
 
 from sweeper.config.composition import compose
 from sweeper.design import analyze
+from sweeper.records import BatchProgress, EpochRecord
 from sweeper.search.space import Space
 from sweeper.study.headline import study_headline
 from sweeper.study.live_table import joined, live_table
@@ -32,6 +35,7 @@ from sweeper.study.progress import StudyProgress
 from sweeper.study.trials import TrialStore
 from sweeper.terminal import network_table
 from sweeper.terminal.console import wrapped
+from sweeper.terminal.run_progress import RunProgress
 
 from .conftest import command, environment
 from .studies import TINY
@@ -212,6 +216,21 @@ def test_inspect_shows_whole_cells(width: int, model: str) -> None:
     missing = [title for title in network_table.DROPPED if title not in shown.splitlines()[1].split()]
     assert bool(missing) == ("In a wider terminal also: " in shown)
     assert ("jump" in missing) == (width < 140)
+
+
+def test_the_time_left_counts_validation() -> None:
+    """Where validation takes most of an epoch, the time left does not count training alone."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=140)
+    conf = compose(["data=mnist5k", "training.epochs=101"])
+    splits: Any = SimpleNamespace(train=range(100), validation=range(3900), validation_is_test=False)
+    metrics: Any = {"train_loss": 1.0, "train_accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5, "lr": 0.1}
+    with RunProgress(console) as progress:
+        progress.on_start(conf, analyze(conf), splits, Path("run"))
+        progress.on_epoch(EpochRecord(epoch=1, seconds=0.6, images_per_second=1000.0, **metrics))
+        progress.on_batch(
+            BatchProgress(epoch=2, images=100, images_total=100, loss=1.0, accuracy=0.5, images_per_second=1000.0)
+        )
+        assert "~60 s left" in progress._progress.tasks[0].fields["status"]  # 99 trainings, 100 validations
 
 
 # -- real terminals ------------------------------------------------------------------------------------------------

@@ -91,11 +91,10 @@ def study_note(
         lines.append("Search space:\n\n" + fenced(ranges))
     lines.append(f"Folder: {code(display_path(folder))}")
     arguments = sweep_arguments(sweep)
-    if arguments:
-        lines.append(
-            f"Searched with {code(shlex.join([*PROGRAM, '-m', *arguments]))}. The same command resumes the study; "
-            "hydra.sweeper.n\\_trials is its total number of trials."
-        )
+    if arguments and lookup(search, "base"):  # another Hydra application has another program, and no base
+        total = "." if lookup(search, "grid") else "; hydra.sweeper.n\\_trials is its total number of trials."
+        command = code(shlex.join([*PROGRAM, "-m", *arguments]))
+        lines.append(f"Searched with {command}. The same command resumes the study{total}")
     return "\n\n".join(lines)
 
 

@@ -59,7 +59,9 @@ class RunProgress(Listener):
             disable=not (self.console.is_terminal or self.console.is_jupyter),
         )
         self._task: TaskID | None = None
-        self._epochs = 0
+        self._epochs = self._images = 0
+        self._validation = 0.0
+        """How long the last epoch's validation took, seconds."""
 
     def __enter__(self) -> Self:
         """Return the listener; the bar appears when training starts."""
@@ -71,7 +73,7 @@ class RunProgress(Listener):
 
     def on_start(self, conf: ExperimentConf, design: Design, splits: Splits, folder: Path) -> None:
         """Print the network's cost, its findings, the data and the device."""
-        self.folder, self._epochs = folder, conf.training.epochs
+        self.folder, self._epochs, self._images = folder, conf.training.epochs, len(splits.train)
         validated_on = "TEST images (data.validation=test)" if splits.validation_is_test else "validation images"
         self.console.print(budget_lines(design, conf.budget))
         if design.findings:
@@ -97,7 +99,8 @@ class RunProgress(Listener):
         epoch = f"{progress.epoch}/{self._epochs}"
         phrases = [percent(done / total, 0), f"acc {percent(progress.accuracy)}"]
         if speed > 0 and done < total:
-            phrases.insert(1, time_left((total - done) / speed))
+            validations = (self._epochs - progress.epoch + 1) * self._validation
+            phrases.insert(1, time_left((total - done) / speed + validations))
         phrases.append(f"loss {progress.loss:.4f}")
         if speed > 0:
             phrases.append(f"{speed:,.0f} images/s")
@@ -107,6 +110,8 @@ class RunProgress(Listener):
     def on_epoch(self, record: EpochRecord) -> None:
         """Print one line with the epoch's measurements."""
         self.epochs_done = record.epoch
+        if record.images_per_second > 0:
+            self._validation = max(0.0, record.seconds - self._images / record.images_per_second)
         cells = {
             "epoch": f"{record.epoch}/{self._epochs}",
             "train loss": f"{record.train_loss:.4f}",
