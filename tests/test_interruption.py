@@ -183,11 +183,11 @@ def test_ctrl_c_at_any_moment_ends_the_search(tmp_path: Path, jobs: int) -> None
             time.sleep(moments.uniform(0, 0.5))
             process.send_signal(signal.SIGINT)
             try:
-                out, _ = process.communicate(timeout=30)
+                out, err = process.communicate(timeout=30)
             finally:
                 process.kill()
         assert process.returncode != 0
-        assert "interrupted: " in out
+        assert "interrupted: " in out, err
         trials = optuna.load_study(study_name="s", storage=open_storage(journal_url(journal))).trials
         assert not [trial for trial in trials if trial.state is TrialState.RUNNING]
         assert [trial.number for trial in trials] == list(range(len(trials)))

@@ -77,6 +77,7 @@ def _write_study_page() -> Iterator[None]:
     try:
         yield
     finally:
+        StudySweeper.on_open = None
         opened = StudySweeper.last_sweep.opened if StudySweeper.last_sweep is not None else None
         if opened is not None:
             page_import.join()

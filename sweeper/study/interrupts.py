@@ -45,6 +45,10 @@ class Interrupts:
         try:
             self.check()
             yield
+        except Exception:
+            self._is_allowed = False
+            self.check()  # a library may turn the interrupt into an error of its own
+            raise
         finally:
             self._is_allowed = False
 

@@ -17,16 +17,16 @@ class InProcess:
     def __init__(self, context: HydraContext, task: TaskFunction, compose: Callable[[Job], DictConfig]) -> None:
         """Run jobs of `task`; `compose` returns a job's config."""
         self._context, self._task, self._compose = context, task, compose
-        self._queued: list[Job] = []
+        self._queued: list[DictConfig] = []
 
     def submit(self, job: Job) -> None:
         """Queue a job for the next `wait`."""
-        self._queued.append(job)
+        self._queued.append(self._compose(job))
 
     def wait(self, seconds: float) -> list[JobResult]:  # noqa: ARG002 - it takes as long as the job
         """Run the queued job."""
         queued, self._queued = self._queued, []
-        return [run_hydra_job(self._context, self._task, self._compose(job)) for job in queued]
+        return [run_hydra_job(self._context, self._task, config) for config in queued]
 
     def cancel(self) -> None:
         """Drop the queued job."""
