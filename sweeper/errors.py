@@ -1,4 +1,4 @@
-"""The expected failures: one exception class per remedy that the caller has."""
+"""The expected failures: one exception class for each thing that the caller can do about one."""
 
 
 class SweeperError(Exception):
