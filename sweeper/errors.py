@@ -33,7 +33,7 @@ class RunFolderError(SweeperError):
 
 
 class TrainingDivergedError(SweeperError):
-    """The training loss became non-finite or too large. Completed epochs are kept: lower the learning rate."""
+    """A loss became non-finite, or the training loss too large. Completed epochs are kept: lower the learning rate."""
 
 
 class StudyError(SweeperError):

@@ -1,7 +1,7 @@
 """The measurements of a run as plain dataclasses, as files store them: epochs, mistakes and the result. No torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Final, Self, get_args, get_type_hints
 
@@ -42,6 +42,9 @@ class EpochRecord(_Record):
     """Duration of training and validation together."""
     images_per_second: float
     """Training images per second of training time, without validation."""
+    val_changed: int | None = None
+    """Number of validation images that became right or wrong since the epoch before; None for the first epoch, and in
+    the records of earlier versions. With the two accuracies it gives McNemar's counts of the two epochs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +87,9 @@ class Mistakes:
     """Counts, ``[true class][predicted class]``."""
     worst: list[Mistake]
     """The mistakes with the highest loss, in decreasing order."""
+    wrong: dict[int, int] | None = None
+    """Every misclassified image: its position as in `Mistake.index`, and the class it was predicted as. Runs with the same
+    validation images are compared image by image. None in the records of earlier versions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,6 +184,8 @@ def _read(record: type[Any], saved: object, key: str) -> Any:
     for field in fields(record):
         path, hint = f"{key}.{field.name}" if key else field.name, hints[field.name]
         if field.name not in saved:
+            if field.default is not MISSING:
+                continue  # a key that a later version added
             raise ValueError(f"{path} is missing")
         value = saved[field.name]
         values[field.name] = (

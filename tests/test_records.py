@@ -83,13 +83,23 @@ def test_a_folder_gives_back_what_was_written(tmp_path: Path) -> None:
         dict.fromkeys(("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "images_per_second"), 0.5)
         | {"epoch": 1, "seconds": 2}
     )
-    mistakes = Mistakes(confusion=[[3, 1], [0, 4]], worst=[Mistake(index=7, label=0, predicted=1, probability=0.125)])
+    mistakes = Mistakes(
+        confusion=[[3, 1], [0, 4]],
+        worst=[Mistake(index=7, label=0, predicted=1, probability=0.125)],
+        wrong={7: 1},
+    )
     folder.write_result(RESULT)
     folder.append_epoch(epoch)
     folder.write_mistakes(mistakes)
     assert folder.read_result() == RESULT
     assert folder.read_epochs() == (epoch,)
     assert folder.read_mistakes() == mistakes
+
+
+def test_a_record_of_an_earlier_version_lacks_what_was_added() -> None:
+    """A key that a later version added has a default: the measurement is not known, which is no damage."""
+    saved = dict.fromkeys(("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds"), 1)
+    assert EpochRecord.from_json(saved | {"images_per_second": 1}).val_changed is None
 
 
 def test_keys_of_later_versions_are_ignored() -> None:

@@ -56,6 +56,9 @@ def test_mistakes_count_every_image_once(outcomes: list[tuple[int, int, float]])
     assert sum(map(sum, found.confusion)) == len(outcomes)
     assert sum(found.confusion[label][label] for label in range(3)) == correct
     assert len(found.worst) == min(WORST, len(outcomes) - correct)
+    assert found.wrong == {
+        100 + at: predicted for at, (label, predicted, _) in enumerate(outcomes) if label != predicted
+    }
     probabilities = [mistake.probability for mistake in found.worst]
     assert probabilities == sorted(probabilities)
     for mistake in found.worst:

@@ -77,4 +77,5 @@ def _is_divergence(reason: str) -> bool:
 
 def _divergence(record: RunRecord) -> str:
     loss = re.search(r"in epoch \d+ it is (\S+)", record.ending or "")
-    return f"the training loss was {loss[1]}" if loss else "the training loss diverged"
+    which = "validation" if (record.ending or "").startswith("validation") else "training"
+    return f"the {which} loss was {loss[1]}" if loss else f"the {which} loss diverged"

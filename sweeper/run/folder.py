@@ -69,7 +69,7 @@ class RunFolder:
 
     @property
     def mistakes(self) -> Path:
-        """Confusion matrix and worst mistakes on the validation images; exists only after the last epoch."""
+        """Confusion matrix and mistakes on the validation images; exists only after the last epoch."""
         return self.path / "mistakes.json"
 
     @property
@@ -133,7 +133,8 @@ class RunFolder:
         """Write the mistakes: one line per row of the confusion matrix and per misclassified image."""
         rows = ",\n".join(json.dumps(row) for row in mistakes.confusion)
         worst = ",\n".join(json.dumps(asdict(mistake)) for mistake in mistakes.worst)
-        write_atomically(self.mistakes, f'{{"confusion": [\n{rows}\n],\n"worst": [\n{worst}\n]}}\n'.encode())
+        wrong = "" if mistakes.wrong is None else f',\n"wrong": {json.dumps(mistakes.wrong)}'
+        write_atomically(self.mistakes, f'{{"confusion": [\n{rows}\n],\n"worst": [\n{worst}\n]{wrong}}}\n'.encode())
 
     def write_result(self, result: RunResult) -> None:
         """Write the result, which marks the run as completed."""
@@ -203,10 +204,14 @@ class RunFolder:
         try:
             saved = json.loads(self.mistakes.read_text())
             confusion = [[int(count) for count in row] for row in saved["confusion"]]
-            return Mistakes(confusion=confusion, worst=[Mistake.from_json(mistake) for mistake in saved["worst"]])
+            worst = [Mistake.from_json(mistake) for mistake in saved["worst"]]
+            wrong = saved.get("wrong")
+            if wrong is not None:
+                wrong = {int(index): int(predicted) for index, predicted in wrong.items()}
+            return Mistakes(confusion=confusion, worst=worst, wrong=wrong)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(self.mistakes, "a run's mistakes", f"it is damaged ({_first_line(error)})") from error
 
 

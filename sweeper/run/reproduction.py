@@ -83,8 +83,10 @@ def _epoch_differences(old: tuple[EpochRecord, ...], new: tuple[EpochRecord, ...
     if len(old) != len(new):
         yield f"epochs: {len(old)} before, {len(new)} now"
     for old_record, new_record in zip(old, new, strict=False):
+        # An earlier version did not save every measurement.
+        unknown = {key for key, value in asdict(old_record).items() if value is None}
         before, after = (
-            {key: value for key, value in asdict(record).items() if key not in TIMINGS}
+            {key: value for key, value in asdict(record).items() if key not in TIMINGS | unknown}
             for record in (old_record, new_record)
         )
         yield from _differences(before, after, f"epoch {old_record.epoch} ")

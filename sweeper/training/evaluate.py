@@ -52,7 +52,7 @@ def evaluate(network: nn.Module, images: LabelledImages, *, autocast: torch.auto
 
 
 def mistakes(score: Score, images: LabelledImages, *, classes: int) -> Mistakes:
-    """Return the confusion matrix and the worst mistakes, given the score of these images; runs no forward pass."""
+    """Return the confusion matrix and the mistakes, given the score of these images; runs no forward pass."""
     labels_n, predicted_n, losses_n = images.labels_b.cpu(), score.predicted_n.cpu(), score.losses_n.cpu()
     confusion = torch.bincount(labels_n * classes + predicted_n, minlength=classes**2).view(classes, classes)
     wrong = (labels_n != predicted_n).nonzero().squeeze(1)
@@ -69,4 +69,5 @@ def mistakes(score: Score, images: LabelledImages, *, classes: int) -> Mistakes:
             )
             for at in worst.tolist()
         ],
+        wrong=dict(zip(indices_n[wrong].tolist(), predicted_n[wrong].tolist(), strict=True)),
     )

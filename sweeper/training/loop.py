@@ -50,6 +50,7 @@ def fit(
     variation = torch.Generator().manual_seed(conf.seed)
     autocast = make_autocast(conf)
     guessing_loss = math.log(int(train.labels_b.max()) + 1)
+    right_before_n: Tensor | None = None
 
     for epoch in range(1, training.epochs + 1):
         started = time.perf_counter()
@@ -83,7 +84,10 @@ def fit(
             raise _diverged(epoch, conf, seen.loss)
         score = evaluate(network, splits.validation, autocast=autocast)
         if not math.isfinite(score.loss):
-            raise _diverged(epoch, conf, score.loss)
+            raise _diverged(epoch, conf, score.loss, rule="validation loss must stay finite")
+        right_n = score.predicted_n == splits.validation.labels_b
+        changed = None if right_before_n is None else int((right_n != right_before_n).sum())
+        right_before_n = right_n
         if on_score is not None:
             on_score(score)
         yield EpochRecord(
@@ -95,6 +99,7 @@ def fit(
             lr=lr,
             seconds=time.perf_counter() - started,
             images_per_second=seen.images_per_second,
+            val_changed=changed,
         )
 
 
@@ -141,8 +146,13 @@ def _check_finite(loss: Tensor, epoch: int, conf: ExperimentConf) -> None:
         raise _diverged(epoch, conf, loss.item())
 
 
-def _diverged(epoch: int, conf: ExperimentConf, loss: float) -> TrainingDivergedError:
+def _diverged(
+    epoch: int,
+    conf: ExperimentConf,
+    loss: float,
+    *,
+    rule: str = f"training loss must stay finite and below {DIVERGED_FACTOR} times that of uniform guessing",
+) -> TrainingDivergedError:
     return TrainingDivergedError(
-        f"training loss must stay finite and below {DIVERGED_FACTOR} times that of uniform guessing, "
-        f"but in epoch {epoch} it is {loss:.4g} with optimizer.lr={conf.optimizer.lr:g}: lower the learning rate"
+        f"{rule}, but in epoch {epoch} it is {loss:.4g} with optimizer.lr={conf.optimizer.lr:g}: lower the learning rate"
     )
