@@ -14,8 +14,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
 from sweeper.report.page_figure import PageFigure
-from sweeper.report.study_figures import pareto_front, short_names
+from sweeper.report.study_figures import short_names
 from sweeper.study.attributes import FAILED, OWNER, PARAMETERS, REJECTED, RULE
+from sweeper.study.front import pareto_front
 from sweeper.study.owner import identify_process
 from sweeper.study.storage import journal_url, open_storage
 

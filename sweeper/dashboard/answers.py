@@ -53,7 +53,7 @@ class Annotations:
             return answer
         entry = self._storage.entry(study_id)
         trials = self._storage.get_all_trials(study_id, deepcopy=False)
-        headline = study_headline_of(trials, self._storage.get_study_directions(study_id)[0], entry.folder)
+        headline = study_headline_of(trials, self._storage.goal(study_id), entry.folder)
         page = page_url(study_id, entry.folder)
         answer["note"] = _note(study_note(entry.name, entry.folder, headline=headline, page=page))
         if headline.metric != "value":

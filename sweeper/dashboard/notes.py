@@ -25,6 +25,7 @@ from sweeper.study.attributes import (
 )
 from sweeper.study.commands import PROGRAM, sweep_arguments
 from sweeper.study.folder import StudyFolder, trial_folder
+from sweeper.study.goal import Goal
 from sweeper.study.headline import Headline, study_headline
 from sweeper.study.optuna_private import queued_params
 from sweeper.terminal.console import display_path
@@ -98,11 +99,11 @@ def study_note(
     return "\n\n".join(lines)
 
 
-def study_headline_of(trials: Sequence[FrozenTrial], direction: StudyDirection, folder: Path | None) -> Headline:
+def study_headline_of(trials: Sequence[FrozenTrial], goal: Goal | StudyDirection, folder: Path | None) -> Headline:
     """Return a study's headline from its trials and the files in its folder, if it has one."""
     files = StudyFolder(folder) if folder is not None and folder.is_dir() else None
     search, sweep = (read_yaml(files.search), read_yaml(files.multirun)) if files is not None else (None, None)
-    return study_headline(trials, direction, folder=folder if files is not None else None, search=search, sweep=sweep)
+    return study_headline(trials, goal, folder=folder if files is not None else None, search=search, sweep=sweep)
 
 
 def _reproduce(folder: Path) -> str:

@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.errors import StudyError
 from sweeper.reading.locations import StudyLocation
 from sweeper.reading.storage_reader import StorageReader, read_only
+from sweeper.study.goal import Goal
 from sweeper.study.optuna_private import FrozenStudy, study_id, with_identity
-from sweeper.study.summary import order
 
 T = TypeVar("T")
 
@@ -130,8 +130,12 @@ class ReadOnlyStorage(BaseStorage):
         completed = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
         if not completed:
             raise ValueError("no trial is completed yet")
-        (direction,) = self.get_study_directions(study_id)
-        return min([t for t in completed if is_feasible(t)] or completed, key=lambda trial: order(trial, direction))
+        goal = self.goal(study_id)
+        return min([t for t in completed if is_feasible(t)] or completed, key=goal.order)
+
+    def goal(self, study_id: int) -> Goal:
+        """Return what a study is after. Raises `KeyError`."""
+        return Goal.read(self.get_study_directions(study_id), self.get_study_user_attrs(study_id))
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise read_only()

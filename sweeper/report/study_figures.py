@@ -27,6 +27,7 @@ from sweeper.report.study_view import (
 )
 from sweeper.report.value_scale import scale_of
 from sweeper.study.attributes import PARAMETERS
+from sweeper.study.front import pareto_front
 
 
 def study_view(study: StudySnapshot, config: Mapping[str, Any]) -> StudyView:
@@ -56,19 +57,6 @@ def study_figures(view: StudyView) -> list[PageFigure]:
         parallel_figure(view),
         slice_figure(view),
     ]
-
-
-def pareto_front(points: Sequence[tuple[int, float, int]], *, maximize: bool) -> list[tuple[int, float, int]]:
-    """Return the Pareto front of the points (parameters, value, trial number): fewer parameters, better value.
-
-    It is in order of parameters. Of equal points it has the one with the lowest number.
-    """
-    sign = -1 if maximize else 1
-    front: list[tuple[int, float, int]] = []
-    for point in sorted(points, key=lambda p: (p[0], sign * p[1], p[2])):
-        if not front or sign * point[1] < sign * front[-1][1]:
-            front.append(point)
-    return front
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:

@@ -51,7 +51,7 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
     trials = study.trials
     saved, sweep = _saved(folder)
     config = flat_config(saved)
-    headline = study_headline(trials, study.direction, folder=folder, search=saved or None, sweep=sweep)
+    headline = study_headline(trials, study.goal, folder=folder, search=saved or None, sweep=sweep)
     view = study_view(study, config)
     figures = study_figures(view)
     states = Counter(state_of(trial) for trial in trials)

@@ -16,7 +16,7 @@ from sweeper.report.study_view import StudyView, parameters_of
 from sweeper.run.folder import RunFolder
 from sweeper.study.attributes import DUPLICATE, FAILED, MACS, REJECTED, RULE
 from sweeper.study.folder import trial_folder
-from sweeper.study.summary import order, state_of
+from sweeper.study.summary import state_of
 from sweeper.terminal.console import display_path
 
 STATES: Final = {
@@ -105,7 +105,7 @@ def trials_table(view: StudyView, *, folder: Path | None, page: Path, is_ours: b
 def _rank(view: StudyView, trial: FrozenTrial) -> tuple[Any, ...]:
     """Return the sort key of a row: completed trials, the best first, then the others by state, rejected ones by size."""
     if trial.state is TrialState.COMPLETE:
-        return (0, *order(trial, view.study.direction))
+        return (0, *view.study.goal.order(trial))
     states = list(STATES)
     state = state_of(trial)
     size = parameters_of(trial) if REJECTED in trial.user_attrs else None
@@ -165,7 +165,7 @@ def _columns(
 def _value(trial: FrozenTrial) -> float | None:
     """Return a trial's value; of one that is not completed the last one it reported."""
     if trial.state is TrialState.COMPLETE:
-        return trial.value
+        return float(trial.values[0])
     reported = trial.intermediate_values
     return reported[max(reported)] if reported else None
 

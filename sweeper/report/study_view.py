@@ -16,7 +16,6 @@ from sweeper.report.page_figure import BLUE, GREY, ORANGE
 from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.report.value_scale import ValueScale
 from sweeper.study.attributes import PARAMETERS, REJECTED
-from sweeper.study.summary import order
 
 # Blue is a completed trial, orange the best one, purple a pruned one; grey and dashed is what was asked for.
 PURPLE: Final = "#8a63d2"
@@ -47,7 +46,7 @@ class StudyView:
     @cached_property
     def ranked(self) -> list[FrozenTrial]:
         """The completed trials, the best first."""
-        return sorted(self.study.completed, key=lambda trial: order(trial, self.study.direction))
+        return sorted(self.study.completed, key=self.study.goal.order)
 
     @cached_property
     def pruned(self) -> list[FrozenTrial]:

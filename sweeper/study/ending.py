@@ -50,7 +50,7 @@ class Ending:
     def _headline(self) -> Headline:
         return study_headline(
             self._opened.trials.trials(),
-            self._opened.study.direction,
+            self._opened.trials.goal,
             folder=self._opened.folder.path,
             search=self._search.record(),
             # Another process may have written multirun.yaml since.

@@ -12,6 +12,7 @@ from sweeper.config.loading import dotted
 from sweeper.data.catalogue import DATASETS, DatasetFacts
 from sweeper.network.budget import COSTS
 from sweeper.study.attributes import DUPLICATE, PARAMETERS, REJECTED
+from sweeper.study.goal import Goal, as_goal, whole_number
 from sweeper.study.optuna_private import queued_params
 from sweeper.study.owner import is_owned
 from sweeper.study.summary import REJECTIONS_IN_A_ROW, state_of, summarize_trials
@@ -25,9 +26,10 @@ MAX_FAILURE_RATE: Final = 0.5
 class StudyFacts:
     """The facts of one study at one moment, from its trials and from its search.yaml and multirun.yaml."""
 
-    def __init__(self, trials: Sequence[FrozenTrial], direction: StudyDirection, *, search: Any, sweep: Any) -> None:
+    def __init__(self, trials: Sequence[FrozenTrial], goal: Goal | StudyDirection, *, search: Any, sweep: Any) -> None:
         """Read the contents of the two files, which are untrusted; None if they are missing."""
-        self.trials, self.direction = list(trials), direction
+        self.trials, self.goal = list(trials), as_goal(goal)
+        self.direction = self.goal.direction
         saved = search if isinstance(search, Mapping) else {}
         space, fixed = saved.get("space"), saved.get("fixed")
         self.base: dict[str, Any] = dict(dotted(saved["base"])) if isinstance(saved.get("base"), Mapping) else {}
@@ -36,7 +38,7 @@ class StudyFacts:
         """The searched keys."""
         self.fixed = [line for line in fixed if isinstance(line, str)] if isinstance(fixed, list) else []
         """The overrides that all trials share."""
-        self.summary = summarize_trials(self.trials, direction)
+        self.summary = summarize_trials(self.trials, self.goal)
         options = _options(sweep)
         rate = options.get("max_failure_rate")
         self._max_failure_rate = rate if isinstance(rate, float | int) else MAX_FAILURE_RATE
@@ -64,7 +66,8 @@ class StudyFacts:
     def is_at_target(self) -> bool:
         """Whether a search has ended with a trial that reached its target: a resumed one would end at the next."""
         best = self.summary.best
-        stops = self._stops_at_target and not self.is_grid and self.target is not None
+        is_search = not self.is_grid and self.goal.cost is None  # a front has no end
+        stops = self._stops_at_target and is_search and self.target is not None
         return stops and best is not None and best.values[0] >= (self.target or 0)
 
     @property
@@ -175,9 +178,7 @@ class StudyFacts:
         return sum(state_of(trial) not in {"retried", "rejected"} for trial in self.trials)
 
 
-def whole(value: Any) -> int | None:
-    """Return a value from a file or another program's study as a whole number; None if it is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+whole = whole_number
 
 
 def _options(sweep: Any) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from sweeper.study import commands
 from sweeper.study.attributes import FAILED, PARAMETERS, REJECTED
 from sweeper.study.commands import PROGRAM, Command
 from sweeper.study.facts import StudyFacts, whole
+from sweeper.study.goal import Goal
 from sweeper.study.summary import state_of
 from sweeper.terminal.formats import duration, percent, points
 
@@ -42,7 +43,7 @@ class Headline:
 
 def study_headline(
     trials: Sequence[FrozenTrial],
-    direction: StudyDirection,
+    goal: Goal | StudyDirection,
     *,
     folder: Path | None,
     search: Any,
@@ -56,7 +57,7 @@ def study_headline(
     missing. A search that ends passes what it knows better: its `program` and its `arguments` after ``-m``. Without
     `program`, another Hydra application gets no commands.
     """
-    facts = StudyFacts(trials, direction, search=search, sweep=sweep)
+    facts = StudyFacts(trials, goal, search=search, sweep=sweep)
     sentence, tone = _sentence(facts)
     own = PROGRAM if facts.is_accuracy else None
     return Headline(

@@ -141,7 +141,7 @@ class StudyProgress:
 
     def _table(self) -> RenderableType:
         trials = self._trials.trials()
-        summary = summarize_trials(trials, self._trials.study.direction)
+        summary = summarize_trials(trials, self._trials.goal)
         width = self._console.width
         status = Text(joined(self._status(summary, trials), width))
         if not self._has_results(trials):

@@ -7,7 +7,8 @@ from typing import Final
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.study.attributes import FINGERPRINT, PARAMETERS, REJECTED, REQUEUED
+from sweeper.study.attributes import FINGERPRINT, REJECTED, REQUEUED
+from sweeper.study.goal import Goal, as_goal
 
 REJECTIONS_IN_A_ROW: Final = 100
 """Number of consecutive rejections that ends a study: too little of the space is within the budget."""
@@ -26,7 +27,7 @@ class StudySummary:
     running: int
     waiting: int
     best: FrozenTrial | None
-    """The best completed trial: of equal values the one with fewer parameters, then the first."""
+    """The best completed trial, see `Goal.order`."""
 
     @property
     def counted(self) -> int:
@@ -34,9 +35,9 @@ class StudySummary:
         return self.complete + self.pruned + self.failed
 
 
-def summarize_trials(trials: list[FrozenTrial], direction: StudyDirection) -> StudySummary:
+def summarize_trials(trials: list[FrozenTrial], goal: Goal | StudyDirection) -> StudySummary:
     """Count the trials and find the best."""
-    return RunningSummary(direction).summarize(trials)
+    return RunningSummary(goal).summarize(trials)
 
 
 def state_of(trial: FrozenTrial) -> str:
@@ -50,27 +51,19 @@ def state_of(trial: FrozenTrial) -> str:
             return state.name.lower()
 
 
-def order(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, float, int]:
-    """Return the sort key of a completed trial, the best first: value, then fewer parameters, then number."""
-    value, parameters = trial.values[0], trial.user_attrs.get(PARAMETERS)
-    # In another program's study this key may have any value.
-    counted = parameters if isinstance(parameters, int) else float("inf")
-    return (-value if direction is StudyDirection.MAXIMIZE else value, counted, trial.number)
-
-
-def better(best: FrozenTrial | None, trial: FrozenTrial, direction: StudyDirection) -> FrozenTrial | None:
+def better(best: FrozenTrial | None, trial: FrozenTrial, goal: Goal) -> FrozenTrial | None:
     """Return the better of the best trial so far and another one; one that is not completed is ignored."""
     if trial.state is not TrialState.COMPLETE:
         return best
-    return trial if best is None or order(trial, direction) < order(best, direction) else best
+    return trial if best is None or goal.order(trial) < goal.order(best) else best
 
 
 class RunningSummary:
     """Summarizes incrementally: each finished trial is counted once, not again for each proposal."""
 
-    def __init__(self, direction: StudyDirection) -> None:
-        """Start without trials; `direction` decides which trial is best."""
-        self._direction = direction
+    def __init__(self, goal: Goal | StudyDirection) -> None:
+        """Start without trials; `goal` decides which trial is best."""
+        self._goal = as_goal(goal)
         self._counted = 0
         self._states: Counter[str] = Counter()
         self._best: FrozenTrial | None = None
@@ -82,7 +75,7 @@ class RunningSummary:
         states, best = self._states.copy(), self._best
         for trial in tail:
             states[state_of(trial)] += 1
-            best = better(best, trial, self._direction)
+            best = better(best, trial, self._goal)
         return _summary(states, best)
 
     def completed_with(self, fingerprint: str, trials: list[FrozenTrial]) -> FrozenTrial | None:
@@ -102,7 +95,7 @@ class RunningSummary:
         while self._counted < len(trials) and trials[self._counted].state in FINISHED:
             trial = trials[self._counted]
             self._states[state_of(trial)] += 1
-            self._best = better(self._best, trial, self._direction)
+            self._best = better(self._best, trial, self._goal)
             if trial.state is TrialState.COMPLETE and FINGERPRINT in trial.user_attrs:
                 self._by_fingerprint.setdefault(trial.user_attrs[FINGERPRINT], trial)
             self._counted += 1

@@ -26,6 +26,7 @@ from sweeper.study.attributes import (
 )
 from sweeper.study.executors.base import JobResult
 from sweeper.study.folder import StudyFolder
+from sweeper.study.goal import Goal
 from sweeper.study.optuna_private import queued_params, set_user_attr
 from sweeper.study.owner import identify_process, is_owned
 from sweeper.study.summary import RunningSummary, StudySummary, state_of
@@ -39,7 +40,9 @@ class TrialStore:
         self.study = study
         self._space = space
         self._max_retry = max_retry
-        self._summary = RunningSummary(study.direction)
+        self.goal = Goal.of(study)
+        """What the study is after."""
+        self._summary = RunningSummary(self.goal)
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials, in order of their numbers."""
@@ -97,7 +100,7 @@ class TrialStore:
         other = self._summary.completed_with(feasibility.fingerprint, self.trials())
         if other is not None:
             trial.set_user_attr(DUPLICATE, other.number)
-            self.study.tell(trial, other.value)
+            self.study.tell(trial, other.values)
             return other
         trial.set_user_attr(FINGERPRINT, feasibility.fingerprint)
         return None
@@ -113,7 +116,8 @@ class TrialStore:
         if result.pruned:
             self.study.tell(result.number, state=TrialState.PRUNED)
         else:
-            self.study.tell(result.number, result.value)
+            assert result.value is not None
+            self.study.tell(result.number, self._values(result.number, result.value))
         return False
 
     def requeue(self, number: int, folder: StudyFolder, reason: str) -> bool:
@@ -123,7 +127,7 @@ class TrialStore:
         """
         value = _finished_value(folder.trial(number).result)
         if value is not None:
-            self.study.tell(number, value)
+            self.study.tell(number, self._values(number, value))
             return False
         trial = self.trials()[number]
         set_user_attr(self.study, number, FAILED, reason)
@@ -131,6 +135,14 @@ class TrialStore:
         self.study.tell(number, state=TrialState.FAIL)
         self.study.enqueue_trial(_params(trial), user_attrs={RETRY: trial.user_attrs.get(RETRY)})
         return True
+
+    def _values(self, number: int, value: float) -> list[float]:
+        """Return a trial's objective values: a job measures the accuracy, the cost was known before it."""
+        if self.goal.cost is None:
+            return [value]
+        cost = self.goal.cost_of(self.trials()[number])
+        assert cost is not None
+        return [value, float(cost)]
 
     def _annotate(self, trial: optuna.Trial, feasibility: Feasibility) -> None:
         for name, excess in feasibility.constraints.items():
