@@ -1,11 +1,12 @@
 """The executors, which run a study's jobs: one file each; `make_executor` chooses one."""
 
+import functools
 from collections.abc import Callable
 
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sweeper.study.executors.base import Executor, Job
+from sweeper.study.executors.base import Executor, Job, run_hydra_job
 from sweeper.study.executors.hydra_launcher import HydraLauncher
 from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.workers import Workers
@@ -20,4 +21,6 @@ def make_executor(
     """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config."""
     if config.hydra.runtime.choices.get("hydra/launcher") != BASIC:
         return HydraLauncher(context, task, config, capacity=jobs)
-    return InProcess(context, task, compose) if jobs == 1 else Workers(context, task, compose, capacity=jobs)
+    if jobs == 1:
+        return InProcess(context, task, compose)
+    return Workers(functools.partial(run_hydra_job, context, task), compose, capacity=jobs)

@@ -19,24 +19,22 @@ ORPHAN_CHECK_SECONDS: Final = 0.5
 
 
 def work(connection: Connection, parent: int) -> None:
-    """Receive the context, the task and Hydra's singletons; then run one job per received config."""
+    """Receive a function and Hydra's singletons; then call the function once for each job received."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:
         # Received, not passed as an argument: if a child is killed while it reads a large argument, its parent blocks
         # forever, writing to a pipe without a reader.
         with loading():
-            context, task, singletons = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
+            run, singletons = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
             from hydra.core.singleton import Singleton  # noqa: PLC0415 - half a second, with what follows
             from hydra.core.utils import setup_globals  # noqa: PLC0415
-
-            from sweeper.study.executors.base import run_hydra_job  # noqa: PLC0415
 
         setup_globals()
         Singleton.set_state(singletons)
         while True:
-            config = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
-            connection.send_bytes(_message(run_hydra_job(context, task, config)))
+            job = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
+            connection.send_bytes(_message(run(job)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
 

@@ -6,12 +6,10 @@ import pickle
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
-from typing import Final
+from typing import Any, Final
 
 import cloudpickle
 from hydra.core.singleton import Singleton
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
 from sweeper.study.executors.base import Job, JobResult
 from sweeper.study.executors.process import start_ignoring_sigint
@@ -24,13 +22,11 @@ EXIT_SECONDS: Final = 1.0
 class Workers:
     """An executor of `capacity` worker processes. If a worker dies, only its job fails; another replaces it."""
 
-    def __init__(
-        self, context: HydraContext, task: TaskFunction, compose: Callable[[Job], DictConfig], *, capacity: int
-    ) -> None:
-        """Run jobs of `task`; `compose` returns a job's config. Workers start when jobs need them."""
+    def __init__(self, run: Callable[[Any], JobResult], compose: Callable[[Job], Any], *, capacity: int) -> None:
+        """Call `run` in a worker with what `compose` returns for a job. Workers start when jobs need them."""
         self.capacity = capacity
         self._compose = compose
-        self._shared = _message((context, task, Singleton.get_state()))
+        self._shared = _message((run, Singleton.get_state()))
         self._workers: list[_Worker] = []
 
     def submit(self, job: Job) -> None:
