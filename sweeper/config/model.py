@@ -20,6 +20,8 @@ class GroupConf:
 
     channels: list[int] = MISSING
     """Output channels of each convolution, in order."""
+    depth: int | None = None
+    """Number of convolutions: the first of `channels`, and 0 leaves only the pooling; ``None`` means all of them."""
     kernel_size: int | None = MISSING
     """Side of the square kernel, pixels. This key is required, like `channels`: without it, the values that
     ``~group@model.groups.NAME`` leaves behind would pass for a group."""
@@ -43,7 +45,17 @@ class GroupConf:
     def __post_init__(self) -> None:
         require(bool(self.channels), "channels must list at least one convolution", self.channels)
         require(all(c > 0 for c in self.channels), "channels must be positive", self.channels)
+        require(
+            self.depth is None or 0 <= self.depth <= len(self.channels),
+            f"depth must be in [0, {len(self.channels)}], the number of channels",
+            self.depth,
+        )
         _check_layer(self)
+
+    @property
+    def widths(self) -> list[int]:
+        """Output channels of the convolutions that are applied: the first `depth`."""
+        return self.channels[: self.depth]
 
 
 @dataclass(kw_only=True)
@@ -91,6 +103,9 @@ class ModelConf:
                 "groups must have names of letters, digits and _, none of them 'head'",
                 repr(name),
             )
+        require(
+            any(group.widths for group in self.groups.values()), "groups must hold at least one convolution", "depth 0"
+        )
         _check_layer(self)
 
 

@@ -116,7 +116,9 @@ def _plan(model: ModelConf, images: ImageFacts) -> Plan:
 def _with_widths(model: ModelConf, widths: Mapping[str, int]) -> ModelConf:
     """Return the model with these widths, given for every convolution by name."""
     groups = {
-        name: replace(group, channels=[widths[f"{name}.{index}"] for index in range(len(group.channels))])
+        name: replace(
+            group, channels=[widths.get(f"{name}.{index}", width) for index, width in enumerate(group.channels)]
+        )
         for name, group in model.groups.items()
     }
     return replace(model, groups=groups)
