@@ -26,10 +26,11 @@ class DataConf:
     """A name in `sweeper.data.catalogue.DATASETS`."""
     root: str = MISSING
     """Folder that torchvision's files are read from and downloaded to; unused by `mnist5k`."""
-    validation: Literal["split", "test"] = MISSING
-    """`split`: hold out part of the training set and leave the test set sealed. `test`: validate on the test set."""
+    validation: Literal["split", "test", "none"] = MISSING
+    """`split`: hold out part of the training set and leave the test set sealed. `test`: validate on the test set.
+    `none`: train on all training images without validation, as `confirm` does; such a run has no value."""
     validation_size: int = MISSING
-    """Number of images held out, stratified by class; unused with `validation=test`."""
+    """Number of images held out, stratified by class; used with `validation=split` alone."""
     split_seed: int = MISSING
     """Seed of the split, separate from the run's seed so that all runs share one split."""
 
