@@ -1,14 +1,16 @@
 """Builds the torch module of a plan: one submodule per group, and in it one per convolution or pooling."""
 
 from collections import OrderedDict
-from typing import Final
+from typing import Final, assert_never
 
 from torch import nn
 
+from sweeper.network.cpu import fused
 from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, FastPaths
-from sweeper.network.cpu.fused import ConvUnit, MaxPool
+from sweeper.network.cpu.fused import ConvUnit
 from sweeper.network.heads import ConvHead, GapHead
-from sweeper.network.plan import Conv, Head, Plan, Pool
+from sweeper.network.layers import Conv, Layer, MaxPool, PlainConv, head
+from sweeper.network.plan import Plan
 
 ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
     "relu": nn.ReLU,
@@ -27,14 +29,27 @@ def build(plan: Plan, fast_paths: FastPaths = ALL_FAST_PATHS) -> nn.Sequential:
     """
     groups: OrderedDict[str, nn.Module] = OrderedDict()
     for layer in plan.layers:
-        match layer:
-            case Conv() | Pool():
-                module = _conv(layer, fast_paths) if isinstance(layer, Conv) else _pool(layer, fast_paths)
-                group = groups.setdefault(layer.group, nn.Sequential())
-                group.add_module(layer.name.rpartition(".")[2], module)
-            case Head():
-                groups[layer.name] = _head(layer)
+        module = _module(layer, fast_paths)
+        group, _, name = layer.name.rpartition(".")
+        if group:
+            groups.setdefault(group, nn.Sequential()).add_module(name, module)
+        else:
+            groups[name] = module
     return nn.Sequential(groups)
+
+
+def _module(layer: Layer, fast_paths: FastPaths) -> nn.Module:
+    match layer:
+        case PlainConv():
+            return _conv(layer, fast_paths)
+        case MaxPool():
+            return fused.MaxPool(layer.size) if fast_paths.max_pool else nn.MaxPool2d(layer.size)
+        case head.ConvHead():
+            return ConvHead(layer.in_channels, layer.classes, bias=layer.bias)
+        case head.GapHead():
+            return GapHead(layer.in_channels, layer.classes, bias=layer.bias)
+        case _:
+            assert_never(layer)
 
 
 def _conv(layer: Conv, fast_paths: FastPaths) -> nn.Sequential:
@@ -51,12 +66,3 @@ def _conv(layer: Conv, fast_paths: FastPaths) -> nn.Sequential:
         layer.norm == "batch" and layer.activation == "relu" and (layer.dropout == 0 or layer.dropout_kind == "channel")
     )
     return ConvUnit(parts, fast_paths) if is_fusible and fast_paths.conv_unit else nn.Sequential(parts)
-
-
-def _pool(layer: Pool, fast_paths: FastPaths) -> nn.MaxPool2d:
-    return MaxPool(layer.size) if fast_paths.max_pool else nn.MaxPool2d(layer.size)
-
-
-def _head(layer: Head) -> nn.Module:
-    kind = ConvHead if layer.kind == "conv" else GapHead
-    return kind(layer.in_channels, layer.classes, bias=layer.bias)

@@ -1,7 +1,7 @@
 """Finds weaknesses of a network before training: signal erased by dropout, bottlenecks, a small receptive field."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -46,16 +46,14 @@ def diagnose(plan: Plan, summary: Summary, *, majority_share: float) -> tuple[Fi
     )
 
 
-def _erased_signal(convs: list[tuple[Conv, LayerSummary]], majority_share: float) -> Iterator[Finding]:
+def _erased_signal(convs: Sequence[tuple[Conv, LayerSummary]], majority_share: float) -> Iterator[Finding]:
     """Find dropout p that erases a layer's whole output: all k independently dropped units, with probability p^k.
 
     The class of an erased image can only be guessed, so training accuracy, measured with dropout on, cannot exceed
     survival + (1 - survival) · majority_share.
     """
     erased = {
-        layer.name: layer.dropout ** _dropped_units(layer, layer_summary)
-        for layer, layer_summary in convs
-        if layer.dropout > 0
+        layer.name: layer.erasure(layer_summary.input_shape) for layer, layer_summary in convs if layer.dropout > 0
     }
     survival = math.prod(1 - probability for probability in erased.values())
     if 1 - survival < ERASED_NOTICEABLE:
@@ -75,12 +73,7 @@ def _erased_signal(convs: list[tuple[Conv, LayerSummary]], majority_share: float
     )
 
 
-def _dropped_units(layer: Conv, layer_summary: LayerSummary) -> int:
-    """Return the number of units of one image that dropout drops independently."""
-    return layer.out_channels if layer.dropout_kind == "channel" else math.prod(layer_summary.output_shape)
-
-
-def _bottlenecks(convs: list[tuple[Conv, LayerSummary]], classes: int) -> Iterator[Finding]:
+def _bottlenecks(convs: Sequence[tuple[Conv, LayerSummary]], classes: int) -> Iterator[Finding]:
     for layer, layer_summary in convs:
         values = math.prod(layer_summary.output_shape)
         if values < classes:

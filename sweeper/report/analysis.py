@@ -1,7 +1,7 @@
 """The analysis of a run's measurements: each rule yields an observation with evidence and a command to try next."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from sweeper.network.diagnosis import Finding
@@ -274,7 +274,7 @@ def _overfit_margin(record: RunRecord) -> float:
     return max(OVERFIT_POINTS, CONFIDENCE_95 * standard_error(record.value, record.images))
 
 
-def _shared(layers: list[Conv]) -> str:
+def _shared(layers: Sequence[Conv]) -> str:
     return " and ".join(dict.fromkeys(f"{layer.dropout:g}" for layer in layers))
 
 

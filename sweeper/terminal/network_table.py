@@ -13,7 +13,6 @@ from rich.table import Table
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import Design
 from sweeper.network.budget import within_budget
-from sweeper.network.plan import Conv, Head, Layer, Pool
 from sweeper.terminal.console import budget_lines, finding_lines
 
 LAYER_COLUMNS: Final = ("layer", "operation", "output", "params", "MACs", "RF", "jump")
@@ -76,7 +75,7 @@ def layer_rows(design: Design) -> list[tuple[str, ...]]:
     return [
         (
             facts.name,
-            _operation(layer),
+            layer.label,
             "×".join(str(side) for side in facts.output_shape),
             f"{facts.parameters:,}" if facts.parameters else "",
             f"{facts.macs:,}" if facts.macs else "",
@@ -85,18 +84,3 @@ def layer_rows(design: Design) -> list[tuple[str, ...]]:
         )
         for layer, facts in zip(design.plan.layers, design.summary.layers, strict=True)
     ]
-
-
-def _operation(layer: Layer) -> str:
-    match layer:
-        case Conv():
-            parts = [f"{layer.kernel_size}×{layer.kernel_size}"]
-            norm = ["norm"] if layer.norm == "batch" else []
-            parts += [*norm, layer.activation] if layer.order == "conv_norm_act" else [layer.activation, *norm]
-            if layer.dropout:
-                parts.append(f"drop {layer.dropout:g}")
-            return "conv " + ", ".join(parts)
-        case Pool():
-            return f"max pool {layer.size}×{layer.size}"
-        case Head():
-            return "conv 1×1" if layer.kind == "conv" else "average → linear"
