@@ -1,6 +1,8 @@
 """Splits the images into training and validation; opens the test set only for ``data.validation=test``."""
 
-from dataclasses import dataclass
+import functools
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,6 +46,16 @@ def split(conf: DataConf) -> Splits:
         validation_is_test=False,
         sha256=sha256,
     )
+
+
+def split_cached(conf: DataConf) -> Splits:
+    """Return `split(conf)`; consecutive calls of a process with the same config read the files once."""
+    return _split(**asdict(conf))
+
+
+@functools.lru_cache(maxsize=1)
+def _split(**fields: Any) -> Splits:
+    return split(DataConf(**fields))
 
 
 def stratified(labels_b: Tensor, size: int, seed: int) -> Tensor:

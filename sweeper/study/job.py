@@ -1,21 +1,19 @@
 """Runs a trial's job: it finds its trial in the storage, reports each epoch to it, and stops when it is pruned."""
 
 import functools
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import optuna
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.config.schema import DataConf, ExperimentConf
-from sweeper.data.splits import Splits, split
+from sweeper.config.schema import ExperimentConf
+from sweeper.data.splits import split_cached
 from sweeper.records import EpochRecord
 from sweeper.run.experiment import run
 from sweeper.run.listener import Listener
 from sweeper.study.executors.base import PrunedAt
-from sweeper.study.optuna_private import running_trial
+from sweeper.study.optuna_private import report, running_trial, should_prune
 from sweeper.study.sampler_and_pruner import make_pruner
 from sweeper.study.storage import open_storage
 
@@ -32,8 +30,8 @@ class TrialLink(Listener):
     def on_epoch(self, record: EpochRecord) -> None:
         """Report the epoch and ask the pruner, except after the last epoch."""
         self._last = record
-        self._trial.report(record.val_accuracy, record.epoch)
-        if record.epoch < self._epochs and self._trial.should_prune():
+        report(self._trial, record.val_accuracy, record.epoch)
+        if record.epoch < self._epochs and should_prune(self._trial):
             raise optuna.TrialPruned
 
     def pruned(self) -> PrunedAt:
@@ -59,21 +57,11 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
             listeners=[link],
             overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
             hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
-            read_splits=_read_once,
+            read_splits=split_cached,
         )
     except optuna.TrialPruned:
         return link.pruned()
     return completed.value
-
-
-def _read_once(conf: DataConf) -> Splits:
-    """Return the data of a job; consecutive jobs of a worker with the same data config read it once."""
-    return _read(**asdict(conf))
-
-
-@functools.lru_cache(maxsize=1)
-def _read(**fields: Any) -> Splits:
-    return split(DataConf(**fields))
 
 
 @functools.lru_cache(maxsize=1)
