@@ -215,7 +215,7 @@ def test_a_repair_keeps_to_its_bounds_and_its_budget(
     assert repaired.dropout in {dropout, least}
     for name, group in repaired.groups.items():
         for index, width in enumerate(group.channels):
-            low, high = bounds.widths[f"{name}.{index}"]
+            low, high = bounds.widths[f"model.groups.{name}.channels.{index}"]
             assert low <= width <= high
     widths_back = {name: replace(group, channels=groups[name].channels) for name, group in repaired.groups.items()}
     assert replace(repaired, groups=widths_back, dropout=dropout) == model

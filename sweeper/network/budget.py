@@ -6,7 +6,7 @@ from typing import Final, Literal
 from sweeper.config.model import ModelConf
 from sweeper.config.schema import BudgetConf
 from sweeper.errors import BudgetError
-from sweeper.network.plan import Conv, Plan, make_plan
+from sweeper.network.plan import Plan, make_plan
 from sweeper.network.summary import Summary, summarize
 
 Cost = Literal["parameters", "macs"]
@@ -48,14 +48,11 @@ def _over(summary: Summary, budget: BudgetConf, cost: Cost) -> bool:
 
 
 def _largest(plan: Plan, summary: Summary, cost: Cost) -> str:
-    """Return the costliest convolutions as ``model.groups.block2.channels.1 (9,248), …``."""
+    """Return the widths of the costliest layers as ``model.groups.block2.channels.1 (9,248), …``."""
     pairs = zip(plan.layers, summary.layers, strict=True)
-    convs = [(getattr(layer_summary, cost), layer) for layer, layer_summary in pairs if isinstance(layer, Conv)]
-    convs.sort(key=lambda pair: pair[0], reverse=True)
-    return " and ".join(
-        f"model.groups.{layer.group}.channels.{layer.name.rpartition('.')[2]} ({count:,})"
-        for count, layer in convs[:LARGEST_SHOWN]
-    )
+    costly = [(getattr(layer_summary, cost), key) for layer, layer_summary in pairs for key in layer.widths]
+    costly.sort(key=lambda pair: pair[0], reverse=True)
+    return " and ".join(f"{key} ({count:,})" for count, key in costly[:LARGEST_SHOWN])
 
 
 def _fitting_scale(model: ModelConf, plan: Plan, budget: BudgetConf, cost: Cost, unit: str) -> str:

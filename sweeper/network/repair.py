@@ -11,7 +11,7 @@ from sweeper.config.model import ModelConf
 from sweeper.config.schema import BudgetConf
 from sweeper.network.budget import scaled, within_budget
 from sweeper.network.diagnosis import diagnose
-from sweeper.network.plan import Conv, Plan, make_plan
+from sweeper.network.plan import Plan, make_plan
 from sweeper.network.summary import summarize
 
 WIDENED_BY: Final = {"erased_signal", "bottleneck"}
@@ -44,20 +44,20 @@ class Bounds:
     """The values that `repair` may change, and their limits; all others stay as they are."""
 
     widths: Mapping[str, tuple[int, int]]
-    """Least and greatest width, by the convolution's name in the plan: ``block1.0``."""
+    """Least and greatest width, by its override key: ``model.groups.block1.channels.0``."""
     least_dropout: Mapping[str, float]
     """Least dropout probability, by the group's name; `MODEL_WIDE` stands for the model-wide value."""
 
 
 def width_bounds(plan: Plan) -> dict[str, tuple[int, int]]:
-    """Return the least and greatest width to try for each convolution, by its name.
+    """Return the least and greatest width to try for each convolution, by its override key.
 
     The least is half its own width, the greatest twice its own or `WIDTH_REACH`, whichever is more.
     """
     return {
-        layer.name: (max(1, layer.out_channels // 2), max(2 * layer.out_channels, WIDTH_REACH))
+        key: (max(1, width // 2), max(2 * width, WIDTH_REACH))
         for layer in plan.layers
-        if isinstance(layer, Conv)
+        for key, width in layer.widths.items()
     }
 
 
@@ -78,18 +78,18 @@ def repair(model: ModelConf, budget: BudgetConf, bounds: Bounds, images: ImageFa
         if finding.rule in WIDENED_BY
     ]
     named = {name for finding in findings for name in finding.layers}
-    widths = {layer.name: layer.out_channels for layer in plan.layers if isinstance(layer, Conv)}
-    adjustable = [name for name in widths if name in bounds.widths]
-    widened = [name for name in adjustable if name in named]
-    others = [name for name in adjustable if name not in named]
-    wide = {**widths, **{name: bounds.widths[name][1] for name in widened}}
+    widths = {key: width for layer in plan.layers for key, width in layer.widths.items()}
+    adjustable = [(layer.name, key) for layer in plan.layers for key in layer.widths if key in bounds.widths]
+    widened = [key for name, key in adjustable if name in named]
+    others = [key for name, key in adjustable if name not in named]
+    wide = {**widths, **{key: bounds.widths[key][1] for key in widened}}
     if any(finding.rule == "erased_signal" for finding in findings):
         repaired = _with_dropout(model, bounds.least_dropout)
     else:
         repaired = model
     for narrowed in (others, others + widened):
         for percent in range(PERCENT, 0, -1):
-            lower = {name: max(bounds.widths[name][0], wide[name] * percent // PERCENT) for name in narrowed}
+            lower = {key: max(bounds.widths[key][0], wide[key] * percent // PERCENT) for key in narrowed}
             candidate = _with_widths(repaired, {**wide, **lower})
             if within_budget(summarize(_plan(candidate, images)), budget):
                 return candidate if candidate != model else None
@@ -114,10 +114,13 @@ def _plan(model: ModelConf, images: ImageFacts) -> Plan:
 
 
 def _with_widths(model: ModelConf, widths: Mapping[str, int]) -> ModelConf:
-    """Return the model with these widths, given for every convolution by name."""
+    """Return the model with these widths, given by override key; others are kept."""
     groups = {
         name: replace(
-            group, channels=[widths.get(f"{name}.{index}", width) for index, width in enumerate(group.channels)]
+            group,
+            channels=[
+                widths.get(f"model.groups.{name}.channels.{index}", width) for index, width in enumerate(group.channels)
+            ],
         )
         for name, group in model.groups.items()
     }

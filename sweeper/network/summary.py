@@ -66,9 +66,9 @@ def summarize(plan: Plan) -> Summary:
                 jump=jump,
             )
         )
-        if len(output_shape) == len(shape):
-            channels, height, width = output_shape
-            shape = (channels, height, width)
+        match output_shape:
+            case (channels, height, width):
+                shape = (channels, height, width)
     return Summary(
         layers=tuple(layers),
         parameters=sum(summary.parameters for summary in layers),

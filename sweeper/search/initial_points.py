@@ -42,8 +42,8 @@ def bounds(space: Space) -> Bounds:
     least_dropout: dict[str, float] = {}
     for key, distribution in space.distributions.items():
         match key.split("."):
-            case ["model", "groups", group, "channels", index] if isinstance(distribution, IntDistribution):
-                widths[f"{group}.{index}"] = (distribution.low, distribution.high)
+            case ["model", "groups", _, "channels", _] if isinstance(distribution, IntDistribution):
+                widths[key] = (distribution.low, distribution.high)
             case ["model", "groups", group, "dropout"] if isinstance(distribution, FloatDistribution):
                 least_dropout[group] = distribution.low
             case ["model", "dropout"] if isinstance(distribution, FloatDistribution):

@@ -85,17 +85,7 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
 
 def width_distributions(plan: Plan) -> dict[str, BaseDistribution]:
     """Return the distribution of each convolution's width, in channels, by override key; see `width_bounds`."""
-    return {width_key(name): IntDistribution(low, high) for name, (low, high) in width_bounds(plan).items()}
-
-
-def width_key(convolution: str) -> str:
-    """Return the override key of a convolution's width, given its name in the plan.
-
-    >>> width_key("block1.0")
-    'model.groups.block1.channels.0'
-    """
-    group, _, index = convolution.rpartition(".")
-    return f"model.groups.{group}.channels.{index}"
+    return {key: IntDistribution(low, high) for key, (low, high) in width_bounds(plan).items()}
 
 
 def contains(distribution: BaseDistribution, value: object) -> bool:
@@ -128,12 +118,13 @@ def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:
     return [f"{item}={to_override(params[item])}" if item in space.distributions else item for item in space.template]
 
 
-def search_record(space: Space, base: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of `search.yaml`: space, fixed overrides, base config and a hash of all three."""
+def search_record(space: Space, base: dict[str, Any], goal: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the content of `search.yaml`: space, fixed overrides, base config, `goal` if given, and a hash of all."""
     record: dict[str, Any] = {
         "space": {key: json.loads(distribution_to_json(d)) for key, d in space.distributions.items()},
         "fixed": list(space.fixed),
         "base": base,
+        **({"goal": dict(goal)} if goal else {}),
     }
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     return {**record, "sha256": digest}
