@@ -83,7 +83,7 @@ def fit(
         if seen.loss > DIVERGED_FACTOR * guessing_loss:
             raise _diverged(epoch, conf, seen.loss)
         score = evaluate(network, splits.validation, autocast=autocast)
-        if not math.isfinite(score.loss):
+        if len(splits.validation) and not math.isfinite(score.loss):
             raise _diverged(epoch, conf, score.loss, rule="validation loss must stay finite")
         right_n = score.predicted_n == splits.validation.labels_b
         changed = None if right_before_n is None else int((right_n != right_before_n).sum())
