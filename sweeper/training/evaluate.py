@@ -32,8 +32,14 @@ class Score:
 
 
 def evaluate(network: nn.Module, images: LabelledImages, *, autocast: torch.autocast) -> Score:
-    """Evaluate the network on these images, on the same device; leaves it in evaluation mode."""
+    """Evaluate the network on these images, on the same device; leaves it in evaluation mode.
+
+    Without images, loss and accuracy are NaN.
+    """
     network.eval()
+    if len(images) == 0:
+        nothing = torch.empty(0, device=images.labels_n.device)
+        return Score(loss=math.nan, accuracy=math.nan, losses_n=nothing, predicted_n=nothing.long())
     losses, predicted = [], []
     with torch.inference_mode(), autocast:
         for start in range(0, len(images), BATCH):
