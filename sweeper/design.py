@@ -35,7 +35,15 @@ def analyze(conf: ExperimentConf) -> Design:
 
 
 def analyze_within_budget(conf: ExperimentConf) -> Design:
-    """Return `analyze(conf)`. Raises `BudgetError` if the network exceeds its budget, else as `analyze` does."""
+    """Return `analyze(conf)`. Raises `BudgetError` if the network exceeds its budget, else as `analyze` does.
+
+    Raises `ConfigError` for ``data.validation=none``: a run or trial without validation has no value.
+    """
+    if conf.data.validation == "none":
+        raise ConfigError(
+            "data.validation must be split or test, but got none: a run without validation has no value; to train on all "
+            "training images and measure on the test set, give the run's folder to confirm"
+        )
     design = analyze(conf)
     check_budget(conf.model, design.plan, design.summary, conf.budget)
     return design
