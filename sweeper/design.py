@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sweeper.config.schema import ExperimentConf
 from sweeper.data.catalogue import DATASETS
+from sweeper.errors import ConfigError
 from sweeper.network.budget import check_budget
 from sweeper.network.diagnosis import Finding, diagnose
 from sweeper.network.plan import Plan, make_plan
