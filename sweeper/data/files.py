@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sweeper.config.schema import DataConf
 from sweeper.data.catalogue import DATASETS, DatasetFacts
+from sweeper.data.openings import Opening, record_opening
 from sweeper.errors import DataError
 
 Part = Literal["train", "test"]
@@ -35,13 +36,23 @@ class ImageArrays(NamedTuple):
     """``[n]``: class numbers from 0."""
 
 
-def read_files(conf: DataConf, part: Part, *, download: bool = True) -> ImageArrays:
+def read_files(
+    conf: DataConf,
+    part: Part,
+    *,
+    download: bool = True,
+    opening: Opening = Opening(),  # noqa: B008 - it is frozen
+) -> ImageArrays:
     """Read a dataset's training or test images; with `download`, a missing dataset is downloaded to `data.root` first.
 
+    Nothing else reads test images, and this function records each time that it does; `opening` says what for.
+
     Raises `DataError` if a file is damaged or has the wrong shape, if the dataset is missing and `download` is False,
-    or if the download fails. Raises `ConfigError` for an unknown dataset.
+    if the download fails, or if the opening cannot be recorded. Raises `ConfigError` for an unknown dataset.
     """
     facts = DATASETS.facts(conf.name)
+    if part == "test":
+        record_opening(conf, opening or Opening())
     if facts.torchvision_class is None:
         return _read_embedded(part)
     return _read_torchvision(conf, facts, facts.torchvision_class, part, download=download)
