@@ -10,6 +10,7 @@ from torch import Tensor
 from sweeper.config.schema import DataConf
 from sweeper.data.catalogue import DATASETS
 from sweeper.data.files import Part, read_files
+from sweeper.data.openings import Opening
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +69,15 @@ class LabelledImages:
         return digest.hexdigest()
 
 
-def read(conf: DataConf, part: Part) -> LabelledImages:
+def read(conf: DataConf, part: Part, *, opening: Opening | None = None) -> LabelledImages:
     """Read a dataset's training or test images, all selected; a missing dataset is downloaded to `data.root` first.
+
+    Reading test images is recorded; `opening` says what they are read for.
 
     Raises the errors of `sweeper.data.files.read_files`.
     """
     facts = DATASETS.facts(conf.name)
-    images_nhw, labels_n = read_files(conf, part)
+    images_nhw, labels_n = read_files(conf, part, opening=opening)
     return LabelledImages(
         source_nhw=torch.from_numpy(images_nhw),
         labels_n=torch.from_numpy(labels_n),
