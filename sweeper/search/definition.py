@@ -13,6 +13,7 @@ from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.search.config_keys import takes_integers
 from sweeper.search.dry_run import describe_grid, describe_search
 from sweeper.search.feasibility import FeasibilityCheck
+from sweeper.search.front_points import front_points, front_widths
 from sweeper.search.initial_points import initial_points
 from sweeper.search.job_composer import JobComposer
 from sweeper.search.options import StudyOptions
@@ -46,8 +47,8 @@ class Search:
     @property
     def target(self) -> float | None:
         """The validation accuracy, a fraction, that ends the search; None if only `total` ends it."""
-        if self.is_grid or self.base is None or not self.options.stop_at_target:
-            return None
+        if self.is_grid or self.base is None or not self.options.stop_at_target or self.options.cost:
+            return None  # a search for small networks goes on past the first that reaches the target
         return self.base.target
 
     def has_too_many(self, failed: int) -> bool:
@@ -59,7 +60,10 @@ class Search:
         """The points to queue at the start: every point of a grid, otherwise those of `initial_points`."""
         if self.space.grid is not None:
             return self.space.grid
-        return () if self.base is None else initial_points(self.base, self.space)
+        if self.base is None:
+            return ()
+        points = front_points if self.options.cost else initial_points
+        return points(self.base, self.space)
 
     @property
     def prefix(self) -> str:
@@ -73,7 +77,8 @@ class Search:
         """Return the content of `search.yaml`: space, fixed overrides and base config identify it; and is it a grid?"""
         base = asdict(self.base) if self.base else {}
         base.pop("logging", None)  # loggers do not change the search
-        return {**search_record(self.space, base), "grid": self.is_grid}
+        goal = {"cost": self.options.cost, "smallest": self.options.smallest} if self.options.cost else None
+        return {**search_record(self.space, base, goal), "grid": self.is_grid}
 
     def dry_run(self, *, jobs: int) -> None:
         """Print the jobs of a grid, or an estimate of the search with `jobs` trials at a time. Raises `StudyError`."""
@@ -100,6 +105,8 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
     except ValueError as error:
         raise explain(error) from error
     if not composer.is_sweeper_config:
+        if options.cost:
+            raise StudyError("hydra.sweeper.cost needs networks to count, but this application has none: leave it out")
         space = space if space.distributions else replace(space, grid=({},))
         return Search(space=space, check=None, base=None, options=options)
     space = _complete(space, options, composer)
@@ -122,7 +129,7 @@ def _complete(space: Space, options: StudyOptions, composer: JobComposer) -> Spa
                 distributions[key] = as_integers(key, distribution)
         if options.widths:
             given = set(distributions) | {override.partition("=")[0] for override in space.fixed}
-            widths = width_distributions(analyze(base).plan)
+            widths = (front_widths if options.cost else width_distributions)(analyze(base).plan)
             distributions.update({key: widths[key] for key in widths if key not in given})
     if not distributions:
         raise StudyError(

@@ -27,6 +27,10 @@ class StudyOptions:
     """The search space of a preset: a sweep override's value by key."""
     widths: bool = False
     """Whether the width, the number of output channels, of every convolution is searched."""
+    cost: Literal["parameters", "macs"] | None = None
+    """What the search makes small beside its accuracy: the study has two objectives. None for accuracy alone."""
+    smallest: bool = False
+    """Whether only the lowest cost at the experiment's target is asked for, not accuracy at every cost."""
     max_retry: int = 1
     """Number of times a failed trial is tried again."""
     stop_at_target: bool = True
@@ -39,6 +43,10 @@ class StudyOptions:
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             if value is not None and value < 1:
                 raise StudyError(f"hydra.sweeper.{name} must be at least 1, but got {value}")
+        if self.cost is not None and self.direction != "maximize":
+            raise StudyError(f"hydra.sweeper.cost needs direction=maximize, but got {self.direction}: leave one out")
+        if self.smallest and self.cost is None:
+            raise StudyError("hydra.sweeper.smallest needs a cost: add hydra.sweeper.cost=parameters")
         if self.max_retry < 0:
             raise StudyError(f"hydra.sweeper.max_retry must be at least 0, but got {self.max_retry}")
         if not 0 <= self.max_failure_rate <= 1:

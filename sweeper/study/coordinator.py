@@ -100,6 +100,7 @@ class Coordinator:
     def _is_settled(self, trial: optuna.Trial) -> bool:
         """Tell an infeasible proposal, or one that repeats a completed trial; return False if it must be trained."""
         feasibility = self._search.check.check(trial.params) if self._search.check else UNCHECKED
+        feasibility = self._trials.restrict(feasibility)
         if feasibility.reason is not None:
             self._trials.reject(trial, feasibility)
             self._progress.on_rejected(trial.number, feasibility.reason)

@@ -137,7 +137,17 @@ def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
             yield f"{key} is searched {how}"
     if saved["fixed"] != now["fixed"]:
         yield f"fixed overrides are {saved['fixed']} there and {now['fixed']} here"
+    goals = [record.get("goal") for record in (saved, now)]
+    if goals[0] != goals[1]:
+        had, has = (_goal_in_words(goal) for goal in goals)
+        yield f"it is after {had} there and {has} here"
     old, new = dict(dotted(saved["base"])), dict(dotted(now["base"]))
     for key in dict.fromkeys([*old, *new]):
         if old.get(key) != new.get(key):
             yield f"{key} is {old.get(key)} there and {new.get(key)} here"
+
+
+def _goal_in_words(goal: Mapping[str, Any] | None) -> str:
+    if not goal:
+        return "accuracy alone"
+    return f"the fewest {goal['cost']} at the target" if goal["smallest"] else f"accuracy against {goal['cost']}"

@@ -57,7 +57,7 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
             listeners=[link],
             overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
             hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
-            read_splits=split_cached,
+            read_splits=functools.partial(split_cached, folder=folder),
         )
     except optuna.TrialPruned:
         return link.pruned()

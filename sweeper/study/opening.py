@@ -9,12 +9,17 @@ from typing import Any, Final
 import optuna
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from optuna.study import StudyDirection
 
 from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS, write_atomically
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
 from sweeper.study.folder import StudyFolder
+from sweeper.study.front_pruner import FrontPruner
+from sweeper.study.front_sampler import FrontSampler
+from sweeper.study.goal import GOAL, Goal
+from sweeper.study.optuna_private import FrontStudy
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
 from sweeper.study.storage import absolute_url, journal_url, open_storage
 from sweeper.study.trials import TrialStore
@@ -48,6 +53,8 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
     """
     sampler = make_sampler(config.hydra.sweeper.sampler)
     pruner = make_pruner(config.hydra.sweeper.pruner)
+    goal = _goal(search, options)
+    _check_goal(goal, sampler, pruner)
     given_storage = open_storage(options.storage) if options.storage else None
     record = search.record()
     name = options.study_name or _name(search, record, config)
@@ -57,14 +64,19 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
         if given_storage is None and not folder.journal.exists():
             _check_no_trials(folder)
         folder.claim(name, record)
+        study_storage = given_storage or open_storage(url)
         study = optuna.create_study(
             study_name=name,
-            storage=given_storage or open_storage(url),
+            storage=study_storage,
             sampler=sampler,
             pruner=pruner,
-            direction=options.direction,
+            directions=goal.directions,
             load_if_exists=True,
         )
+        if goal.cost is not None:
+            study.set_user_attr(GOAL, goal.record)
+            study.set_metric_names([f"{'test' if _is_on_test(search) else 'validation'} accuracy", goal.unit])
+            study = FrontStudy(name, study_storage, sampler=sampler, pruner=pruner)
         trials = TrialStore(study, search.space, max_retry=options.max_retry)
         if trials.trials():
             sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
@@ -94,6 +106,39 @@ def _path(name: str, search: Search, config: DictConfig) -> Path:
     """Return the study's folder: ``hydra.sweep.dir`` if given or for another application, else in outputs/studies."""
     is_given = any(line.startswith("hydra.sweep.dir=") for line in typed_settings(config))
     return Path(config.hydra.sweep.dir) if is_given or search.base is None else OUTPUTS / "studies" / name
+
+
+def _goal(search: Search, options: StudyOptions) -> Goal:
+    direction = StudyDirection.MAXIMIZE if options.direction == "maximize" else StudyDirection.MINIMIZE
+    if options.cost is None:
+        return Goal(direction=direction)
+    assert search.base is not None
+    return Goal(direction=direction, cost=options.cost, target=search.base.target, smallest=options.smallest)
+
+
+def _check_goal(goal: Goal, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> None:
+    """Raise `StudyError` for a sampler or pruner of another number of objectives."""
+    is_nop, is_front = isinstance(pruner, optuna.pruners.NopPruner), isinstance(pruner, FrontPruner)
+    if goal.cost is not None and not (is_nop or is_front):
+        raise StudyError(
+            "a search with hydra.sweeper.cost has two objectives, for which Optuna's pruners are not made: "
+            "choose hydra/sweeper/pruner=front or none"
+        )
+    if goal.cost is not None and isinstance(sampler, optuna.samplers.CmaEsSampler):
+        raise StudyError(
+            "a search with hydra.sweeper.cost has two objectives, but CMA-ES takes one: "
+            "choose hydra/sweeper/sampler=front, tpe or nsgaii"
+        )
+    for name, is_one in (("pruner", is_front), ("sampler", isinstance(sampler, FrontSampler))):
+        if goal.cost is None and is_one:
+            raise StudyError(
+                f"hydra/sweeper/{name}=front needs two objectives: add hydra.sweeper.cost=parameters, "
+                f"or choose another {name}"
+            )
+
+
+def _is_on_test(search: Search) -> bool:
+    return search.base is not None and search.base.data.validation == "test"
 
 
 def _check_no_trials(folder: StudyFolder) -> None:

@@ -5,16 +5,20 @@ from typing import Any, Final
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 
 __all__ = [
     "VERSION",
+    "FrontStudy",
     "FrozenStudy",
     "cached",
     "queued_params",
+    "report",
     "running_trial",
     "set_user_attr",
+    "should_prune",
     "study_id",
     "with_identity",
 ]
@@ -62,6 +66,33 @@ def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
     `Study.tell` accepts a number, but `optuna.Trial` needs the trial's id, which no public function returns.
     """
     return optuna.Trial(study, _trial_id(study, number))
+
+
+class FrontStudy(optuna.Study):
+    """A study with two objectives, whose direction is that of the first.
+
+    With several, `Study.direction` raises. TPE reads it all the same, to rank pruned trials by what they reported.
+    """
+
+    @property
+    def direction(self) -> StudyDirection:
+        """The direction of the first objective, which trials report while they run."""
+        return self.directions[0]
+
+
+def report(trial: optuna.Trial, value: float, step: int) -> None:
+    """Save a trial's value after a step. With several objectives `Trial.report` raises; the storage does not mind."""
+    if len(trial.study.directions) == 1:
+        trial.report(value, step)
+    else:
+        trial.storage.set_trial_intermediate_value(trial._trial_id, step, value)  # noqa: SLF001
+
+
+def should_prune(trial: optuna.Trial) -> bool:
+    """Whether the study's pruner ends the trial. With several objectives `Trial.should_prune` raises."""
+    if len(trial.study.directions) == 1:
+        return trial.should_prune()
+    return trial.study.pruner.prune(trial.study, trial.storage.get_trial(trial._trial_id))  # noqa: SLF001
 
 
 def set_user_attr(study: optuna.Study, number: int, key: str, value: object) -> None:

@@ -1,4 +1,4 @@
-"""Creates the configured sampler and pruner: only Optuna's own classes, never other code that a config names."""
+"""Creates the configured sampler and pruner: only Optuna's classes and our own, never other code that a config names."""
 
 import warnings
 from typing import Final
@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 from sweeper.errors import StudyError
 
-SAMPLERS: Final = ("optuna.samplers.*",)
-PRUNERS: Final = ("optuna.pruners.*",)
+SAMPLERS: Final = ("optuna.samplers.*", "sweeper.study.front_sampler.FrontSampler")
+PRUNERS: Final = ("optuna.pruners.*", "sweeper.study.front_pruner.FrontPruner")
 """Patterns of the only targets that these configs may name."""
 
 

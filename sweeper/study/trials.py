@@ -3,8 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -30,6 +31,9 @@ from sweeper.study.goal import Goal
 from sweeper.study.optuna_private import queued_params, set_user_attr
 from sweeper.study.owner import identify_process, is_owned
 from sweeper.study.summary import RunningSummary, StudySummary, state_of
+
+NOT_SMALLER: Final = "not smaller than the answer"
+"""The rule that rejects a proposal of a search for the smallest network."""
 
 
 class TrialStore:
@@ -91,6 +95,19 @@ class TrialStore:
         trial.set_user_attr(REJECTED, feasibility.reason)
         trial.set_user_attr(RULE, feasibility.rule)
         self.study.tell(trial, state=TrialState.PRUNED)
+
+    def restrict(self, feasibility: Feasibility) -> Feasibility:
+        """Return the feasibility in a search for the smallest network: it must be smaller than the answer so far."""
+        design, best = feasibility.design, self.summary().best if self.goal.smallest else None
+        if design is None or feasibility.reason is not None or best is None or not self.goal.is_reached(best):
+            return feasibility
+        cost, least = getattr(design.summary, self.goal.cost or PARAMETERS), self.goal.cost_of(best)
+        assert least is not None
+        constraints = {**feasibility.constraints, "smaller": (cost + 1) / least - 1}
+        if cost < least:
+            return replace(feasibility, constraints=constraints)
+        reason = f"{cost:,} {self.goal.unit} are not fewer than the {least:,} of trial {best.number}, at the target"
+        return replace(feasibility, constraints=constraints, reason=reason, rule=NOT_SMALLER, fingerprint=None)
 
     def accept(self, trial: optuna.Trial, feasibility: Feasibility) -> FrozenTrial | None:
         """Annotate a feasible proposal. If a completed trial has the same config, tell its value and return it."""
