@@ -36,13 +36,7 @@ class ImageArrays(NamedTuple):
     """``[n]``: class numbers from 0."""
 
 
-def read_files(
-    conf: DataConf,
-    part: Part,
-    *,
-    download: bool = True,
-    opening: Opening = Opening(),  # noqa: B008 - it is frozen
-) -> ImageArrays:
+def read_files(conf: DataConf, part: Part, *, download: bool = True, opening: Opening | None = None) -> ImageArrays:
     """Read a dataset's training or test images; with `download`, a missing dataset is downloaded to `data.root` first.
 
     Nothing else reads test images, and this function records each time that it does; `opening` says what for.

@@ -117,9 +117,10 @@ def _read(log: Path) -> Iterator[dict[str, Any]]:
 
 
 def _is_inside(entry: dict[str, Any], log: Path, folder: str) -> bool:
-    if not isinstance(entry.get("folder"), str):
+    recorded = entry.get("folder")
+    if not isinstance(recorded, str):
         return False
-    path = os.path.normpath(log.parent / entry["folder"])
+    path = os.path.normpath(log.parent / recorded)
     return path == folder or path.startswith(folder + os.sep)
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from sweeper.config.schema import DataConf
 from sweeper.data.images import LabelledImages, read
+from sweeper.data.openings import Opening
 from sweeper.errors import ConfigError
 
 
@@ -18,14 +20,15 @@ class Splits:
 
     train: LabelledImages
     validation: LabelledImages
+    """Empty with ``data.validation=none``."""
     validation_is_test: bool
     """Whether `validation` is the test set: the notebook's protocol, whose accuracies are optimistic."""
     sha256: str
     """Checksum of the dataset's training images and labels, before the split."""
 
 
-def split(conf: DataConf) -> Splits:
-    """Read the data and split it. With ``validation=split`` the test files are not opened.
+def split(conf: DataConf, *, folder: Path | None = None) -> Splits:
+    """Read the data and split it. Only with ``validation=test`` is the test set opened, for the run in `folder`.
 
     Raises `DataError` for data that cannot be read, `ConfigError` for an unknown dataset or a split that leaves no
     training images.
@@ -33,7 +36,12 @@ def split(conf: DataConf) -> Splits:
     images = read(conf, "train")
     sha256 = images.sha256()
     if conf.validation == "test":
-        return Splits(train=images, validation=read(conf, "test"), validation_is_test=True, sha256=sha256)
+        # The weights do not exist yet, so the record has no checksum: each epoch's are evaluated.
+        test = read(conf, "test", opening=Opening(folder=folder))
+        return Splits(train=images, validation=test, validation_is_test=True, sha256=sha256)
+    if conf.validation == "none":
+        nothing = images.take(torch.empty(0, dtype=torch.int64))
+        return Splits(train=images, validation=nothing, validation_is_test=False, sha256=sha256)
     if conf.validation_size >= len(images):
         raise ConfigError(
             f"data.validation_size must be less than the {len(images):,} training images, "
@@ -48,9 +56,12 @@ def split(conf: DataConf) -> Splits:
     )
 
 
-def split_cached(conf: DataConf) -> Splits:
-    """Return `split(conf)`; consecutive calls of a process with the same config read the files once."""
-    return _split(**asdict(conf))
+def split_cached(conf: DataConf, *, folder: Path | None = None) -> Splits:
+    """Return `split(conf, folder=folder)`; consecutive calls of a process with the same config read the files once.
+
+    Test images are read each time: each run that is validated on them opens the test set.
+    """
+    return split(conf, folder=folder) if conf.validation == "test" else _split(**asdict(conf))
 
 
 @functools.lru_cache(maxsize=1)

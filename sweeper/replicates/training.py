@@ -1,5 +1,6 @@
 """What a worker does with one replicate: it trains in a temporary folder that appears under its name when complete."""
 
+import functools
 import os
 
 from sweeper.replicates.replicate import Replicate
@@ -15,7 +16,9 @@ def train(job: tuple[int, Replicate]) -> JobResult:
             from sweeper.data.splits import split_cached  # noqa: PLC0415 - torch: the parent process does without
             from sweeper.run.experiment import run  # noqa: PLC0415 - likewise
 
-        completed = run(asked.conf, folder=asked.unfinished, read_splits=split_cached)
+        completed = run(
+            asked.conf, folder=asked.unfinished, read_splits=functools.partial(split_cached, folder=asked.folder)
+        )
         os.replace(asked.unfinished, asked.folder)
     except Exception as error:  # noqa: BLE001 - whatever one run raises, the others go on
         return failed(number, error)

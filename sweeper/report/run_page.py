@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib.image
 
 from sweeper.data.files import Part, read_files
+from sweeper.data.openings import Opening
 from sweeper.errors import DataError
 from sweeper.report.comparison import compare
 from sweeper.report.page import render
@@ -76,7 +77,8 @@ def _worst_mistakes(record: RunRecord) -> tuple[list[dict[str, Any]], str]:
     try:
         # The run's config may be untrusted, so nothing is downloaded.
         part: Part = "test" if record.evaluated_on == "test" else "train"
-        images_nhw = read_files(record.conf.data, part, download=False).images_nhw
+        opening = Opening(folder=record.folder)
+        images_nhw = read_files(record.conf.data, part, download=False, opening=opening).images_nhw
         pixels_nhw = [images_nhw[mistake.index] for mistake in record.mistakes.worst]
     except (DataError, IndexError) as error:
         return [], f"The images cannot be shown: {error}."

@@ -64,7 +64,7 @@ def run(
     listeners: Iterable[Listener] = (),
     overrides: str = "[]\n",
     hydra: str | None = None,
-    read_splits: Callable[[DataConf], Splits] = split,
+    read_splits: Callable[[DataConf], Splits] | None = None,
 ) -> CompletedRun:
     """Run one experiment into a new folder, `folder` or by default one below ``outputs/runs``.
 
@@ -80,16 +80,16 @@ def run(
     listeners = (*listeners, *_configured_listeners(conf))
     conf = resolve(conf)
     conf = replace(conf, data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
+    run_folder = RunFolder(folder if folder is not None else new_run_path())
     device = torch.device(conf.device)
     keep_freed_memory()
     with reproducible(conf):
-        splits = read_splits(conf.data)
+        splits = read_splits(conf.data) if read_splits else split(conf.data, folder=run_folder.path)
         check_batch_size(conf.training, len(splits.train))
         splits = replace(splits, train=splits.train.to(device), validation=splits.validation.to(device))
 
-        run_folder = RunFolder(folder if folder is not None else new_run_path())
         run_folder.claim()
-        with _logging_to(run_folder.log):
+        with logging_to(run_folder.log):
             run_folder.write_config(conf, overrides=overrides, hydra=hydra)
             _log.info("%s parameters, %s MACs", f"{design.summary.parameters:,}", f"{design.summary.macs:,}")
             for finding in design.findings:
@@ -153,7 +153,7 @@ def _ended(listeners: Iterable[Listener]) -> Iterator[None]:
 
 
 @contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
+def logging_to(path: Path) -> Iterator[None]:
     """Append the messages logged within the block, INFO and above, to a file."""
     root = logging.getLogger()
     handler = logging.FileHandler(path)
@@ -232,7 +232,7 @@ def _result(
         epochs=len(epochs),
         seed=conf.seed,
         weights_sha256=weights,
-        versions=_versions(),
+        versions=versions(),
         device=conf.device,
         precision=conf.precision,
         threads=conf.threads,
@@ -247,7 +247,8 @@ def _result(
     )
 
 
-def _versions() -> VersionsRecord:
+def versions() -> VersionsRecord:
+    """Return the versions of this process's software."""
     checkout = Path(__file__).resolve().parent.parent.parent
     status = _git(checkout, "status", "--porcelain")
     return VersionsRecord(
