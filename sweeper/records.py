@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Final, Self, get_args, get_type_hints
+from typing import Any, Final, Self, get_args, get_origin, get_type_hints
 
 
 class _Record:
@@ -164,6 +164,48 @@ class RunResult(_Record):
     """From the start of the run to the writing of its result."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefitResult(_Record):
+    """The result of a run on all training images, without validation: `refit.json`, key by key."""
+
+    train_accuracy: float
+    """Of the last epoch, measured while training: dropout on; a fraction."""
+    train_loss: float
+    """Measured likewise, nats."""
+    parameters: int
+    macs: int
+    """Multiply-accumulates of one image's forward pass."""
+    epochs: int
+    """Number of epochs."""
+    seed: int
+    weights_sha256: str
+    """Checksum of the state dict's names and bytes."""
+    versions: VersionsRecord
+    device: str
+    """`cpu` or `cuda`."""
+    precision: str
+    """`fp32` or `bf16`."""
+    threads: int
+    """Intra-op threads of torch."""
+    data: DataRecord
+    seconds: float
+    """From the start of the run to the writing of its result."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SealedTestResult(_Record):
+    """The accuracy of a refit network on the test set, which was opened once for its weights: `test.json`."""
+
+    weights_sha256: str
+    """Checksum of the weights, read from the file."""
+    accuracy: float
+    """A fraction."""
+    images: int
+    """Number of test images."""
+    wrong: list[int]
+    """Positions in the test file of the misclassified images, in order: networks are compared image by image."""
+
+
 _JSON_NAMES: Final[dict[type, str]] = {
     bool: "a boolean",
     int: "an integer",
@@ -196,7 +238,8 @@ def _read(record: type[Any], saved: object, key: str) -> Any:
 
 def _checked(hint: Any, value: object, key: str) -> object:
     """Return the value if it has the annotated type, else raise `ValueError`. A float field accepts a JSON integer."""
-    kinds: tuple[type, ...] = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    hints = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    kinds: tuple[type, ...] = tuple(get_origin(kind) or kind for kind in hints)
     accepted = (*kinds, int) if float in kinds else kinds
     # Python counts a bool as an int.
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds):

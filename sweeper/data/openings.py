@@ -132,8 +132,9 @@ def _separator(file: int) -> bytes:
 
 def _command() -> str:
     """Return this process's command line, without passwords; a worker has that of its parent."""
-    name = Path(sys.argv[0]).name if sys.argv else ""
-    program = ["python", "-m", "sweeper"] if name in {"__main__.py", "sweeper"} else [sys.argv[0] if sys.argv else ""]
+    started = Path(sys.argv[0])
+    is_ours = started.name == "sweeper" or started.parts[-2:] == ("sweeper", "__main__.py")
+    program = ["python", "-m", "sweeper"] if is_ours else [str(started)]
     return _PASSWORD.sub("***", shlex.join([*program, *sys.argv[1:]]))
 
 

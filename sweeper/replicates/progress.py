@@ -32,10 +32,15 @@ class ReplicatesProgress:
         *,
         folder: Path,
         reused: int,
+        is_test: bool = False,
         console: Console | None = None,
     ) -> None:
-        """Show `title`, whose `runs` are to be done, and of which `reused` were done before."""
+        """Show `title`, whose `runs` are to be done, and of which `reused` were done before.
+
+        `is_test` says that the runs are evaluated on the test set, not trained.
+        """
         self._title, self._runs, self._folder, self._reused = title, runs, folder, reused
+        self._is_test = is_test
         self._console = console or make_console()
         self._started = time.monotonic()
         self._running: list[Replicate] = []
@@ -70,7 +75,7 @@ class ReplicatesProgress:
             self._print(f"{run.label} failed: {result.error}")
             return
         self._done += 1
-        kind = "training" if run.conf.data.validation == "none" else "validation"
+        kind = "test" if self._is_test else "training" if run.conf.data.validation == "none" else "validation"
         assert result.value is not None
         self._print(f"{run.label} done: {percent(result.value)} {kind} accuracy  {seconds:5.1f} s")
 
@@ -90,7 +95,7 @@ class ReplicatesProgress:
         for heading in ("run", "epoch", "accuracy"):
             table.add_column(heading, justify="left" if heading == "run" else "right", no_wrap=True)
         epochs_running = 0
-        for run in list(self._running):
+        for run in [] if self._is_test else list(self._running):
             epochs = _epochs(run)
             epochs_running += len(epochs)
             table.add_row(Text(run.label), f"{len(epochs)}/{run.conf.training.epochs}", _accuracy(run, epochs))
@@ -103,6 +108,8 @@ class ReplicatesProgress:
             phrases.append(f"{self._failed} failed")
         elapsed = time.monotonic() - self._started
         done, total = self._epochs_done + epochs_running, sum(run.conf.training.epochs for run in self._runs)
+        if self._is_test:
+            done, total = self._done + self._failed, len(self._runs)
         if not done:
             return [*phrases, "starting workers", clock(elapsed)]
         return [*phrases, f"{clock(elapsed)}, {time_left(elapsed / done * (total - done))}"]

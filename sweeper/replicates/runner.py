@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,8 @@ from typing import Final
 from sweeper.errors import RunFolderError
 from sweeper.replicates.progress import ReplicatesProgress
 from sweeper.replicates.replicate import Replicate, remove_unfinished
-from sweeper.replicates.training import train
+from sweeper.replicates.training import evaluate, train
+from sweeper.run.folder import RunFolder
 from sweeper.study.executors.base import Job, JobResult
 from sweeper.study.executors.workers import Workers
 from sweeper.study.interrupts import Interrupts
@@ -41,15 +43,39 @@ def train_replicates(
     Raises `RunFolderError` before anything is trained if a complete run has another config than asked for, or if the
     folder cannot be written; KeyboardInterrupt after Ctrl-C, once the complete runs are counted.
     """
+    with _locked(folder):
+        for run in runs:
+            if run.is_complete():
+                run.check()
+        remove_unfinished(runs)
+        missing = [run for run in runs if not run.is_complete()]
+        with ReplicatesProgress(title, missing, folder=folder, reused=len(runs) - len(missing)) as progress:
+            return _execute(missing, train, progress, command=command, workers=workers)
+
+
+def evaluate_replicates(
+    folder: Path, runs: Sequence[Replicate], *, title: str, command: str, workers: int | None = None
+) -> list[FailedReplicate]:
+    """Evaluate complete runs without validation on the test set, each network once; return those that failed.
+
+    The arguments and errors are those of `train_replicates`.
+    """
+    with _locked(folder):
+        missing = [run for run in runs if not RunFolder(run.folder).test.exists()]
+        if not missing:
+            return []
+        with ReplicatesProgress(
+            title, missing, folder=folder, reused=len(runs) - len(missing), is_test=True
+        ) as progress:
+            return _execute(missing, evaluate, progress, command=command, workers=workers)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. Raises `RunFolderError` if it cannot be written."""
     try:
         with exclusive(folder / LOCK):
-            for run in runs:
-                if run.is_complete():
-                    run.check()
-            remove_unfinished(runs)
-            missing = [run for run in runs if not run.is_complete()]
-            with ReplicatesProgress(title, missing, folder=folder, reused=len(runs) - len(missing)) as progress:
-                return _execute(missing, train, progress, command=command, workers=workers)
+            yield
     except OSError as error:
         raise RunFolderError(
             f"{error.filename or folder} cannot be written ({error.strerror or error}): make its folder writable"

@@ -1,4 +1,4 @@
-"""What a worker does with one replicate: it trains in a temporary folder that appears under its name when complete."""
+"""What a worker does with a replicate: it trains in a temporary folder, renamed when complete; it evaluates on the test set."""
 
 import functools
 import os
@@ -9,17 +9,38 @@ from sweeper.study.executors.base import JobResult, failed
 
 
 def train(job: tuple[int, Replicate]) -> JobResult:
-    """Train a run; return its result, or its failure. Its value is the validation accuracy of the last epoch."""
+    """Train a run; return its result, or its failure.
+
+    Its value is the validation accuracy of the last epoch, or without validation the training accuracy.
+    """
     number, asked = job
     try:
-        with loading():
-            from sweeper.data.splits import split_cached  # noqa: PLC0415 - torch: the parent process does without
-            from sweeper.run.experiment import run  # noqa: PLC0415 - likewise
-
-        completed = run(
-            asked.conf, folder=asked.unfinished, read_splits=functools.partial(split_cached, folder=asked.folder)
-        )
+        value = _train(asked)
         os.replace(asked.unfinished, asked.folder)
     except Exception as error:  # noqa: BLE001 - whatever one run raises, the others go on
         return failed(number, error)
-    return JobResult(number=number, value=completed.value)
+    return JobResult(number=number, value=value)
+
+
+def evaluate(job: tuple[int, Replicate]) -> JobResult:
+    """Evaluate a complete run without validation on the test set; its value is the accuracy there."""
+    number, trained = job
+    try:
+        with loading():
+            from sweeper.run.refit import evaluate_on_test  # noqa: PLC0415 - torch: the parent process does without
+
+        return JobResult(number=number, value=evaluate_on_test(trained.folder).accuracy)
+    except Exception as error:  # noqa: BLE001 - as above
+        return failed(number, error)
+
+
+def _train(asked: Replicate) -> float:
+    with loading():
+        from sweeper.data.splits import split_cached  # noqa: PLC0415 - torch: the parent process does without
+        from sweeper.run.experiment import run  # noqa: PLC0415 - likewise
+        from sweeper.run.refit import refit  # noqa: PLC0415 - likewise
+
+    read_splits = functools.partial(split_cached, folder=asked.folder)
+    if asked.conf.data.validation == "none":
+        return refit(asked.conf, folder=asked.unfinished, read_splits=read_splits).train_accuracy
+    return run(asked.conf, folder=asked.unfinished, read_splits=read_splits).value

@@ -1,12 +1,14 @@
 """The files of a run's folder: their names, writing them atomically, and reading them back with checks."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import yaml
@@ -14,10 +16,15 @@ import yaml
 from sweeper.config.loading import dump, load
 from sweeper.config.schema import ExperimentConf
 from sweeper.errors import RunFolderError
-from sweeper.records import EpochRecord, Mistake, Mistakes, RunResult
+from sweeper.records import EpochRecord, Mistake, Mistakes, RefitResult, RunResult, SealedTestResult
 
 OUTPUTS = Path("outputs")
 """Folder of all runs and studies, relative to the working directory."""
+
+
+UNMEASURED: Final = ("val_loss", "val_accuracy")
+"""Fields of an epoch that are null in the file of a run without validation."""
+_Record = TypeVar("_Record", RunResult, RefitResult, SealedTestResult)
 
 
 def new_run_path() -> Path:
@@ -61,6 +68,16 @@ class RunFolder:
     def result(self) -> Path:
         """The `RunResult`. The file exists if and only if the run reached its last epoch."""
         return self.path / "result.json"
+
+    @property
+    def refit(self) -> Path:
+        """The `RefitResult` of a run on all training images, which has no `result`."""
+        return self.path / "refit.json"
+
+    @property
+    def test(self) -> Path:
+        """The `SealedTestResult` of such a run; exists once its weights were evaluated on the test set."""
+        return self.path / "test.json"
 
     @property
     def weights(self) -> Path:
@@ -126,8 +143,9 @@ class RunFolder:
 
     def append_epoch(self, record: EpochRecord) -> None:
         """Append one epoch to the metrics."""
+        saved = {key: None if value != value else value for key, value in asdict(record).items()}  # noqa: PLR0124 - NaN
         with self.metrics.open("a") as file:
-            file.write(json.dumps(asdict(record)) + "\n")
+            file.write(json.dumps(saved) + "\n")
 
     def write_mistakes(self, mistakes: Mistakes) -> None:
         """Write the mistakes: one line per row of the confusion matrix and per misclassified image."""
@@ -138,7 +156,15 @@ class RunFolder:
 
     def write_result(self, result: RunResult) -> None:
         """Write the result, which marks the run as completed."""
-        write_atomically(self.result, (json.dumps(asdict(result), indent=2) + "\n").encode())
+        _write_record(self.result, result)
+
+    def write_refit(self, result: RefitResult) -> None:
+        """Write the result of a run on all training images."""
+        _write_record(self.refit, result)
+
+    def write_test(self, result: SealedTestResult) -> None:
+        """Write the accuracy on the test set."""
+        _write_record(self.test, result)
 
     def write_report(self, markdown: str) -> None:
         """Write the run report."""
@@ -185,19 +211,22 @@ class RunFolder:
         epochs = []
         for number, line in enumerate(lines, 1):
             try:
-                epochs.append(EpochRecord.from_json(json.loads(line)))
+                epochs.append(EpochRecord.from_json(_with_nan(json.loads(line))))
             except ValueError as error:
                 raise _damaged(self.metrics, content, f"line {number} is damaged ({_first_line(error)})") from error
         return tuple(epochs)
 
     def read_result(self) -> RunResult | None:
         """Read the result; None if the run did not reach its last epoch. Raises `RunFolderError`."""
-        try:
-            return RunResult.from_json(json.loads(self.result.read_text()))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise _damaged(self.result, "a run's result", f"it is damaged ({_first_line(error)})") from error
+        return _read_record(self.result, RunResult, "a run's result")
+
+    def read_refit(self) -> RefitResult | None:
+        """Read the result of a run on all training images; None if this is no such run. Raises `RunFolderError`."""
+        return _read_record(self.refit, RefitResult, "the result of a run without validation")
+
+    def read_test(self) -> SealedTestResult | None:
+        """Read the accuracy on the test set; None if the weights were not evaluated there. Raises `RunFolderError`."""
+        return _read_record(self.test, SealedTestResult, "an accuracy on the test set")
 
     def read_mistakes(self) -> Mistakes | None:
         """Read the mistakes; None if the run left no such file. Raises `RunFolderError`."""
@@ -232,6 +261,27 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _write_record(path: Path, record: RunResult | RefitResult | SealedTestResult) -> None:
+    write_atomically(path, (json.dumps(asdict(record), indent=2) + "\n").encode())
+
+
+def _read_record(path: Path, kind: type[_Record], content: str) -> _Record | None:
+    try:
+        return kind.from_json(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _damaged(path, content, f"it is damaged ({_first_line(error)})") from error
+
+
+def _with_nan(saved: Any) -> Any:
+    """Return an epoch's parsed JSON with NaN for validation figures that are null: without validation there are none."""
+    if not isinstance(saved, dict):
+        return saved
+    is_unmeasured = all(saved.get(key, 0) is None for key in UNMEASURED)
+    return {**saved, **dict.fromkeys(UNMEASURED, math.nan)} if is_unmeasured else saved
 
 
 def _damaged(path: Path, content: str, damage: str) -> RunFolderError:

@@ -1,0 +1,119 @@
+"""Trains a config on all training images, without validation, and later evaluates the weights once on the test set."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from sweeper.config.schema import DataConf, ExperimentConf
+from sweeper.data.images import read
+from sweeper.data.openings import Opening
+from sweeper.data.splits import Splits
+from sweeper.design import analyze
+from sweeper.errors import RunFolderError
+from sweeper.network.build import build
+from sweeper.records import DataRecord, EpochRecord, RefitResult, SealedTestResult
+from sweeper.run.experiment import logging_to, versions, weights_sha256
+from sweeper.run.folder import RunFolder, atomic_write
+from sweeper.training.device import keep_freed_memory, reproducible, resolve
+from sweeper.training.evaluate import evaluate
+from sweeper.training.loop import check_batch_size, fit, make_autocast
+
+_log = logging.getLogger(__name__)
+
+
+def refit(conf: ExperimentConf, *, folder: Path, read_splits: Callable[[DataConf], Splits]) -> RefitResult:
+    """Train a config with ``data.validation=none`` into a new folder: every training image, no validation, no test image.
+
+    Metrics have no validation figures, and the folder gets `refit.json` in place of `result.json`.
+
+    Raises the errors of `sweeper.run.experiment.run`.
+    """
+    assert conf.data.validation == "none"
+    started = time.perf_counter()
+    design = analyze(conf)
+    conf = resolve(conf)
+    conf = replace(conf, data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
+    device = torch.device(conf.device)
+    keep_freed_memory()
+    with reproducible(conf):
+        splits = read_splits(conf.data)
+        assert len(splits.validation) == 0
+        check_batch_size(conf.training, len(splits.train))
+        splits = replace(splits, train=splits.train.to(device), validation=splits.validation.to(device))
+        files = RunFolder(folder)
+        files.claim()
+        with logging_to(files.log):
+            files.write_config(conf, overrides="[]\n", hydra=None)
+            network = build(design.plan).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks device and memory_format together
+            last: EpochRecord | None = None
+            for record in fit(network, splits, conf):
+                last = replace(record, val_changed=None)
+                files.append_epoch(last)
+                _log.info("%s", last)
+            assert last is not None
+            assert math.isnan(last.val_accuracy)
+            state = network.state_dict()
+            with atomic_write(files.weights) as temporary:
+                torch.save(dict(state), temporary)
+            assert isinstance(conf.threads, int)
+            result = RefitResult(
+                train_accuracy=last.train_accuracy,
+                train_loss=last.train_loss,
+                parameters=design.summary.parameters,
+                macs=design.summary.macs,
+                epochs=conf.training.epochs,
+                seed=conf.seed,
+                weights_sha256=weights_sha256(state),
+                versions=versions(),
+                device=conf.device,
+                precision=conf.precision,
+                threads=conf.threads,
+                data=DataRecord(
+                    name=conf.data.name,
+                    sha256=splits.sha256,
+                    train_images=len(splits.train),
+                    validation_images=0,
+                    validation_is_test=False,
+                ),
+                seconds=round(time.perf_counter() - started, 3),
+            )
+            files.write_refit(result)
+    return result
+
+
+def evaluate_on_test(folder: Path) -> SealedTestResult:
+    """Evaluate the weights of a refit run on the test set, and save the result in the run's folder.
+
+    A run that has a result keeps it: the test set is opened once for each network. The opening is recorded first.
+
+    Raises `RunFolderError` if the folder is damaged or its weights are not those that were trained, `DataError` if the
+    test set cannot be read, and the errors of `resolve`.
+    """
+    files = RunFolder(folder)
+    done, trained, conf = files.read_test(), files.read_refit(), resolve(files.read_config())
+    if done is not None:
+        return done
+    if trained is None:
+        raise RunFolderError(f"{folder} must hold a run without validation, but has no {files.refit.name}")
+    device = torch.device(conf.device)
+    with reproducible(conf):
+        network = build(analyze(conf).plan)
+        try:
+            network.load_state_dict(torch.load(files.weights, weights_only=True, map_location="cpu"))
+        except Exception as error:  # torch raises whatever a damaged file makes it raise
+            raise RunFolderError(f"{files.weights} is damaged: delete {folder} to train it again") from error
+        weights = weights_sha256(network.state_dict())
+        if weights != trained.weights_sha256:
+            raise RunFolderError(f"{files.weights} is not what was trained: delete {folder} to train it again")
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in `refit`
+        images = read(conf.data, "test", opening=Opening(folder=folder, weights_sha256=weights)).to(device)
+        score = evaluate(network, images, autocast=make_autocast(conf))
+        wrong = (score.predicted_n != images.labels_b).nonzero().squeeze(1)
+    result = SealedTestResult(weights_sha256=weights, accuracy=score.accuracy, images=len(images), wrong=wrong.tolist())
+    files.write_test(result)
+    return result
