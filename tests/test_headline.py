@@ -91,7 +91,7 @@ def test_a_missed_target_is_named_first_with_the_gain_and_its_noise() -> None:
     )
     assert (found.sentence, found.tone) == ("Target missed by 1.40 points.", "missed")
     assert found.details == (
-        "Best 97.60 % (trial 2, 9,890 parameters), +0.60 over where it began: within noise (500 images). "
+        "Best 97.60 % (trial 2, 9,890 parameters), +0.60 over where it began: within noise (500 images, unpaired). "
         "4 of 4 trials, 1 proposal rejected, 4 min, MNIST 5,000 digits, seed 1."
     )
     assert found.best is not None
@@ -101,7 +101,8 @@ def test_a_missed_target_is_named_first_with_the_gain_and_its_noise() -> None:
 def test_a_gain_beyond_the_noise_says_so() -> None:
     """A gain that the number of images can tell from chance is more than noise."""
     assert (
-        "+10.00 over where it began: more than noise (500 images)" in headline(trial(0, 0.87), trial(1, 0.97)).details
+        "+10.00 over where it began: more than noise (500 images, unpaired)"
+        in headline(trial(0, 0.87), trial(1, 0.97)).details
     )
 
 

@@ -8,12 +8,12 @@ from statistics import mean
 from typing import Final
 
 from sweeper.report.ending import LEADS, ending
+from sweeper.report.noise import noise, pair_noise
 from sweeper.report.record import RunRecord
 from sweeper.report.run_command import differences
 from sweeper.report.run_names import short_names
 from sweeper.report.run_report import format_value
-from sweeper.report.run_sentence import dataset_title, noise, seconds
-from sweeper.statistics import difference_noise
+from sweeper.report.run_sentence import dataset_title, seconds
 from sweeper.terminal.formats import counted, duration, percent, plus_minus, points
 
 SIDE_BY_SIDE: Final = 3
@@ -113,17 +113,18 @@ def _one_set(ordered: list[RunRecord], names: list[str]) -> tuple[str, str]:
         smallest = f"; {names[0]} is the smallest" if fewer else ""
         sentence = f"{max(tied, 2)} runs are equal with {percent(best.value)}{smallest}."
     else:
-        chance = difference_noise(best.value, second.value, min(best.images, second.images))
-        how = "within noise" if gap <= chance else "more than noise"
+        how = "within noise" if pair_noise(best, second).covers(gap) else "more than noise"
         sentence = f"{names[0]} is best with {percent(best.value)}, {points(gap)} above {names[1]}: {how}."
     values = [record.value for record in ordered]
     spread = max(values) - min(values)
-    chance = difference_noise(max(values), min(values), min(sizes), chances=math.comb(len(values), 2))
+    worst = min(ordered, key=lambda record: record.value)
+    most = max(ordered, key=lambda record: record.value)
+    chance = pair_noise(most, worst, fewest=min(sizes), chances=math.comb(len(values), 2))
     any_two = "two measurements" if len(values) == 2 else f"two of {len(values)} measurements"
-    compared = "more than" if spread > chance else "no more than"
+    compared = "no more than" if chance.covers(spread) else "more than"
     details = (
-        f"Best and worst differ by {points(spread)}, {compared} the {points(chance)} by which {any_two} on "
-        f"{measured} may differ by chance (95 %). Different seeds add to that."
+        f"Best and worst differ by {points(spread)}, {compared} the {points(chance.size)} by which {any_two} on "
+        f"{measured} may differ by chance (95 %, {chance.how}). Different seeds add to that."
         if spread
         else f"All were measured on {measured}."
     )

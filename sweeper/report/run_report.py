@@ -8,11 +8,12 @@ from typing import Any
 from sweeper.report.analysis import next_command, observe
 from sweeper.report.ending import ending, epochs_done
 from sweeper.report.markdown import fenced, plain
+from sweeper.report.noise import noise
 from sweeper.report.observation import Observation
 from sweeper.report.png_figures import plot_confusion, plot_curves
 from sweeper.report.record import RunRecord, find_baseline, read_run, reproduce_command
 from sweeper.report.run_command import differences
-from sweeper.report.run_sentence import RunSentence, dataset_title, noise, run_sentence, seconds
+from sweeper.report.run_sentence import RunSentence, dataset_title, run_sentence, seconds
 from sweeper.run.folder import RunFolder
 from sweeper.terminal.formats import counted, duration, percent, plus_minus
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows

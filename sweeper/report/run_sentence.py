@@ -5,8 +5,8 @@ from typing import Literal
 
 from sweeper.data.catalogue import DATASETS
 from sweeper.report.ending import ending_lead, ending_reason
+from sweeper.report.noise import noise
 from sweeper.report.record import RunRecord
-from sweeper.statistics import CONFIDENCE_95, standard_error
 from sweeper.terminal.formats import counted, duration, percent, plus_minus, points
 
 Tone = Literal["met", "missed", "interrupted"]
@@ -37,11 +37,6 @@ def run_sentence(record: RunRecord) -> RunSentence:
         details=details,
         tone="met" if is_met else "missed",
     )
-
-
-def noise(record: RunRecord) -> float:
-    """Return half the width of the 95 % confidence interval of a run's last accuracy, a fraction."""
-    return CONFIDENCE_95 * standard_error(record.value, record.images)
 
 
 def seconds(record: RunRecord) -> float:

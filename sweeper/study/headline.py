@@ -9,11 +9,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from sweeper.network.budget import COSTS
-from sweeper.statistics import difference_noise
+from sweeper.run.pairing import read_mistakes, runs_noise
 from sweeper.study import commands
 from sweeper.study.attributes import FAILED, PARAMETERS, REJECTED
 from sweeper.study.commands import PROGRAM, Command
 from sweeper.study.facts import StudyFacts, whole
+from sweeper.study.folder import trial_folder
 from sweeper.study.goal import Goal
 from sweeper.study.summary import state_of
 from sweeper.terminal.formats import duration, percent, points
@@ -62,7 +63,7 @@ def study_headline(
     own = PROGRAM if facts.is_accuracy else None
     return Headline(
         sentence=sentence,
-        details=" ".join([*_details(facts, tone), f"{', '.join(_facts(facts))}."]),
+        details=" ".join([*_details(facts, tone, folder), f"{', '.join(_facts(facts))}."]),
         commands=tuple(_commands(facts, folder, program or own, arguments or commands.sweep_arguments(sweep))),
         tone=tone,
         best=facts.summary.best,
@@ -126,7 +127,7 @@ def _stopped(facts: StudyFacts) -> str:
     return f"{'Too many proposals rejected: stopped' if facts.too_many_rejected else 'Interrupted'} at {counted}"
 
 
-def _details(facts: StudyFacts, tone: Tone) -> list[str]:
+def _details(facts: StudyFacts, tone: Tone, folder: Path | None) -> list[str]:
     sentences = []
     if tone == "infeasible":
         first = next(trial for trial in facts.trials if REJECTED in trial.user_attrs)
@@ -137,7 +138,7 @@ def _details(facts: StudyFacts, tone: Tone) -> list[str]:
         between = f"from {_value(facts, min(values))} to {_value(facts, max(values))}"
         sentences.append(f"Mean {_value(facts, facts.mean)}, {between}{_parameters(facts.completed[0])}.")
     elif facts.summary.best is not None:
-        clauses = _best(facts, facts.summary.best)
+        clauses = _best(facts, facts.summary.best, folder)
         if tone == "neutral":  # the sentence names the best trial
             clauses = [clause[0].upper() + clause[1:] for clause in clauses[1:]]
         sentences += [f"{', '.join(clauses)}."] if clauses else []
@@ -147,7 +148,7 @@ def _details(facts: StudyFacts, tone: Tone) -> list[str]:
     return sentences
 
 
-def _best(facts: StudyFacts, best: FrozenTrial) -> list[str]:
+def _best(facts: StudyFacts, best: FrozenTrial, folder: Path | None) -> list[str]:
     """Return the best trial, and its gain over the start: one or two clauses."""
     named = f"Best {_value(facts, best.values[0])} (trial {best.number}{_parameters(best)})"
     start = facts.start
@@ -165,12 +166,20 @@ def _best(facts: StudyFacts, best: FrozenTrial) -> list[str]:
         return [named, f"equal to {began}: {nothing}{', only smaller' if is_smaller else ''}"]
     if not facts.is_accuracy:
         return [named, f"{gain:+.4g} from {began}"]
-    noise = ""
-    if facts.images is not None:
-        others = len(facts.completed) - 1
-        largest = difference_noise(best.values[0], start.values[0], facts.images, chances=others)
-        noise = f": {'within' if abs(gain) <= largest else 'more than'} noise ({facts.images:,} images)"
-    return [named, f"{gain * 100:+.2f} over {began}{noise}"]
+    return [named, f"{gain * 100:+.2f} over {began}{_noise(facts, best, start, folder)}"]
+
+
+def _noise(facts: StudyFacts, best: FrozenTrial, start: FrozenTrial, folder: Path | None) -> str:
+    """Return whether the best trial's gain is noise, as the end of a clause; empty if its images are not known."""
+    if facts.images is None:
+        return ""
+    is_same = folder is not None and "data.split_seed" not in facts.searched
+    known = [read_mistakes(trial_folder(folder, t).path) if folder and is_same else None for t in (best, start)]
+    noise = runs_noise(
+        (best.values[0], start.values[0]), (known[0], known[1]), facts.images, chances=len(facts.completed) - 1
+    )
+    how = "within" if noise.covers(best.values[0] - start.values[0]) else "more than"
+    return f": {how} noise ({facts.images:,} images, {noise.how})"
 
 
 def _facts(facts: StudyFacts) -> list[str]:
