@@ -4,14 +4,15 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 from optuna.trial import FrozenTrial
 
-from sweeper.config.loading import dotted
-from sweeper.errors import StudyError
+from sweeper.config.loading import dotted, load
+from sweeper.errors import StudyError, SweeperError
 from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.study.attributes import DUPLICATE
 from sweeper.study.locks import exclusive
@@ -141,10 +142,19 @@ def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
     if goals[0] != goals[1]:
         had, has = (_goal_in_words(goal) for goal in goals)
         yield f"it is after {had} there and {has} here"
-    old, new = dict(dotted(saved["base"])), dict(dotted(now["base"]))
+    old, new = dict(dotted(_completed(saved["base"]))), dict(dotted(now["base"]))
     for key in dict.fromkeys([*old, *new]):
         if old.get(key) != new.get(key):
             yield f"{key} is {old.get(key)} there and {new.get(key)} here"
+
+
+def _completed(base: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a saved base config with the defaults of keys that its version did not have; a damaged one unchanged."""
+    try:
+        conf = asdict(load(base)) if base else {}
+    except SweeperError:
+        return base
+    return {key: value for key, value in conf.items() if key != "logging"}  # a search's record has no loggers
 
 
 def _goal_in_words(goal: Mapping[str, Any] | None) -> str:
