@@ -10,8 +10,10 @@ from sweeper.config.bounds import require
 
 DropoutKind = Literal["channel", "element"]
 Norm = Literal["batch", "none"]
-Activation = Literal["relu", "leaky_relu", "silu", "gelu"]
+Activation = Literal["relu", "leaky_relu", "silu", "gelu", "prelu"]
 Order = Literal["conv_norm_act", "conv_act_norm"]
+ConvKind = Literal["plain", "separable"]
+PoolKind = Literal["max", "avg", "blur"]
 
 
 @dataclass(kw_only=True)
@@ -28,7 +30,7 @@ class GroupConf:
     padding: int | None = None
     """Zeros added on each side, pixels."""
     pool: int | None = None
-    """Side and stride of the max pooling before the first convolution; 1 means no pooling."""
+    """Side and stride of the pooling before the first convolution; 1 means no pooling."""
     dropout: float | None = None
     """Probability of dropping a channel or element after each convolution."""
     dropout_kind: DropoutKind | None = None
@@ -41,6 +43,16 @@ class GroupConf:
     """Nonlinearity after each convolution."""
     order: Order | None = None
     """Whether the normalization precedes or follows the activation."""
+    conv: ConvKind | None = None
+    """`plain`, or `separable`: a convolution of each channel, then a 1×1 convolution (Chollet, 2017)."""
+    stride: int | None = None
+    """Stride of the group's first convolution, pixels."""
+    residual: bool | None = None
+    """Whether each convolution's input is added to its output (He et al., 2016), where a shortcut needs no weights."""
+    squeeze_excite: int | None = None
+    """Channels per hidden unit of a squeeze-and-excitation (Hu et al., 2018) after each activation; 0 means none."""
+    pool_kind: PoolKind | None = None
+    """`max`, `avg`, or `blur`: max pooling that is smoothed before it is subsampled (Zhang, 2019)."""
 
     def __post_init__(self) -> None:
         require(bool(self.channels), "channels must list at least one convolution", self.channels)
@@ -90,6 +102,16 @@ class ModelConf:
     """Model-wide `GroupConf.activation`."""
     order: Order = MISSING
     """Model-wide `GroupConf.order`."""
+    conv: ConvKind = "plain"
+    """Model-wide `GroupConf.conv`. This key and those below have a default: older saved configs lack them."""
+    stride: int = 1
+    """Model-wide `GroupConf.stride`."""
+    residual: bool = False
+    """Model-wide `GroupConf.residual`."""
+    squeeze_excite: int = 0
+    """Model-wide `GroupConf.squeeze_excite`."""
+    pool_kind: PoolKind = "max"
+    """Model-wide `GroupConf.pool_kind`."""
     groups: dict[str, GroupConf] = MISSING
     """The groups by name; the order of the mapping is the order of the layers."""
     head: HeadConf = MISSING
@@ -111,7 +133,7 @@ class ModelConf:
 
 def _check_layer(layer: GroupConf | ModelConf) -> None:
     """Check the bounds shared by a group's own values and the model-wide ones."""
-    for name, low in (("kernel_size", 1), ("padding", 0), ("pool", 1)):
+    for name, low in (("kernel_size", 1), ("padding", 0), ("pool", 1), ("stride", 1), ("squeeze_excite", 0)):
         value = getattr(layer, name)
         require(value is None or value >= low, f"{name} must be at least {low}", value)
     require(layer.dropout is None or 0 <= layer.dropout < 1, "dropout must be in [0, 1)", layer.dropout)

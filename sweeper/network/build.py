@@ -1,24 +1,30 @@
 """Builds the torch module of a plan: one submodule per group, and in it one per convolution or pooling."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, assert_never
 
-from torch import nn
+import torch.nn.functional as F  # noqa: N812 - its name everywhere
+from torch import Tensor, nn
 
 from sweeper.network.cpu import fused
 from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, FastPaths
 from sweeper.network.cpu.fused import ConvUnit
 from sweeper.network.heads import ConvHead, GapHead
-from sweeper.network.layers import Conv, Layer, MaxPool, PlainConv, head
+from sweeper.network.layers import AvgPool, BlurPool, Conv, Layer, MaxPool, PlainConv, SeparableConv, head
 from sweeper.network.plan import Plan
 
-ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
+ACTIVATIONS: Final[dict[str, Callable[[int], nn.Module]]] = {
+    "relu": lambda _: nn.ReLU(),
+    "leaky_relu": lambda _: nn.LeakyReLU(),
+    "silu": lambda _: nn.SiLU(),
+    "gelu": lambda _: nn.GELU(),
+    "prelu": nn.PReLU,
 }
+"""The module of each activation, given the number of channels."""
 DROPOUTS: Final[dict[str, type[nn.Module]]] = {"channel": nn.Dropout2d, "element": nn.Dropout}
+
+HEADS: Final = {head.ConvHead: ConvHead, head.GapHead: GapHead}
 
 
 def build(plan: Plan, fast_paths: FastPaths = ALL_FAST_PATHS) -> nn.Sequential:
@@ -41,28 +47,115 @@ def build(plan: Plan, fast_paths: FastPaths = ALL_FAST_PATHS) -> nn.Sequential:
 def _module(layer: Layer, fast_paths: FastPaths) -> nn.Module:
     match layer:
         case PlainConv():
-            return _conv(layer, fast_paths)
+            conv = nn.Conv2d(
+                layer.in_channels,
+                layer.out_channels,
+                layer.kernel_size,
+                stride=layer.stride,
+                padding=layer.padding,
+                bias=layer.bias,
+            )
+            return _conv(layer, OrderedDict(), conv, fast_paths)
+        case SeparableConv():
+            depthwise = nn.Conv2d(
+                layer.in_channels,
+                layer.in_channels,
+                layer.kernel_size,
+                stride=layer.stride,
+                padding=layer.padding,
+                groups=layer.in_channels,
+                bias=False,
+            )
+            pointwise = nn.Conv2d(layer.in_channels, layer.out_channels, 1, bias=layer.bias)
+            return _conv(layer, OrderedDict(depthwise=depthwise), pointwise, fast_paths)
         case MaxPool():
             return fused.MaxPool(layer.size) if fast_paths.max_pool else nn.MaxPool2d(layer.size)
-        case head.ConvHead():
-            return ConvHead(layer.in_channels, layer.classes, bias=layer.bias)
-        case head.GapHead():
-            return GapHead(layer.in_channels, layer.classes, bias=layer.bias)
+        case AvgPool():
+            return nn.AvgPool2d(layer.size)
+        case BlurPool():
+            return _blur_pool(layer.size)
+        case head.ConvHead() | head.GapHead():
+            return HEADS[type(layer)](layer.in_channels, layer.classes, bias=layer.bias)
         case _:
             assert_never(layer)
 
 
-def _conv(layer: Conv, fast_paths: FastPaths) -> nn.Sequential:
-    parts: OrderedDict[str, nn.Module] = OrderedDict()
-    parts["conv"] = nn.Conv2d(
-        layer.in_channels, layer.out_channels, layer.kernel_size, padding=layer.padding, bias=layer.bias
-    )
-    activation = ("activation", ACTIVATIONS[layer.activation]())
+def _conv(layer: Conv, before: OrderedDict[str, nn.Module], conv: nn.Conv2d, fast_paths: FastPaths) -> nn.Module:
+    """Return the unit of a convolution and what follows it; `before` are the modules that come first.
+
+    A unit with nothing around it is itself the layer's module; otherwise it is a submodule ``unit`` among the others.
+    """
+    parts: OrderedDict[str, nn.Module] = OrderedDict(conv=conv)
+    activation = ("activation", ACTIVATIONS[layer.activation](layer.out_channels))
     norm = [("norm", nn.BatchNorm2d(layer.out_channels))] if layer.norm == "batch" else []
     parts.update([*norm, activation] if layer.order == "conv_norm_act" else [activation, *norm])
+    after: OrderedDict[str, nn.Module] = OrderedDict()
+    if layer.squeeze_excite:
+        after["squeeze_excite"] = SqueezeExcite(layer.out_channels, layer.hidden)
     if layer.dropout > 0:
-        parts["dropout"] = DROPOUTS[layer.dropout_kind](layer.dropout)
+        (after or parts)["dropout"] = DROPOUTS[layer.dropout_kind](layer.dropout)
     is_fusible = (
-        layer.norm == "batch" and layer.activation == "relu" and (layer.dropout == 0 or layer.dropout_kind == "channel")
+        layer.norm == "batch"
+        and layer.activation == "relu"
+        and ("dropout" not in parts or layer.dropout_kind == "channel")
     )
-    return ConvUnit(parts, fast_paths) if is_fusible and fast_paths.conv_unit else nn.Sequential(parts)
+    unit = ConvUnit(parts) if is_fusible and fast_paths.conv_unit else nn.Sequential(parts)
+    if layer.shortcut:
+        return Residual(OrderedDict([*before.items(), ("unit", unit), *after.items()]))
+    if before or after:
+        return nn.Sequential(OrderedDict([*before.items(), ("unit", unit), *after.items()]))
+    return unit
+
+
+def _blur_pool(size: int) -> nn.Sequential:
+    """Return max pooling at every pixel, then the triangle filter with a stride, as two means over windows.
+
+    Both pad, by size - 1 in all, and count no padding.
+    """
+    return nn.Sequential(
+        OrderedDict(
+            maximum=nn.MaxPool2d(size, stride=1),
+            smooth=nn.AvgPool2d(size, stride=1, padding=size // 2, count_include_pad=False),
+            subsample=nn.AvgPool2d(size, padding=(size - 1) // 2, count_include_pad=False),
+        )
+    )
+
+
+class SqueezeExcite(nn.Module):
+    """Squeeze-and-excitation: scales each channel by a gate computed from all channels' means (Hu et al., 2018)."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        """Make the two linear layers, without biases as in equation 3 of the paper."""
+        super().__init__()
+        self.squeeze = nn.Linear(channels, hidden, bias=False)
+        self.excite = nn.Linear(hidden, channels, bias=False)
+
+    def forward(self, map_nchw: Tensor) -> Tensor:
+        """Map ``[n, c, h, w]`` to the same shape."""
+        # In channels-last format this mean and its gradient take a third of AdaptiveAvgPool2d's time.
+        mean_nc = map_nchw.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
+        gate_nc: Tensor = self.excite(F.relu(self.squeeze(mean_nc))).sigmoid()
+        return map_nchw * gate_nc[:, :, None, None].to(map_nchw.dtype)
+
+
+class Residual(nn.Sequential):
+    """Modules with a shortcut: the input is added to their output, which has at least as many channels."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Sequential's name for it
+        """Map ``[n, c, h, w]`` to ``[n, c', h', w']``; the centres of both maps are added."""
+        output: Tensor = super().forward(input)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        rows_in, rows_out = _centres(input.shape[2], output.shape[2])
+        columns_in, columns_out = _centres(input.shape[3], output.shape[3])
+        shortcut = input[:, :, rows_in, columns_in].to(output.dtype)
+        if shortcut.shape == output.shape:
+            return output.add(shortcut)
+        output = output.clone()
+        output[:, : input.shape[1], rows_out, columns_out] += shortcut
+        return output
+
+
+def _centres(before: int, after: int) -> tuple[slice, slice]:
+    """Return the pixels that a shortcut adds, of the map before and of the map after, along one side."""
+    common = min(before, after)
+    first_in, first_out = (before - common) // 2, (after - common) // 2
+    return slice(first_in, first_in + common), slice(first_out, first_out + common)

@@ -1,9 +1,10 @@
 """Expands a model config into a plan: the ordered list of layers that summary, budget, diagnosis and build read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 from sweeper.config.model import GroupConf, ModelConf
+from sweeper.errors import ConfigError
 from sweeper.network.layers import Conv, Head, Layer, Pool
 from sweeper.network.layers.base import Shape
 from sweeper.network.layers.convolution import convolution
@@ -28,13 +29,14 @@ def make_plan(model: ModelConf, *, input_shape: Shape, classes: int) -> Plan:
     """List the layers of all groups; a group's null values inherit the model-wide ones.
 
     Feature map sizes are not checked here: `summary.summarize` computes them and raises `ConfigError` if a layer does
-    not fit its input.
+    not fit its input. Raises `ConfigError` if shortcuts are asked for and no convolution can have one.
     """
     layers: list[Layer] = []
     channels = input_shape[0]
     for name, group in model.groups.items():
         layers.extend(_group_layers(name, group, inherited(model, group), channels))
         channels = group.widths[-1] if group.widths else channels
+    _check_shortcuts(model, layers)
     layers.append(head(model.head, in_channels=channels, classes=classes))
     return Plan(input_shape=input_shape, classes=classes, layers=tuple(layers))
 
@@ -44,6 +46,19 @@ def inherited(model: ModelConf, group: GroupConf) -> ModelConf:
     names = {field.name for field in fields(model)} & {field.name for field in fields(group)}
     own = {name: value for name in names if (value := getattr(group, name)) is not None}
     return replace(model, **own)
+
+
+def _check_shortcuts(model: ModelConf, layers: Sequence[Layer]) -> None:
+    """Raise `ConfigError` for a `residual` that does nothing: a group's own, or the model-wide one."""
+    having = {layer.group for layer in layers if isinstance(layer, Conv) and layer.shortcut}
+    places = {f"model.groups.{name}": {name} for name, group in model.groups.items() if group.residual and group.widths}
+    heirs = {name for name, group in model.groups.items() if group.residual is None}
+    for place, groups in {**({"model": heirs} if model.residual and heirs else {}), **places}.items():
+        if not groups & having:
+            raise ConfigError(
+                f"{place}.residual must leave a convolution with a stride of 1 and at least as many channels as before "
+                f"it, but there is none for a shortcut: widen it or set {place}.residual=false"
+            )
 
 
 def _group_layers(name: str, group: GroupConf, conf: ModelConf, in_channels: int) -> Iterator[Layer]:
