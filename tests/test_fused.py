@@ -1,7 +1,6 @@
 """The hand-written CPU kernels compute what torch's modules compute: outputs, gradients and running statistics."""
 
 import copy
-import dataclasses
 import json
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from sweeper.config.composition import compose
 from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.network.build import build
-from sweeper.network.cpu.fast_paths import NO_FAST_PATHS, FastPaths
+from sweeper.network.cpu.fast_paths import NO_FAST_PATHS
 from sweeper.network.cpu.fused import ConvUnit, MaxPool
 from sweeper.network.heads import ConvHead, GapHead
 from sweeper.network.plan import Conv
@@ -59,7 +58,6 @@ def _unit(
     bias: bool,
     activation_first: bool,
     dropout: float,
-    **fast_paths: bool,
 ) -> ConvUnit:
     norm, activation = ("norm", nn.BatchNorm2d(channels_out)), ("activation", nn.ReLU())
     nn.init.uniform_(norm[1].weight, -1, 2)
@@ -70,7 +68,7 @@ def _unit(
     parts.update([activation, norm] if activation_first else [norm, activation])
     if dropout:
         parts["dropout"] = nn.Dropout2d(dropout)
-    return ConvUnit(parts, FastPaths(**fast_paths))
+    return ConvUnit(parts)
 
 
 def _modules_of(unit: ConvUnit) -> nn.Sequential:
@@ -91,7 +89,7 @@ def _step(unit: nn.Sequential, images: Tensor, direction: Tensor) -> dict[str, T
 
 @given(settings=units)
 def test_a_unit_trains_as_its_modules_do(settings: dict[str, int]) -> None:
-    """Output, gradients and running statistics equal those of torch's modules, whichever fast paths are on.
+    """Output, gradients and running statistics equal those of torch's modules.
 
     Dropout has the same draws. Everything is float64, so that a wrong formula cannot hide in rounding.
     """
@@ -110,27 +108,20 @@ def test_a_unit_trains_as_its_modules_do(settings: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("activation_first", "channels", "padding", "fast_paths"),
-    [
-        (False, 10, 1, FastPaths()),
-        (True, 10, 0, FastPaths()),
-        (True, 10, 0, FastPaths(padded_gradient=False)),
-        (True, 1, 1, FastPaths()),
-    ],
+    ("activation_first", "channels", "padding"),
+    [(False, 10, 1), (True, 10, 0), (True, 1, 1)],
 )
 def test_a_unit_in_bf16_rounds_no_worse_than_its_modules(
     activation_first: bool,  # noqa: FBT001 - pytest passes it by name
     channels: int,
     padding: int,
-    fast_paths: FastPaths,
 ) -> None:
     """Under autocast its distance from the float32 result is at most 1.5 times that of torch's modules."""
     if not device.has_bf16("cpu"):
         pytest.skip("this processor has no bf16")
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        paths = dataclasses.asdict(fast_paths)
-        unit = _unit(channels, 16, 3, padding, bias=True, activation_first=activation_first, dropout=0.1, **paths)
+        unit = _unit(channels, 16, 3, padding, bias=True, activation_first=activation_first, dropout=0.1)
         images = torch.randn(16, channels, 28, 28).contiguous(memory_format=torch.channels_last)
         direction = torch.randn(16, 16, 26 + 2 * padding, 26 + 2 * padding)
         exact = _step(_modules_of(unit), images, direction)

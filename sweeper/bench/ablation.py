@@ -39,15 +39,13 @@ QUICK_ROUNDS: Final = 15
 _VARIANTS: Final[dict[str, FastPaths]] = {
     "all": ALL_FAST_PATHS,
     "none": NO_FAST_PATHS,
-    "without conv_unit": replace(ALL_FAST_PATHS, conv_unit=False, padded_gradient=False),
+    "without conv_unit": replace(ALL_FAST_PATHS, conv_unit=False),
     "without max_pool": replace(ALL_FAST_PATHS, max_pool=False),
-    "without padded_gradient": replace(ALL_FAST_PATHS, padded_gradient=False),
 }
 _GAINS: Final[dict[str, tuple[str, str]]] = {
     "all paths": ("all", "none"),
-    "conv_unit": ("without padded_gradient", "without conv_unit"),
+    "conv_unit": ("all", "without conv_unit"),
     "max_pool": ("all", "without max_pool"),
-    "padded_gradient": ("all", "without padded_gradient"),
 }
 """Each row of the table: the faster variant and the slower one."""
 

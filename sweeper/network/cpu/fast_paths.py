@@ -9,13 +9,11 @@ class FastPaths:
     """The paths that replace torch's operations in a training step on a CPU. True selects the hand-written one."""
 
     conv_unit: bool = True
-    """Normalization, activation and dropout in one pass: `fused.ConvUnit`. `padded_gradient` needs it."""
+    """Normalization, activation and dropout in one pass: `fused.ConvUnit`."""
     max_pool: bool = True
     """Max pooling compiled by numba: `fused.MaxPool`."""
-    padded_gradient: bool = True
-    """The bf16 input gradient of an unpadded convolution by padding the output's gradient: `convolution`."""
 
 
 ALL_FAST_PATHS: Final = FastPaths()
-NO_FAST_PATHS: Final = FastPaths(conv_unit=False, max_pool=False, padded_gradient=False)
+NO_FAST_PATHS: Final = FastPaths(conv_unit=False, max_pool=False)
 """Only torch's own operations."""

@@ -1,69 +1,36 @@
 """Modules that train on a CPU as single operations: the results of torch's modules in fewer passes over memory.
 
-Between two convolutions one compiled kernel does all the work, on channels-last feature maps.
+Between two convolutions one compiled kernel does all the work, on channels-last feature maps. Whatever `plain` does not
+recognise, such as hooks or a frozen norm, runs as torch's own modules.
 """
 
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor, nn
 
-from sweeper.network.cpu import kernels
-from sweeper.network.cpu.convolution import convolve_backward
-from sweeper.network.cpu.fast_paths import FastPaths
+from sweeper.network.cpu import kernels, pooling
 from sweeper.network.cpu.layout import LAST, pixels, rows
-
-LARGEST_POOL: Final = 16
-"""Side of the largest pooling window, pixels: a position in it is stored in one byte."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Settings:
-    """The settings of a `ConvUnit`'s modules; reading them from the modules at every step is slow."""
-
-    padding: int
-    momentum: float
-    eps: float
-    relu_first: bool
-    dropout: float
-    pads_gradient: bool
+from sweeper.network.cpu.plain import PlainUnit, is_plain_pool, plain_unit
+from sweeper.network.cpu.torch_private import is_transformed
 
 
 class ConvUnit(nn.Sequential):
     """`conv`, `norm`, `activation` (the last two in either order) and an optional `dropout` as one operation.
 
-    It consists of torch's modules and uses their parameters and buffers. In evaluation, on other devices and for a
-    batch of one image it runs as torch's `Sequential`.
+    It consists of torch's modules, a Conv2d, a BatchNorm2d, a ReLU and an optional Dropout2d, and uses their
+    parameters, buffers and settings.
     """
-
-    def __init__(self, parts: OrderedDict[str, nn.Module], fast_paths: FastPaths) -> None:
-        """Join a Conv2d of stride 1, a BatchNorm2d, a ReLU and an optional Dropout2d."""
-        super().__init__(parts)
-        conv, norm, dropout = parts["conv"], parts["norm"], parts.get("dropout")
-        assert isinstance(conv, nn.Conv2d)
-        assert isinstance(norm, nn.BatchNorm2d)
-        assert isinstance(conv.padding[0], int)
-        assert norm.momentum is not None
-        self._settings = _Settings(
-            padding=conv.padding[0],
-            momentum=norm.momentum,
-            eps=norm.eps,
-            relu_first=list(parts).index("activation") < list(parts).index("norm"),
-            dropout=dropout.p if isinstance(dropout, nn.Dropout2d) else 0.0,
-            pads_gradient=fast_paths.padded_gradient,
-        )
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Sequential's name for it
         """Map ``[n, c, h, w]`` to ``[n, c', h', w']``."""
-        if not _trains_on_cpu(self, input):
+        unit = plain_unit(self._modules, input) if self.training else None
+        if unit is None:
             return super().forward(input)  # type: ignore[no-any-return, no-untyped-call]  # torch leaves it untyped
-        conv, norm = self._modules["conv"], self._modules["norm"]
-        assert isinstance(conv, nn.Conv2d)
-        assert isinstance(norm, nn.BatchNorm2d)
-        return _ConvUnit.apply(input, conv.weight, conv.bias, norm.weight, norm.bias, norm, self._settings)  # type: ignore[no-any-return]  # torch leaves it untyped
+        conv, norm = unit.conv, unit.norm
+        return _ConvUnit.apply(input, conv.weight, conv.bias, norm.weight, norm.bias, unit)  # type: ignore[no-any-return]  # torch leaves it untyped
 
 
 class MaxPool(nn.MaxPool2d):
@@ -71,15 +38,9 @@ class MaxPool(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
         """Map ``[n, c, h, w]`` to ``[n, c, h // size, w // size]``."""
-        assert isinstance(self.kernel_size, int)
-        if not (_trains_on_cpu(self, input) and self.kernel_size <= LARGEST_POOL):
+        if not (self.training and is_plain_pool(self, input)):
             return super().forward(input)  # type: ignore[no-any-return]  # torch leaves it untyped
         return _MaxPool.apply(input, self.kernel_size)  # type: ignore[no-any-return]  # torch leaves it untyped
-
-
-def _trains_on_cpu(module: nn.Module, images: Tensor) -> bool:
-    # In a batch of one image a channel may have a single value. torch's batch norm raises an error for it; so must we.
-    return module.training and images.device.type == "cpu" and len(images) > 1
 
 
 class _ConvUnit(torch.autograd.Function):
@@ -91,26 +52,26 @@ class _ConvUnit(torch.autograd.Function):
         bias: Tensor | None,
         scale_c: Tensor,
         shift_c: Tensor,
-        norm: nn.BatchNorm2d,
-        settings: _Settings,
+        unit: PlainUnit,
     ) -> Tensor:
+        norm, dtype = unit.norm, unit.dtype
         assert norm.running_mean is not None
         assert norm.running_var is not None
         assert norm.num_batches_tracked is not None
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input_nchw.dtype
-        input_nchw, kernel = input_nchw.to(dtype), weight.to(dtype)
-        bias = None if bias is None else bias.to(dtype)
-        map_nchw = torch.conv2d(input_nchw, kernel, bias, padding=settings.padding).contiguous(memory_format=LAST)
+        assert norm.momentum is not None
+        converted = input_nchw.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        ctx.geometry = unit.conv.stride, unit.conv.padding, unit.conv.dilation, unit.conv.groups
+        map_nchw = torch.conv2d(*converted, *ctx.geometry).contiguous(memory_format=LAST)
         out = torch.empty_like(map_nchw, memory_format=LAST)
         scale = scale_c.detach().numpy()
         norm_4c = np.empty((4, len(scale)), scale.dtype)
         norm_4c[0], norm_4c[1] = scale, shift_c.detach().numpy()
-        if settings.dropout == 0:
+        if unit.dropout == 0:
             kept_nc = np.ones(map_nchw.shape[:2], norm_4c.dtype)
         else:
             # The same draws as Dropout2d makes: one per image and channel.
-            kept_nc = torch.empty(map_nchw.shape[:2], dtype=scale_c.dtype).bernoulli_(1 - settings.dropout).numpy()
-            kept_nc /= 1 - settings.dropout
+            kept_nc = torch.empty(map_nchw.shape[:2], dtype=scale_c.dtype).bernoulli_(1 - unit.dropout).numpy()
+            kept_nc /= 1 - unit.dropout
         kernels.normalise(
             rows(map_nchw),
             rows(out),
@@ -118,61 +79,104 @@ class _ConvUnit(torch.autograd.Function):
             norm_4c,
             norm.running_mean.numpy(),
             norm.running_var.numpy(),
-            settings.momentum,
-            settings.eps,
-            settings.relu_first,
+            norm.momentum,
+            norm.eps,
+            unit.relu_first,
         )
         norm.num_batches_tracked.add_(1)
-        ctx.save_for_backward(input_nchw, kernel)
+        ctx.save_for_backward(input_nchw, weight, bias, scale_c, shift_c, *converted)
         ctx.map_nchw, ctx.kept_nc, ctx.norm_4c = map_nchw, kept_nc, norm_4c
-        ctx.settings, ctx.dtype = settings, weight.dtype
+        ctx.relu_first, ctx.eps = unit.relu_first, norm.eps
         return out
 
     @staticmethod
     def backward(ctx: Any, grad_nchw: Tensor) -> tuple[Tensor | None, ...]:
-        input_nchw, kernel = ctx.saved_tensors
-        settings: _Settings = ctx.settings
-        # The map is overwritten with its own gradient: that memory is still in cache. So backward can run only once.
+        *inputs, input_nchw, kernel, bias = ctx.saved_tensors
+        if torch.is_grad_enabled() or is_transformed():  # create_graph=True, or many gradients at once
+            return *_gradients_by_torch(ctx, inputs, kernel.dtype, grad_nchw), None
+        # The map is overwritten with its own gradient: that memory is still in cache. A second backward, which
+        # retain_graph=True allows, needs it again.
         map_nchw, ctx.map_nchw = ctx.map_nchw, None
-        grads_3c = torch.empty(3, map_nchw.shape[1], dtype=ctx.dtype)
+        if map_nchw is None:
+            map_nchw = torch.conv2d(input_nchw, kernel, bias, *ctx.geometry).contiguous(memory_format=LAST)
+        weight = inputs[1]
+        grads_3c = torch.empty(3, map_nchw.shape[1], dtype=weight.dtype)
         grad_nchw = grad_nchw.contiguous(memory_format=LAST)
         kernels.normalise_backward(
-            rows(map_nchw), rows(grad_nchw), ctx.kept_nc, ctx.norm_4c, grads_3c.numpy(), settings.relu_first
+            rows(map_nchw), rows(grad_nchw), ctx.kept_nc, ctx.norm_4c, grads_3c.numpy(), ctx.relu_first
         )
-        grad_scale, grad_shift, grad_bias = grads_3c.unbind()
-        grad_input, grad_weight = convolve_backward(
+        stride, padding, dilation, groups = ctx.geometry
+        needs_input, needs_weight = ctx.needs_input_grad[:2]
+        grad_input, grad_weight, _ = torch.ops.aten.convolution_backward(
             map_nchw,
             input_nchw,
             kernel,
-            settings.padding,
-            needs_input=ctx.needs_input_grad[0],
-            pads_gradient=settings.pads_gradient,
+            None,  # without a bias
+            stride,
+            padding,
+            dilation,
+            False,  # transposed
+            (0, 0),  # output padding
+            groups,
+            (needs_input, needs_weight, False),
         )
+        grad_scale, grad_shift, grad_bias = grads_3c.unbind()
         return (
-            grad_input,
-            grad_weight.to(ctx.dtype),
-            grad_bias if ctx.needs_input_grad[2] else None,
+            None if grad_input is None else grad_input.to(inputs[0].dtype),
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if bias is None else grad_bias,
             grad_scale,
             grad_shift,
             None,
-            None,
         )
+
+
+def _gradients_by_torch(
+    ctx: Any, inputs: list[Tensor | None], dtype: torch.dtype, grad_nchw: Tensor
+) -> list[Tensor | None]:
+    """Return the gradients of a unit's inputs by torch's operations, which can be differentiated again."""
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        input_nchw, weight, bias, scale_c, shift_c = inputs
+        assert input_nchw is not None
+        assert weight is not None
+        converted = input_nchw.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        out = torch.conv2d(*converted, *ctx.geometry)
+        out = out.relu() if ctx.relu_first else out
+        out = F.batch_norm(out, None, None, scale_c, shift_c, training=True, eps=ctx.eps)
+        out = out if ctx.relu_first else out.relu()
+        out = out * torch.from_numpy(ctx.kept_nc)[:, :, None, None].to(dtype)
+        needed = [x for x, is_needed in zip(inputs, ctx.needs_input_grad, strict=False) if x is not None and is_needed]
+        found = iter(torch.autograd.grad(out, needed, grad_nchw, create_graph=True))
+    return [next(found) if is_needed else None for is_needed in ctx.needs_input_grad[:5]]
 
 
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input_nchw: Tensor, size: int) -> Tensor:
         n, c, h, w = input_nchw.shape
-        input_nchw = input_nchw.contiguous(memory_format=LAST)
+        last_nchw = input_nchw.contiguous(memory_format=LAST)
         out = torch.empty((n, c, h // size, w // size), dtype=input_nchw.dtype, memory_format=LAST)
+        argmax = torch.empty((n, h // size, w // size, c), dtype=torch.uint8)
+        pooling.max_pool(rows(last_nchw), pixels(out), argmax.numpy(), size)
+        ctx.save_for_backward(argmax)
         ctx.shape, ctx.size = input_nchw.shape, size
-        ctx.argmax = np.empty((n, h // size, w // size, c), np.uint8)
-        kernels.max_pool(rows(input_nchw), pixels(out), ctx.argmax, size)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad_nchw: Tensor) -> tuple[Tensor, None]:
+        (argmax,) = ctx.saved_tensors
+        if torch.is_grad_enabled() or is_transformed():  # as in `_ConvUnit`
+            return _unpool(grad_nchw, argmax, ctx.shape, ctx.size), None
         grad_nchw = grad_nchw.contiguous(memory_format=LAST)
         grad_input = torch.empty(ctx.shape, dtype=grad_nchw.dtype, memory_format=LAST)
-        kernels.max_pool_backward(pixels(grad_nchw), ctx.argmax, rows(grad_input), ctx.size)
+        pooling.max_pool_backward(pixels(grad_nchw), argmax.numpy(), rows(grad_input), ctx.size)
         return grad_input, None
+
+
+def _unpool(grad_nchw: Tensor, argmax_nhwc: Tensor, shape: torch.Size, size: int) -> Tensor:
+    """Return the gradient of the pooling's input by torch's operations, which can be differentiated again."""
+    h, w = shape[2:]
+    position = argmax_nhwc.permute(0, 3, 1, 2).long()
+    row = torch.arange(h // size)[:, None] * size + position // size
+    column = torch.arange(w // size) * size + position % size
+    return F.max_unpool2d(grad_nchw, row * w + column, [size, size], output_size=[h, w])

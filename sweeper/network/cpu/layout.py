@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from sweeper.network.cpu.kernels import Array
+from sweeper.network.cpu.compiled import Array
 
 LAST: Final = torch.channels_last
 """The memory format of all feature maps here."""
