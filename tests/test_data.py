@@ -264,8 +264,8 @@ def _digits(count: int) -> torch.Tensor:
 
 
 def _augment(pixels_bchw: torch.Tensor, conf: AugmentConf, *, seed: int) -> torch.Tensor:
-    draws_b4 = draw_variations(len(pixels_bchw), conf, torch.Generator().manual_seed(seed))
-    return augment(pixels_bchw, conf, draws_b4)
+    generator = torch.Generator().manual_seed(seed)
+    return augment(pixels_bchw, conf, draw_variations(len(pixels_bchw), conf, generator, shape=(28, 28)))
 
 
 def test_augmentation_without_any_range_changes_nothing() -> None:

@@ -16,6 +16,8 @@ MAX_THREADS: Final = 256
 """More cores than any machine this program is meant for has."""
 MAX_DATA_FRACTION: Final = 0.5
 """Largest `AugmentConf.shift` or `scale`: beyond half the image, the digit leaves the frame."""
+ELASTIC_SIGMAS: Final = (2, 100)
+"""Bounds of `AugmentConf.elastic_sigma`, pixels: below, strokes tear; above, the whole image moves as one."""
 
 
 @dataclass(kw_only=True)
@@ -41,21 +43,48 @@ class DataConf:
 
 @dataclass(kw_only=True)
 class AugmentConf:
-    """Random affine transform of each training image. Each value is a half-width of uniform draws around no change."""
+    """Random variation of each training image; validation images stay as they are.
 
-    name: Literal["none", "affine"] = MISSING
-    """`none` leaves the images unchanged."""
+    Affine transform and elastic displacement are one interpolation. The affine values are half-widths of uniform draws
+    around no change.
+    """
+
+    name: Literal["none", "affine", "elastic", "erasing"] = MISSING
+    """`none` leaves the images unchanged; with every other name all keys below apply, 0 being no change."""
     rotation: float = 0.0
     """Radians."""
     shift: float = 0.0
     """Fraction of the image's side, drawn separately for each axis."""
     scale: float = 0.0
     """Fraction of the digit's size."""
+    elastic: float = 0.0
+    """Standard deviation of a pixel's random displacement along each axis, pixels (Simard et al., 2003). Their alpha of
+    34 at a sigma of 4 is 1.4 pixels."""
+    elastic_sigma: float = 4.0
+    """Smoothness of the displacements, pixels: they are those of white noise under a Gaussian filter of this standard
+    deviation."""
+    erasing: float = 0.0
+    """Probability of erasing a random square (Zhong et al., 2020) of 2 to 20 % of the image's area, by setting it to the
+    background."""
 
     def __post_init__(self) -> None:
         require(0 <= self.rotation <= math.pi, "rotation must be in [0, π] radians", self.rotation)
         for name, value in (("shift", self.shift), ("scale", self.scale)):
             require(0 <= value <= MAX_DATA_FRACTION, f"{name} must be in [0, {MAX_DATA_FRACTION}]", value)
+        low, high = ELASTIC_SIGMAS
+        require(low <= self.elastic_sigma <= high, f"elastic_sigma must be in [{low}, {high}]", self.elastic_sigma)
+        # Beyond, most images fold over themselves: the displacement's slope has the deviation elastic / (√2 sigma).
+        require(
+            0 <= self.elastic <= self.elastic_sigma,
+            f"elastic must be in [0, {self.elastic_sigma:g}], its elastic_sigma",
+            self.elastic,
+        )
+        require(0 <= self.erasing <= 1, "erasing must be in [0, 1]", self.erasing)
+        for name in ("elastic", "erasing"):
+            value = getattr(self, name)
+            require(
+                self.name != "none" or value == 0, f"{name} needs augment=affine, elastic or erasing", f"{name}={value}"
+            )
 
 
 @dataclass(kw_only=True)
@@ -147,7 +176,7 @@ class OneCycleConf(SchedulerConf):
 
 @dataclass(kw_only=True)
 class TrainingConf:
-    """Epochs, batch size and loss."""
+    """Epochs, batch size, loss and weight averaging."""
 
     epochs: int = MISSING
     """Number of passes over the training images."""
@@ -155,11 +184,15 @@ class TrainingConf:
     """Images per step; at least 2, because batch normalization on a 1×1 map needs two."""
     label_smoothing: float = MISSING
     """Fraction of each label's probability that is spread evenly over all classes."""
+    ema: float = 0.0
+    """Decay per step of the exponential moving average of the weights, which is then what is validated and saved
+    (`sweeper.training.averaging`); 0 means none."""
 
     def __post_init__(self) -> None:
         require(self.epochs > 0, "epochs must be positive", self.epochs)
         require(self.batch_size > 1, "batch_size must be at least 2", self.batch_size)
         require(0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)", self.label_smoothing)
+        require(0 <= self.ema < 1, "ema must be in [0, 1)", self.ema)
 
 
 @dataclass(kw_only=True)
@@ -209,7 +242,7 @@ class ExperimentConf:
     scheduler: SchedulerConf = MISSING
     """`SchedulerConf`, `StepConf` or `OneCycleConf`, selected by `name`."""
     training: TrainingConf = MISSING
-    """Epochs, batch size, loss."""
+    """Epochs, batch size, loss, weight averaging."""
     budget: BudgetConf = MISSING
     """Upper limits on the network's cost."""
     logging: LoggingConf = field(default_factory=LoggingConf)

@@ -45,6 +45,11 @@ class LabelledImages:
         """The selected images' labels: int64, ``[b]``."""
         return self.labels_n[self.indices_b]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of an image, pixels."""
+        return self.source_nhw.shape[1], self.source_nhw.shape[2]
+
     def take(self, indices_b: Tensor) -> "LabelledImages":
         """Select from these images by position, in this order; copies no image."""
         return replace(self, indices_b=self.indices_b[indices_b])

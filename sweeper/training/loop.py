@@ -14,6 +14,7 @@ from sweeper.data.augment import augment, draw_variations
 from sweeper.data.splits import Splits
 from sweeper.errors import ConfigError, TrainingDivergedError
 from sweeper.records import BatchProgress, EpochRecord
+from sweeper.training.averaging import WeightAverage
 from sweeper.training.evaluate import Score, evaluate
 from sweeper.training.optim import Optimizer
 
@@ -39,6 +40,9 @@ def fit(
     The order of images and their augmentation come from two generators seeded with `conf.seed`; dropout draws from
     torch's global generator. A last batch of a single image is skipped: batch normalization cannot use it.
 
+    With `training.ema`, the network holds the averaged weights whenever an epoch has been yielded, and at the end; they
+    are what is validated.
+
     Raises `TrainingDivergedError` if a training or validation loss is not finite, or if an epoch's mean training loss
     exceeds `DIVERGED_FACTOR` times ln(classes). The training loss is checked whenever `on_batch` is due.
     """
@@ -46,6 +50,7 @@ def fit(
     device = train.labels_b.device
     starts = range(0, len(train) - 1, training.batch_size)  # without a last batch of one image
     optimizer = Optimizer(conf.optimizer, conf.scheduler, network, epochs=training.epochs, steps_per_epoch=len(starts))
+    average = WeightAverage(network, optimizer.weights, training.ema)
     order = torch.Generator().manual_seed(conf.seed)
     variation = torch.Generator().manual_seed(conf.seed)
     autocast = make_autocast(conf)
@@ -55,14 +60,15 @@ def fit(
     for epoch in range(1, training.epochs + 1):
         started = time.perf_counter()
         network.train()
+        average.restore()
         shuffled = train.take(torch.randperm(len(train), generator=order).to(device))
-        draws_n4 = draw_variations(len(train), conf.augment, variation).to(device)
+        variations_nk = draw_variations(len(train), conf.augment, variation, shape=train.shape).to(device)
         means = _RunningMeans(device)
         lr = math.nan
         for step, start in enumerate(starts, 1):
             stop = start + training.batch_size
             labels_b = shuffled.labels_b[start:stop]
-            pixels_bchw = augment(shuffled.pixels(start, stop), conf.augment, draws_n4[start:stop])
+            pixels_bchw = augment(shuffled.pixels(start, stop), conf.augment, variations_nk[start:stop])
             pixels_bchw = shuffled.normalise_(pixels_bchw)
             with autocast:
                 logits_bk = network(pixels_bchw.contiguous(memory_format=torch.channels_last)).float()
@@ -70,6 +76,7 @@ def fit(
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             lr = optimizer.step()
+            average.update()
             means.add(loss.detach(), logits_bk.detach(), labels_b)
             # On a GPU, reading the loss waits for all queued work: it is read only at the end of the epoch.
             if device.type == "cpu" and step % PROGRESS_EVERY == 0:
@@ -82,6 +89,7 @@ def fit(
             on_batch(seen)
         if seen.loss > DIVERGED_FACTOR * guessing_loss:
             raise _diverged(epoch, conf, seen.loss)
+        average.apply()
         score = evaluate(network, splits.validation, autocast=autocast)
         if len(splits.validation) and not math.isfinite(score.loss):
             raise _diverged(epoch, conf, score.loss, rule="validation loss must stay finite")
@@ -146,13 +154,8 @@ def _check_finite(loss: Tensor, epoch: int, conf: ExperimentConf) -> None:
         raise _diverged(epoch, conf, loss.item())
 
 
-def _diverged(
-    epoch: int,
-    conf: ExperimentConf,
-    loss: float,
-    *,
-    rule: str = f"training loss must stay finite and below {DIVERGED_FACTOR} times that of uniform guessing",
-) -> TrainingDivergedError:
+def _diverged(epoch: int, conf: ExperimentConf, loss: float, *, rule: str | None = None) -> TrainingDivergedError:
+    rule = rule or f"training loss must stay finite and below {DIVERGED_FACTOR} times that of uniform guessing"
     return TrainingDivergedError(
         f"{rule}, but in epoch {epoch} it is {loss:.4g} with optimizer.lr={conf.optimizer.lr:g}: lower the learning rate"
     )

@@ -46,13 +46,13 @@ class Optimizer:
         epochs: int,
         steps_per_epoch: int,
     ) -> None:
-        """Flatten the network's parameters; the schedule spans `epochs` times `steps_per_epoch` steps."""
+        """Flatten the network's parameters into `weights`; the schedule spans `epochs` times `steps_per_epoch` steps."""
         self._conf, self._scheduler = optimizer, scheduler
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
-        self._weights, self._gradient = _flatten(network)
-        self._moments = [torch.zeros_like(self._weights) for _ in range(2)] if isinstance(optimizer, AdamwConf) else []
+        self.weights, self._gradient = _flatten(network)
+        self._moments = [torch.zeros_like(self.weights) for _ in range(2)] if isinstance(optimizer, AdamwConf) else []
         self._velocity: list[Tensor | None] = [None]
-        self._adam_step = torch.zeros((), device=self._weights.device)
+        self._adam_step = torch.zeros((), device=self.weights.device)
         self._steps = 0
 
     def zero_grad(self) -> None:
@@ -68,7 +68,7 @@ class Optimizer:
         match self._conf:
             case SgdConf() as conf:
                 sgd(
-                    [self._weights],
+                    [self.weights],
                     [self._gradient],
                     self._velocity,
                     fused=True,
@@ -81,7 +81,7 @@ class Optimizer:
                 )
             case AdamwConf() as conf:
                 adamw(
-                    [self._weights],
+                    [self.weights],
                     [self._gradient],
                     self._moments[:1],
                     self._moments[1:],
