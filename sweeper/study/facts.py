@@ -83,6 +83,11 @@ class StudyFacts:
         return [t for t in self.trials if t.state is TrialState.COMPLETE and DUPLICATE not in t.user_attrs]
 
     @property
+    def has_front(self) -> bool:
+        """Whether the study has two objectives, and a completed trial."""
+        return self.goal.cost is not None and self.summary.best is not None
+
+    @property
     def is_over_seeds(self) -> bool:
         """Whether only the seed varies: the mean counts, and the best seed says nothing."""
         return self.searched == {"seed"} and len(self.completed) > 1

@@ -70,3 +70,9 @@ def log_hypervolume(trials: Iterable[FrozenTrial], goal: Goal, worst_cost: float
         if (cost := goal.cost_of(trial)) is not None
     )
     return hypervolume(points, (math.log10(max(1, worst_cost)), math.log10(WORST_ERROR)))
+
+
+def worst_cost(trials: Iterable[FrozenTrial], goal: Goal) -> float:
+    """Return the greatest cost of the completed trials, the reference point of a study without a budget; 1 of none."""
+    costs = [goal.cost_of(trial) for trial in trials if trial.state is TrialState.COMPLETE]
+    return max((cost for cost in costs if cost is not None), default=1)

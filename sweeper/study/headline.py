@@ -15,6 +15,7 @@ from sweeper.study.attributes import FAILED, PARAMETERS, REJECTED
 from sweeper.study.commands import PROGRAM, Command
 from sweeper.study.facts import StudyFacts, whole
 from sweeper.study.folder import trial_folder
+from sweeper.study.front_sentence import front_details, front_sentence
 from sweeper.study.goal import Goal
 from sweeper.study.summary import state_of
 from sweeper.terminal.formats import duration, percent, points
@@ -35,7 +36,7 @@ class Headline:
     """In the order in which they are shown; possibly none."""
     tone: Tone
     best: FrozenTrial | None
-    """The best completed trial; of equal values the one with fewer parameters, then the first."""
+    """The best completed trial, see `Goal.order`."""
     target: float | None
     """The accuracy to reach; None if the study has none."""
     metric: str
@@ -59,7 +60,7 @@ def study_headline(
     `program`, another Hydra application gets no commands.
     """
     facts = StudyFacts(trials, goal, search=search, sweep=sweep)
-    sentence, tone = _sentence(facts)
+    sentence, tone = (_sentence_of_front if facts.has_front else _sentence)(facts)
     own = PROGRAM if facts.is_accuracy else None
     return Headline(
         sentence=sentence,
@@ -90,6 +91,13 @@ def _sentence(facts: StudyFacts) -> tuple[str, Tone]:
     if early:
         return f"{_stopped(facts)}, {by} short of the target{average}.", _early(facts)
     return f"Target missed by {by}{average}.", "missed"
+
+
+def _sentence_of_front(facts: StudyFacts) -> tuple[str, Tone]:
+    early = facts.is_running or not facts.is_done
+    is_met = facts.summary.best is not None and facts.goal.is_reached(facts.summary.best)
+    tone: Tone = "met" if is_met else _early(facts) if early else "missed"
+    return front_sentence(facts, _stopped(facts) if early else ""), tone
 
 
 def _sentence_without_best(facts: StudyFacts) -> tuple[str, Tone]:
@@ -137,6 +145,8 @@ def _details(facts: StudyFacts, tone: Tone, folder: Path | None) -> list[str]:
         values = [trial.values[0] for trial in facts.completed]
         between = f"from {_value(facts, min(values))} to {_value(facts, max(values))}"
         sentences.append(f"Mean {_value(facts, facts.mean)}, {between}{_parameters(facts.completed[0])}.")
+    elif facts.has_front:
+        sentences += front_details(facts)
     elif facts.summary.best is not None:
         clauses = _best(facts, facts.summary.best, folder)
         if tone == "neutral":  # the sentence names the best trial

@@ -10,6 +10,8 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.study.executors.base import JobResult
+from sweeper.study.front import worst_cost
+from sweeper.study.front_table import front_status, live_front
 from sweeper.study.headline import Headline, Tone
 from sweeper.study.live_table import clock, format_params, joined, live_table
 from sweeper.study.summary import StudySummary, summarize_trials
@@ -43,18 +45,21 @@ class StudyProgress:
         is_accuracy: bool = True,
         target: float | None = None,
         epochs: int | None = None,
+        limit: int | None = None,
         console: Console | None = None,
     ) -> None:
         """Show the study `name` of `total` trials, on standard output by default.
 
         `is_grid` says whether `total` includes points that are rejected, `is_accuracy` whether values are accuracies.
-        `target` is the accuracy to reach, `epochs` the number that a trial trains unless it is searched.
+        `target` is the accuracy to reach, `epochs` the number that a trial trains unless it is searched, `limit` the
+        budget of the cost in a search with two objectives.
         """
         self._trials = trials
         self._name = name
         self._total = total
         self._folder = folder
         self._is_grid, self._is_accuracy, self._target, self._epochs = is_grid, is_accuracy, target, epochs
+        self._limit = limit
         self._console = console or make_console()
         self._started = time.monotonic()
         self._finished = 0
@@ -147,7 +152,10 @@ class StudyProgress:
         if not self._has_results(trials):
             return status
         table = live_table(trials, width, epochs=self._epochs, is_accuracy=self._is_accuracy)
-        return Group(table, status) if table.rows else status
+        tables = [table] if table.rows else []
+        if self._trials.goal.cost is not None and summary.complete:
+            tables.append(live_front(trials, self._trials.goal, width))
+        return Group(*tables, status)
 
     def _has_results(self, trials: list[FrozenTrial]) -> bool:
         """Whether a trial has finished here or reported an epoch."""
@@ -160,7 +168,9 @@ class StudyProgress:
         phrases += [f"{count} {name}" for count, name in counts if count]
         if not self._has_results(trials):
             phrases.append("starting workers")
-        if summary.best is not None:
+        if self._trials.goal.cost is not None:
+            phrases += front_status(trials, self._trials.goal, self._worst_cost(trials))
+        elif summary.best is not None:
             phrases.append(f"best {self._value(summary.best.values[0])}{self._short(summary.best.values[0])}")
         elapsed = time.monotonic() - self._started
         left = ""
@@ -168,6 +178,10 @@ class StudyProgress:
             seconds = elapsed / self._finished * max(0, total - summary.counted)
             left = f", {time_left(seconds)}"
         return [*phrases, f"{clock(elapsed)}{left}"]
+
+    def _worst_cost(self, trials: list[FrozenTrial]) -> float:
+        """Return the cost of the hypervolume's reference point: the budget, or the most of any completed trial."""
+        return self._limit or worst_cost(trials, self._trials.goal)
 
     def _short(self, value: float) -> str:
         if self._target is None:

@@ -79,6 +79,7 @@ class Sweep:
                 is_accuracy=base is not None,
                 target=base.target if base is not None and self._options.direction == "maximize" else None,
                 epochs=base.training.epochs if base is not None else None,
+                limit=getattr(base.budget, self._options.cost) if base is not None and self._options.cost else None,
             ) as progress,
         ):
             progress.on_recovered(opened.recovered)
