@@ -5,6 +5,9 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Final, Self, get_args, get_origin, get_type_hints
 
+TRAIN_EVAL_IMAGES: Final = 10_000
+"""Number of training images, from the first on, that measure the accuracy with dropout off after the last epoch."""
+
 
 class _Record:
     """A dataclass of plain values that is saved as one JSON object."""

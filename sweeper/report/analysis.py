@@ -1,6 +1,5 @@
 """The analysis of a run's measurements: each rule yields an observation with evidence and a command to try next."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -8,26 +7,20 @@ from sweeper.network.diagnosis import Finding
 from sweeper.network.plan import Conv
 from sweeper.report import suggestions
 from sweeper.report.ending import divergence, ending
+from sweeper.report.epoch_rules import decline, oscillation, regularized, still_improving
+from sweeper.report.noise import generalization_noise, noise, pair_noise
 from sweeper.report.observation import Observation
 from sweeper.report.record import Baseline, RunRecord
-from sweeper.statistics import CONFIDENCE_95, spread_around_trend, standard_error
 from sweeper.terminal.formats import percent, points
 
 CEILING_REACHED: Final = 0.95
 """Fraction of its ceiling above which training accuracy counts as limited by it, not by the number of epochs."""
-LAST_EPOCHS: Final = 5
-"""Number of epochs that count as the end of a run."""
-SPREAD_95: Final = 1.614
-"""Upper limit, in standard errors, of the spread of pure noise around a line through `LAST_EPOCHS`, in 95 of 100 cases:
-the root of 7.815 / 3, where 7.815 is the 95 % quantile of chi-square with three degrees of freedom."""
 OVERFIT_POINTS: Final = 0.005
-"""Smallest difference between training and validation accuracy, a fraction, that is reported."""
+"""Smallest difference between training and validation accuracy, a fraction, that is worth a change."""
 UNDERFIT_ERRORS: Final = 2
 """A network under-fits if its training error is at least this multiple of the error that the target allows."""
 MOSTLY_WRONG: Final = 0.5
 """Training accuracy below which a network needs more steps before it needs more channels."""
-HIGH_LR: Final = 0.1
-"""Fraction of its peak above which the last learning rate counts as high."""
 BUDGET_USED: Final = 0.8
 """Fraction of the budget below which a network that misses its target counts as too small."""
 SEEDS: Final = "seed=1,2,3,4,5"
@@ -38,11 +31,12 @@ def observe(record: RunRecord, baseline: Baseline) -> list[Observation]:
     rules: tuple[Callable[[RunRecord], Iterator[Observation]], ...] = (
         divergence,
         _erased_signal,
+        decline,
         _under_fitting,
         _over_fitting,
         _bottleneck,
-        _oscillation,
-        _still_improving,
+        oscillation,
+        still_improving,
         _unused_budget,
     )
     return [observation for rule in rules for observation in rule(record)] + list(_noise(record, baseline))
@@ -110,12 +104,13 @@ def _erased_signal(record: RunRecord) -> Iterator[Observation]:
 
 def _under_fitting(record: RunRecord) -> Iterator[Observation]:
     """With dropout off, training images are misclassified too often for the target, and about as often as others."""
-    if record.result is None or _met(record):
+    # Weights that collapsed in the last epoch say nothing of what the network can learn.
+    if record.result is None or _met(record) or any(decline(record)):
         return
     train, target = record.result.train_accuracy_eval, record.conf.target
-    if 1 - train < UNDERFIT_ERRORS * (1 - target) or train - record.value > _overfit_margin(record):
+    if 1 - train < UNDERFIT_ERRORS * (1 - target) or _is_over_fitted(record):
         return
-    is_early = len(record.epochs) == 1 or train < MOSTLY_WRONG or any(_still_improving(record))
+    is_early = len(record.epochs) == 1 or train < MOSTLY_WRONG or any(still_improving(record))
     wider = [] if is_early else suggestions.wider(record.conf)
     yield Observation(
         rule="under_fitting",
@@ -129,25 +124,16 @@ def _under_fitting(record: RunRecord) -> Iterator[Observation]:
 
 def _over_fitting(record: RunRecord) -> Iterator[Observation]:
     """With dropout off, training images are classified better than validation images."""
-    if record.result is None:
+    if record.result is None or not _is_over_fitted(record) or any(decline(record)):
         return
-    train = record.result.train_accuracy_eval
-    gap, margin = train - record.value, _overfit_margin(record)
-    if gap <= margin:
-        return
-    if record.conf.augment.name == "none":
-        change = "augment=affine"
-    elif record.conf.training.label_smoothing == 0:
-        change = "training.label_smoothing=0.1"
-    else:
-        change = f"optimizer.weight_decay={2 * record.conf.optimizer.weight_decay or 5e-4:g}"
+    train, by_chance = record.result.train_accuracy_eval, generalization_noise(record).size
+    gap = train - record.value
     yield Observation(
         rule="over_fitting",
         text=f"With dropout off, accuracy is {percent(train)} on training images and {percent(record.value)} on "
-        f"{record.evaluated_on} images: {points(gap)} do not generalize; up to {points(margin)} would be within the "
-        "noise.",
-        evidence={"train_accuracy_eval": train, "val_accuracy": record.value, "gap": gap, "margin": margin},
-        command=record.command(change),
+        f"{record.evaluated_on} images: {points(gap)} do not generalize; up to {points(by_chance)} would be noise.",
+        evidence={"train_accuracy_eval": train, "val_accuracy": record.value, "gap": gap, "noise": by_chance},
+        command=record.command(*regularized(record)),
     )
 
 
@@ -171,56 +157,12 @@ def _bottleneck(record: RunRecord) -> Iterator[Observation]:
     )
 
 
-def _oscillation(record: RunRecord) -> Iterator[Observation]:
-    """The last epochs vary around their trend by more than the noise of the measurement (95 %)."""
-    last = record.epochs[-LAST_EPOCHS:]
-    # In the middle of its schedule every run varies, which is not a problem.
-    if record.result is None or len(last) < LAST_EPOCHS:
-        return
-    accuracies = [epoch.val_accuracy for epoch in last]
-    spread = spread_around_trend(accuracies)
-    noise = SPREAD_95 * standard_error(sum(accuracies) / len(accuracies), record.images)
-    if spread <= noise:
-        return
-    lr, peak = last[-1].lr, record.conf.optimizer.lr
-    likely = (
-        f"The likely reason is the learning rate: it is still {lr:.2g}, {percent(lr / peak, 0)} of its peak."
-        if lr > HIGH_LR * peak
-        else f"The learning rate has fallen to {lr:.2g}, so the likely reason is its peak of {peak:.2g} or the batch size."
-    )
-    annealed = record.conf.scheduler.name == "onecycle"
-    yield Observation(
-        rule="oscillation",
-        text=f"In the last {len(last)} epochs {record.evaluated_on} accuracy varies by {spread * 100:.2f} points "
-        f"(root mean square) around its trend, between {percent(min(accuracies))} and {percent(max(accuracies))}; the sample of "
-        f"{record.images:,} images explains up to {noise * 100:.2f} (95 %). {likely}",
-        evidence={"spread": spread, "noise": noise, "lr": lr},
-        command=record.command(f"optimizer.lr={record.conf.optimizer.lr / 2:g}" if annealed else "scheduler=onecycle"),
-    )
-
-
-def _still_improving(record: RunRecord) -> Iterator[Observation]:
-    """The last epoch is the best, and better than the one before by more than the noise (95 %)."""
-    # A run that was stopped was still improving, of course.
-    if record.result is None or len(record.epochs) < 2 or record.best is not record.epochs[-1]:
-        return
-    before, last = (epoch.val_accuracy for epoch in record.epochs[-2:])
-    noise = CONFIDENCE_95 * standard_error(last, record.images)
-    if last - before <= noise:
-        return
-    yield Observation(
-        rule="still_improving",
-        text=f"The run was still improving when it stopped: the last epoch went from {percent(before)} to {percent(last)}, "
-        f"{points(last - before)}; up to {points(noise)} would be within the noise.",
-        evidence={"gain": last - before, "noise": noise},
-        command=record.command(f"training.epochs={2 * record.conf.training.epochs}"),
-    )
-
-
 def _unused_budget(record: RunRecord) -> Iterator[Observation]:
     """The target was missed, and much of the budget is unused."""
     limit, count = record.conf.budget.parameters, record.design.summary.parameters
     if record.result is None or limit is None or _met(record) or count >= BUDGET_USED * limit:
+        return
+    if any(decline(record)):  # a larger network does not mend that
         return
     wider = suggestions.wider(record.conf)
     if not wider:  # another limit leaves no room
@@ -235,25 +177,23 @@ def _unused_budget(record: RunRecord) -> Iterator[Observation]:
 
 
 def _noise(record: RunRecord, baseline: Baseline) -> Iterator[Observation]:
-    """The gain over the baseline run, or over the target, is within the noise of the measurement (95 %)."""
+    """The gain over the baseline run, or over the target, is within noise."""
     if record.result is None:
         return
-    own = standard_error(record.value, record.images)
     if baseline.record is not None and baseline.record.result is not None:
         other = baseline.record.value
-        noise = CONFIDENCE_95 * math.hypot(own, standard_error(other, baseline.record.images))
+        size = pair_noise(record, baseline.record).size
         over = f"{baseline.name}'s {percent(other)}"
     else:
-        other, noise, over = record.conf.target, CONFIDENCE_95 * own, f"the target of {percent(record.conf.target)}"
+        other, size, over = record.conf.target, noise(record), f"the target of {percent(record.conf.target)}"
     gain = record.value - other
-    if not 0 < gain <= noise:
+    if not 0 < gain <= size:
         return
     yield Observation(
         rule="within_noise",
-        text=f"{percent(record.value)} is {points(gain)} above {over}, but {record.images:,} {record.evaluated_on} images "
-        f"leave an uncertainty of ±{noise * 100:.2f} points (95 %), and another seed changes the result too: one run "
-        "does not prove the gain.",
-        evidence={"gain": gain, "noise": noise},
+        text=f"{percent(record.value)} is {points(gain)} above {over}, but on {record.images:,} {record.evaluated_on} images "
+        f"up to {points(size)} would be noise, and another seed changes the result too: one run does not prove the gain.",
+        evidence={"gain": gain, "noise": size},
         command=record.command(SEEDS, sweep=True),
     )
 
@@ -270,8 +210,12 @@ def _met(record: RunRecord) -> bool:
     return record.result is not None and record.value >= record.conf.target
 
 
-def _overfit_margin(record: RunRecord) -> float:
-    return max(OVERFIT_POINTS, CONFIDENCE_95 * standard_error(record.value, record.images))
+def _is_over_fitted(record: RunRecord) -> bool:
+    """Whether training accuracy, dropout off, is above validation accuracy by more than noise and enough to matter."""
+    if record.result is None:
+        return False
+    gap = record.result.train_accuracy_eval - record.value
+    return gap >= OVERFIT_POINTS and not generalization_noise(record).covers(gap)
 
 
 def _shared(layers: Sequence[Conv]) -> str:

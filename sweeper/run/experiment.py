@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import torch
 
@@ -19,16 +18,13 @@ from sweeper.data.splits import Splits, split
 from sweeper.design import Design, analyze_within_budget
 from sweeper.errors import TrainingDivergedError
 from sweeper.network.build import build
-from sweeper.records import BatchProgress, DataRecord, EpochRecord, RunResult, VersionsRecord
+from sweeper.records import TRAIN_EVAL_IMAGES, BatchProgress, DataRecord, EpochRecord, RunResult, VersionsRecord
 from sweeper.run.folder import RunFolder, atomic_write, new_run_path
 from sweeper.run.listener import Listener
 from sweeper.training.device import keep_freed_memory, reproducible, resolve
 from sweeper.training.evaluate import Score, evaluate, mistakes
 from sweeper.training.loop import check_batch_size, fit, make_autocast
 from sweeper.version import __version__
-
-TRAIN_EVAL_IMAGES: Final = 10_000
-"""Number of training images, from the first on, that measure the accuracy with dropout off after the last epoch."""
 
 _log = logging.getLogger(__name__)
 
