@@ -1,7 +1,7 @@
 """Summaries agree with the module that is built from the same plan; budget errors and findings are right about both."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,12 +11,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweeper.config.composition import compose
-from sweeper.config.model import GroupConf, HeadConf, ModelConf
+from sweeper.config.model import Activation, ConvKind, GroupConf, HeadConf, ModelConf, PoolKind
 from sweeper.config.schema import BudgetConf
 from sweeper.design import analyze, analyze_within_budget
 from sweeper.errors import BudgetError, ConfigError
 from sweeper.network.budget import check_budget, scaled, within_budget
-from sweeper.network.build import build
+from sweeper.network.build import SqueezeExcite, build
 from sweeper.network.diagnosis import diagnose
 from sweeper.network.plan import Conv, Plan, make_plan
 from sweeper.network.summary import Summary, summarize
@@ -34,8 +34,13 @@ groups = st.builds(
     dropout_kind=st.none() | st.sampled_from(["channel", "element"]),
     bias=st.none() | st.booleans(),
     norm=st.none() | st.sampled_from(["batch", "none"]),
-    activation=st.none() | st.sampled_from(["relu", "leaky_relu", "silu", "gelu"]),
+    activation=st.none() | st.sampled_from(get_args(Activation)),
     order=st.none() | st.sampled_from(["conv_norm_act", "conv_act_norm"]),
+    conv=st.none() | st.sampled_from(get_args(ConvKind)),
+    stride=st.none() | st.integers(1, 2),
+    residual=st.none() | st.booleans(),
+    squeeze_excite=st.none() | st.integers(0, 4),
+    pool_kind=st.none() | st.sampled_from(get_args(PoolKind)),
 )
 models = st.builds(
     ModelConf,
@@ -48,6 +53,10 @@ models = st.builds(
     norm=st.sampled_from(["batch", "none"]),
     activation=st.sampled_from(["relu", "gelu"]),
     order=st.sampled_from(["conv_norm_act", "conv_act_norm"]),
+    conv=st.sampled_from(get_args(ConvKind)),
+    residual=st.booleans(),
+    squeeze_excite=st.integers(0, 2),
+    pool_kind=st.sampled_from(get_args(PoolKind)),
     groups=st.dictionaries(st.sampled_from(["a", "b", "c"]), groups, min_size=1, max_size=3),
     head=st.builds(HeadConf, name=st.just("gap"), bias=st.booleans()),
 )
@@ -55,8 +64,8 @@ shapes = st.tuples(st.integers(1, 3), st.integers(8, 30), st.integers(8, 30))
 
 
 def _summarized(model: ModelConf, shape: tuple[int, int, int]) -> tuple[Plan, Summary]:
-    plan = make_plan(model, input_shape=shape, classes=CLASSES)
     try:
+        plan = make_plan(model, input_shape=shape, classes=CLASSES)
         return plan, summarize(plan)
     except ConfigError:
         return reject()
@@ -156,12 +165,15 @@ def test_jump_is_the_distance_of_neighbouring_receptive_fields(model: ModelConf)
 
 
 def _positive(trunk: nn.Sequential) -> nn.Sequential:
-    """Give every path a positive gradient: average pooling for max pooling, no activation, positive weights."""
+    """Give every path a positive gradient: average pooling for max pooling, no activation, positive weights.
+
+    Squeeze-and-excitation is left out: its gates depend on the whole feature map.
+    """
     for module in list(trunk.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.MaxPool2d):
-                setattr(module, name, nn.AvgPool2d(child.kernel_size))
-            elif isinstance(child, nn.ReLU | nn.LeakyReLU | nn.GELU | nn.SiLU):
+                setattr(module, name, nn.AvgPool2d(child.kernel_size, child.stride))
+            elif isinstance(child, nn.ReLU | nn.LeakyReLU | nn.GELU | nn.SiLU | nn.PReLU | SqueezeExcite):
                 setattr(module, name, nn.Identity())
     for parameter in trunk.parameters():
         parameter.data.abs_().add_(0.1)

@@ -9,6 +9,7 @@ from typing import Final
 
 from sweeper.config.model import ModelConf
 from sweeper.config.schema import BudgetConf
+from sweeper.errors import ConfigError
 from sweeper.network.budget import scaled, within_budget
 from sweeper.network.diagnosis import diagnose
 from sweeper.network.plan import Plan, make_plan
@@ -91,7 +92,7 @@ def repair(model: ModelConf, budget: BudgetConf, bounds: Bounds, images: ImageFa
         for percent in range(PERCENT, 0, -1):
             lower = {key: max(bounds.widths[key][0], wide[key] * percent // PERCENT) for key in narrowed}
             candidate = _with_widths(repaired, {**wide, **lower})
-            if within_budget(summarize(_plan(candidate, images)), budget):
+            if _fits(candidate, budget, images):
                 return candidate if candidate != model else None
     return None
 
@@ -111,6 +112,13 @@ def widen(model: ModelConf, budget: BudgetConf, images: ImageFacts) -> ModelConf
 
 def _plan(model: ModelConf, images: ImageFacts) -> Plan:
     return make_plan(model, input_shape=images.shape, classes=images.classes)
+
+
+def _fits(model: ModelConf, budget: BudgetConf, images: ImageFacts) -> bool:
+    try:
+        return within_budget(summarize(_plan(model, images)), budget)
+    except ConfigError:  # the other widths leave a group with residual=true no convolution for a shortcut
+        return False
 
 
 def _with_widths(model: ModelConf, widths: Mapping[str, int]) -> ModelConf:
