@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sweeper.cli.bench import bench
+from sweeper.cli.confirm import confirm
 from sweeper.cli.dashboard import dashboard
 from sweeper.cli.hydra_app import run_hydra
 from sweeper.cli.inspect import inspect
@@ -21,6 +22,7 @@ PIPE_CLOSED: Final = 141
 """Exit status if the reader of our output closed the pipe: 128 plus the number of SIGPIPE, as in shells."""
 COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "bench": bench,
+    "confirm": confirm,
     "dashboard": dashboard,
     "inspect": inspect,
     "report": report,

@@ -1,0 +1,103 @@
+"""The command `confirm`: retrains the best configs with fresh seeds and measures them once on the test set."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sweeper.cli.arguments import Parser
+from sweeper.errors import UsageError
+from sweeper.terminal.console import display_path, make_console, print_prose
+
+if TYPE_CHECKING:
+    from sweeper.confirm.record import Confirmation
+
+MAX_SEEDS: Final = 1000
+
+
+def confirm(arguments: Sequence[str]) -> int:
+    """Confirm a study's best trials, or runs; return 0, or 1 if a run failed.
+
+    Raises the errors of `sweeper.confirm.candidates` and `sweeper.confirm.confirmation.confirm`.
+    """
+    parser = Parser(
+        prog="sweeper confirm",
+        description="Train the best configs of a study, or the configs of runs, on all training images with seeds that "
+        "the search never used, then open the test set once for each network. Run it again to resume it, or with more "
+        "seeds or a larger --top: what is done is reused.",
+    )
+    parser.add_argument("names", nargs="+", metavar="STUDY|RUN", help="a study's name or folder, or runs' folders")
+    parser.add_argument("--top", type=_count, metavar="K", help="number of a study's best trials, default 3")
+    parser.add_argument("--seeds", type=_count, default=5, metavar="N", help="number of seeds for each, default 5")
+    parser.add_argument(
+        "--pareto", action="store_true", help="instead of --top: all trials that no other beats in accuracy and size"
+    )
+    parser.add_argument("--workers", type=_count, metavar="N", help="runs at a time, default: one per core")
+    parser.add_argument("--storage", metavar="URL", help="storage of the study, if its folder does not record it")
+    options = parser.parse_intermixed_args(arguments)
+    if options.top and options.pareto:
+        raise UsageError("--top and --pareto exclude each other: see python -m sweeper confirm --help")
+    from sweeper.confirm import candidates, confirmation  # noqa: PLC0415 - optuna
+    from sweeper.report.build import is_run  # noqa: PLC0415 - likewise
+
+    runs = [Path(name) for name in options.names if options.storage is None and is_run(Path(name))]
+    if runs and len(runs) == len(options.names):
+        if options.top or options.pareto:
+            raise UsageError(
+                "--top and --pareto need a study, but runs are given: see python -m sweeper confirm --help"
+            )
+        selection = candidates.select_runs(runs)
+    elif len(options.names) > 1:
+        other = next(name for name in options.names if Path(name) not in runs)
+        raise UsageError(f"several names must all be runs' folders, but {other} is not: confirm one study at a time")
+    else:
+        selection = candidates.select_trials(
+            options.names[0], storage=options.storage, top=options.top or 3, pareto=options.pareto
+        )
+    command = shlex.join(["python", "-m", "sweeper", "confirm", *arguments])
+    record, failures = confirmation.confirm(selection, seeds=options.seeds, workers=options.workers, command=command)
+    _show(record, subject=_subject(options))
+    console = make_console()
+    from sweeper.confirm.record import CONFIRM  # noqa: PLC0415 - as above
+
+    console.print(f"record: {display_path(selection.folder / CONFIRM)}", soft_wrap=True)
+    if selection.study is not None:
+        from sweeper.report.build import build_page  # noqa: PLC0415 - plotly
+
+        page = build_page([options.names[0]], storage=options.storage, out=None)
+        console.print(f"report: {page.path}", soft_wrap=True)
+    for failure in failures:
+        console.print(f"failed: {failure.run.label}: {failure.reason}", soft_wrap=True)
+    return 1 if failures else 0
+
+
+def _subject(options: argparse.Namespace) -> list[str]:
+    return [*options.names, *(["--storage", options.storage] if options.storage else [])]
+
+
+def _show(record: "Confirmation", *, subject: list[str]) -> None:
+    """Print the verdict, the table of configs and the commands that follow."""
+    from rich.table import Table  # noqa: PLC0415 - after the training
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    from sweeper.confirm.verdict import COLUMNS, row, verdict  # noqa: PLC0415 - likewise
+
+    said, console = verdict(record, subject=subject), make_console()
+    console.print()
+    print_prose(console, said.lead, "bold green" if said.tone == "met" else "bold yellow")
+    print_prose(console, said.details)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in COLUMNS:
+        table.add_column(heading, justify="left" if heading == COLUMNS[0] else "right", no_wrap=True)
+    for configuration in record.configurations:
+        table.add_row(*(Text(cell) for cell in row(configuration)))
+    console.print(table)
+    for command in said.commands:
+        console.print(f"{command.label}: {command.text}", soft_wrap=True)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_SEEDS:
+        raise argparse.ArgumentTypeError(f"must be 1 to {MAX_SEEDS}, but got {text!r}")
+    return int(text)
