@@ -11,7 +11,9 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeper.data.openings import count_openings
 from sweeper.reading.locations import read_yaml
+from sweeper.report.confirmation_section import confirmation_section
 from sweeper.report.page import render
 from sweeper.report.page_figure import PageFigure
 from sweeper.report.size_plot import size_plot
@@ -63,6 +65,8 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
         kind="Study",
         title=study.name,
         status=_running(trials),
+        confirmation=confirmation_section(folder),
+        openings=_openings(folder, config),
         headline=headline,
         best=None if headline.best is None else (headline.best.number, format_params(headline.best.params)),
         figures=_paired([figure for figure in figures if figure.plot is not None]),
@@ -76,6 +80,15 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
         storage=redacted(url),
         folder=None if folder is None else str(display_path(folder)),
     )
+
+
+def _openings(folder: Path | None, config: Mapping[str, Any]) -> str:
+    """Return a sentence with the number of times that the study opened the test set; empty if that is unknown."""
+    dataset = config.get("data.name")
+    if folder is None or not isinstance(dataset, str):
+        return ""
+    sentence = count_openings(folder, dataset).describe("study")
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _left_out(figures: Sequence[PageFigure], *, has_completed: bool, is_ours: bool) -> str:
