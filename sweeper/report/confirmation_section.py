@@ -10,7 +10,7 @@ from sweeper.report.value_scale import round_ticks
 from sweeper.terminal.console import display_path
 from sweeper.terminal.formats import percent
 
-LEFT, RIGHT: Final = 4.0, 96.0
+LEFT, RIGHT = 4.0, 96.0
 """The figure's edges, percent of its width."""
 ROW: Final = 44
 """Height of a config's row in the figure, pixels: its name above its interval."""
