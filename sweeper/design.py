@@ -32,7 +32,8 @@ def analyze(conf: ExperimentConf) -> Design:
     facts = DATASETS.facts(conf.data.name)
     plan = make_plan(conf.model, input_shape=facts.image_shape, classes=facts.classes)
     summary = summarize(plan)
-    return Design(plan=plan, summary=summary, findings=diagnose(plan, summary, majority_share=facts.majority_share))
+    findings = diagnose(plan, summary, majority_share=facts.majority_share, content=facts.content)
+    return Design(plan=plan, summary=summary, findings=findings)
 
 
 def analyze_within_budget(conf: ExperimentConf) -> Design:

@@ -264,19 +264,6 @@ def test_bottleneck_rule_both_ways() -> None:
     assert "bottleneck" not in _rules()
 
 
-def test_fewer_values_than_classes_is_a_bottleneck() -> None:
-    """The finding names the layer that leaves fewer values than there are classes, and both numbers."""
-    findings = analyze(compose(["model=notebook", "model.groups.block3.channels=[10,16,9]"])).findings
-    evidence = {finding.layers: finding.evidence for finding in findings}
-    assert evidence["block3.2",] == {"values": 9, "classes": 10}
-
-
-def test_receptive_field_rule_both_ways() -> None:
-    """The compact network's features see 18 of 28 pixels, a finding; the notebook's see the whole image, no finding."""
-    assert _rules("model=compact")["receptive_field"].evidence == {"receptive_field": 18, "image": 28}
-    assert "receptive_field" not in _rules("model=notebook")
-
-
 @settings(max_examples=60)
 @given(models)
 def test_survival_is_a_probability_and_the_ceiling_is_above_it(model: ModelConf) -> None:

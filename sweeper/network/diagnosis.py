@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from sweeper.network.layers import GapHead
 from sweeper.network.plan import Conv, Plan
 from sweeper.network.summary import LayerSummary, Summary
 
 ERASED_NOTICEABLE: Final = 0.01
 """Least share of training passes without any signal that is reported: it costs about that much training accuracy."""
+ENOUGH_VALUES: Final = 0.75
+"""Values per class below which a layer is a bottleneck."""
 SQUEEZE_FACTOR: Final = 4
 """A layer at least this many times narrower than both neighbours is a bottleneck."""
 
@@ -26,13 +29,14 @@ class Finding:
     evidence: dict[str, float]
     """The numbers that the rule compared, by name."""
     message: str
-    """One to three sentences: the weakness, its effect, the fix."""
+    """One to three sentences: the weakness, its effect, the fix if one is known to help."""
 
 
-def diagnose(plan: Plan, summary: Summary, *, majority_share: float) -> tuple[Finding, ...]:
+def diagnose(plan: Plan, summary: Summary, *, majority_share: float, content: int | None = None) -> tuple[Finding, ...]:
     """Apply every rule and return the findings; empty if there are none.
 
-    `majority_share` is the accuracy of always guessing the most frequent class, a fraction.
+    `majority_share` is the accuracy of always guessing the most frequent class, a fraction. `content` is the longer side
+    of what is in an image, in pixels (`DatasetFacts.content`); None stands for the whole image.
     """
     convs = [
         (layer, layer_summary)
@@ -41,8 +45,8 @@ def diagnose(plan: Plan, summary: Summary, *, majority_share: float) -> tuple[Fi
     ]
     return (
         *_erased_signal(convs, majority_share),
-        *_bottlenecks(convs, plan.classes),
-        *_receptive_field(plan, summary),
+        *_bottlenecks(convs, plan),
+        *_receptive_field(plan, summary, content or max(plan.input_shape[1:])),
     )
 
 
@@ -73,16 +77,25 @@ def _erased_signal(convs: Sequence[tuple[Conv, LayerSummary]], majority_share: f
     )
 
 
-def _bottlenecks(convs: Sequence[tuple[Conv, LayerSummary]], classes: int) -> Iterator[Finding]:
+def _bottlenecks(convs: Sequence[tuple[Conv, LayerSummary]], plan: Plan) -> Iterator[Finding]:
+    """Find layers that pass on too few values for the classes, or far fewer channels than their neighbours.
+
+    `Values`: with C - 1 values, all C classes can be equally far apart (a simplex: Papyan, Han and Donoho, *Prevalence of
+    neural collapse*, 2020); with fewer, some are closer, which costs only where it is a lot. Measured on MNIST with
+    model=quick, whose last layer leaves so many values to the head, mean of two seeds, 2 epochs of 15,000 images:
+    2 values 89.4 %, 3 96.1, 4 97.2, 6 97.7, 8 98.1, 10 98.4, 16 98.1. So the rule holds below `ENOUGH_VALUES`.
+    A head that averages each map sees one value per channel.
+    """
     for layer, layer_summary in convs:
-        values = math.prod(layer_summary.output_shape)
-        if values < classes:
+        is_averaged = layer is convs[-1][0] and isinstance(plan.layers[-1], GapHead)
+        values = layer.out_channels if is_averaged else math.prod(layer_summary.output_shape)
+        if values < ENOUGH_VALUES * plan.classes:
             yield Finding(
                 rule="bottleneck",
                 layers=(layer.name,),
-                evidence={"values": values, "classes": classes},
+                evidence={"values": values, "classes": plan.classes},
                 message=(
-                    f"{layer.name} leaves {values} values to distinguish {classes} classes. "
+                    f"{layer.name} leaves {values} value{'' if values == 1 else 's'} to distinguish {plan.classes} classes. "
                     f"Widen model.groups.{layer.group}.channels."
                 ),
             )
@@ -102,16 +115,21 @@ def _bottlenecks(convs: Sequence[tuple[Conv, LayerSummary]], classes: int) -> It
             )
 
 
-def _receptive_field(plan: Plan, summary: Summary) -> Iterator[Finding]:
+def _receptive_field(plan: Plan, summary: Summary, content: int) -> Iterator[Finding]:
+    """Find a last feature that cannot see all that is in an image. A note, which advises nothing.
+
+    Measured, validation accuracy: on MNIST, where a digit is 20 pixels wide, the network with more convolutions up to a
+    field of the whole image was worse (98.89 against 99.10 %, mean of seeds 6 to 8).
+    """
     last = summary.layers[-2]  # the layer before the head
-    side = max(plan.input_shape[1:])
-    if last.receptive_field < side:
+    if last.receptive_field < content:
+        side = max(plan.input_shape[1:])
         yield Finding(
             rule="receptive_field",
             layers=(last.name,),
-            evidence={"receptive_field": last.receptive_field, "image": side},
+            evidence={"receptive_field": last.receptive_field, "content": content, "image": side},
             message=(
-                f"{last.name} sees {last.receptive_field} of the image's {side} pixels: no feature covers the whole "
-                "image, only the head combines features. Add a convolution or a pool."
+                f"{last.name} sees {last.receptive_field} pixels, and what is in these images is up to {content} wide: no feature "
+                "covers it whole, only the head combines features. That alone is no reason to change the network."
             ),
         )
