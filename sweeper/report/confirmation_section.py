@@ -83,7 +83,7 @@ def _figure(record: Confirmation) -> IntervalFigure:
     low, high = low - MARGIN * length, high + MARGIN * length
 
     def place(value: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * (value - low) / (high - low), 2)
+        return float(round(LEFT + (RIGHT - LEFT) * (value - low) / (high - low), 2))
 
     rows = [
         IntervalRow(
