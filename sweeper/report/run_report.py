@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper.data.openings import count_openings
 from sweeper.report.analysis import next_command, observe
 from sweeper.report.ending import ending, epochs_done
 from sweeper.report.markdown import fenced, plain
@@ -162,7 +163,8 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
             ("images", f"{data.train_images:,} for training, {data.validation_images:,} for validation; {test}"),
             ("machine", f"{machine}, {versions}"),
         ]
-    return [*rows, ("seed", str(record.conf.seed))]
+    openings = count_openings(record.folder, record.conf.data.name)
+    return [*rows, ("test set", openings.describe("run")), ("seed", str(record.conf.seed))]
 
 
 def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], align: str = "-") -> list[str]:
