@@ -89,6 +89,11 @@ def read_run(folder: Path) -> RunRecord:
     """
     files = RunFolder(folder)
     conf = files.read_config()
+    if conf.data.validation == "none":
+        raise RunFolderError(
+            f"a report needs a run with validation, but {folder} has none: its test accuracy is in confirm.json, and on "
+            "the study's page"
+        )
     epochs = files.read_epochs()
     if not epochs:
         raise RunFolderError(f"a report needs a run with at least one epoch, but {folder} has none")
