@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from sweeper.cli import main as cli
+from sweeper.data import openings
 
 from .browser import visit  # noqa: F401 - a fixture
 from .postgresql import postgresql  # noqa: F401 - likewise
@@ -21,6 +22,12 @@ settings.load_profile("untimed")
 
 # A shell's background jobs ignore SIGINT, and processes inherit that; tests interrupt processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+@pytest.fixture(autouse=True)
+def _own_log_of_test_openings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test opens in this process is recorded in its own folder, not in the checkout."""
+    monkeypatch.setattr(openings, "OUTPUTS", tmp_path / "outputs")
+
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 Completed = subprocess.CompletedProcess[str]
