@@ -42,15 +42,16 @@ def importances(study: StudySnapshot) -> list[Importance]:
     """Return each parameter's importance by PED-ANOVA, the most important first; empty for too few trials.
 
     PED-ANOVA has no randomness of its own, so its trials are resampled with replacement: the spread shows how much of
-    the ranking depends on which trials the search happened to make. fANOVA takes minutes for hundreds of trials.
+    the ranking depends on which trials the search happened to make. fANOVA takes minutes for hundreds of trials. With
+    two objectives the best trials are those nearest to the front, as for Optuna's samplers.
     """
     keys = _varied(study.completed)
     trials = [trial for trial in study.completed if all(key in trial.params for key in keys)]
-    if len(trials) < MIN_TRIALS or len({trial.values[0] for trial in trials}) == 1 or not keys:
+    if len(trials) < MIN_TRIALS or len({tuple(trial.values) for trial in trials}) == 1 or not keys:
         return []
     shares: dict[str, list[float]] = {key: [] for key in keys}
     storage = InMemoryStorage()
-    name = optuna.create_study(direction=study.direction, storage=storage).study_name
+    name = optuna.create_study(directions=study.goal.directions, storage=storage).study_name
     for seed in range(REPEATS):
         chosen = random.Random(seed).choices(trials, k=min(len(trials), MAX_TRIALS))  # noqa: S311 - no secret
         for key, share in _shares(_Resampled(name, storage, chosen), keys).items():

@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
+from sweeper.report.front_figures import front_figures
 from sweeper.report.importance_figure import importance_figure
 from sweeper.report.page_figure import BLUE, GREY, ORANGE, PageFigure, arrange
 from sweeper.report.parameter_figures import parallel_figure, slice_figure
@@ -27,18 +28,23 @@ from sweeper.report.study_view import (
 )
 from sweeper.report.value_scale import scale_of
 from sweeper.study.attributes import PARAMETERS
+from sweeper.study.facts import whole
 from sweeper.study.front import pareto_front
+from sweeper.study.front_pruner import EPOCHS
 
 
 def study_view(study: StudySnapshot, config: Mapping[str, Any]) -> StudyView:
     """Return what figures and table show of a study; `config` is its base config, flat, or empty if it is unknown."""
     target, budget = config.get("target"), config.get("budget.parameters")
+    limit = config.get(f"budget.{study.goal.cost}")
     scale = scale_of(study, config)
     return StudyView(
         study=study,
         scale=scale,
         target=float(target) if isinstance(target, int | float) and scale.images is not None else None,
         budget=budget if isinstance(budget, int) else None,
+        epochs=whole(config.get(EPOCHS)),
+        limit=limit if isinstance(limit, int) else None,
         names=short_names(dict.fromkeys(key for trial in study.trials for key in trial.params)),
         is_ours=bool(config) or any(PARAMETERS in trial.user_attrs for trial in study.trials),
     )
@@ -47,11 +53,11 @@ def study_view(study: StudySnapshot, config: Mapping[str, Any]) -> StudyView:
 def study_figures(view: StudyView) -> list[PageFigure]:
     """Return a study's figures: history, accuracy against parameters, importances, learning curves, parameters.
 
-    One that cannot be plotted has the reason as its caption.
+    With two objectives the front and its hypervolume take the place of the first two. One that cannot be plotted has
+    the reason as its caption.
     """
     return [
-        _history(view),
-        _pareto(view),
+        *(front_figures(view) if view.study.goal.cost is not None else (_history(view), _pareto(view))),
         importance_figure(view),
         _curves(view),
         parallel_figure(view),

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeper.data.openings import count_openings
 from sweeper.reading.locations import read_yaml
 from sweeper.report.confirmation_section import confirmation_section
+from sweeper.report.front_table import front_table
 from sweeper.report.page import render
 from sweeper.report.page_figure import PageFigure
 from sweeper.report.size_plot import size_plot
@@ -73,6 +74,7 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
         left_out=_left_out(figures, has_completed=headline.best is not None, is_ours=view.is_ours),
         sizes=size_plot(study, config) if headline.best is None else None,
         counts=[(name, states[key]) for key, name in STATES.items() if states[key]],
+        front=front_table(view, config),
         table=trials_table(view, folder=folder, page=page, is_ours=view.is_ours),
         rejected=[{"rule": rule, "count": count, "example": examples[rule]} for rule, count in rules.most_common()],
         space=[(key, describe(distribution)) for key, distribution in _space(saved, trials).items()],

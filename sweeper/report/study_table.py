@@ -16,6 +16,7 @@ from sweeper.report.study_view import StudyView, parameters_of
 from sweeper.run.folder import RunFolder
 from sweeper.study.attributes import DUPLICATE, FAILED, MACS, REJECTED, RULE
 from sweeper.study.folder import trial_folder
+from sweeper.study.front_sentence import saved_epochs
 from sweeper.study.summary import state_of
 from sweeper.terminal.console import display_path
 
@@ -154,6 +155,10 @@ def _columns(
         (
             Column(name="epochs", number=True),
             [_cell(max(trial.intermediate_values, default=None), str) for trial in trials],
+        ),
+        (
+            Column(name="saved", number=True, help="Epochs that a pruned trial did not train"),
+            [_cell(saved_epochs(trial, view.epochs) or None, str) for trial in trials],
         ),
         (Column(name="training", number=True, help=of_epochs), [_cell(seconds, _seconds) for seconds in training]),
         (Column(name="whole", number=True, help=of_trial), [_cell(seconds, _seconds) for seconds in whole]),

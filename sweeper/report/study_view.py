@@ -38,6 +38,10 @@ class StudyView:
     """The accuracy to reach; None if the values are not accuracies."""
     budget: int | None
     """Maximum number of parameters."""
+    limit: int | None
+    """Maximum of the cost, in a study with two objectives."""
+    epochs: int | None
+    """What a trial trains unless that is searched; None if it is unknown."""
     names: dict[str, str]
     """Each parameter's short name."""
     is_ours: bool
