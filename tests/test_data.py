@@ -231,7 +231,7 @@ def test_a_forbidden_download_is_an_error(mirror: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_reading_files_imports_no_torch(tiny_root: Path) -> None:
+def test_reading_files_imports_no_torch(tiny_root: Path, tmp_path: Path) -> None:
     """Reports read images without torch, which takes two seconds to import."""
     code = (
         "import sys; from sweeper.config.schema import DataConf; from sweeper.data.files import read_files; "
@@ -239,7 +239,7 @@ def test_reading_files_imports_no_torch(tiny_root: Path) -> None:
         "assert read_files(data, 'test', download=False).images_nhw.shape == (20, 28, 28); "
         "sys.exit('torch' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tiny_root)], env=environment(), check=True)
+    subprocess.run([sys.executable, "-c", code, str(tiny_root)], cwd=tmp_path, env=environment(), check=True)
 
 
 # torchvision keeps urllib's error, and with it an open socket, until it is collected: here, not in a later test.
