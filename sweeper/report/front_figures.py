@@ -12,10 +12,11 @@ from sweeper.report.page_figure import BLUE, GREY, ORANGE, PageFigure, arrange
 from sweeper.report.study_view import PURPLE, StudyView, add_best, add_points, add_target, whole_ticks
 from sweeper.study.front import WORST_ERROR, front_trials, log_hypervolume, worst_cost
 from sweeper.study.goal import Goal
-from sweeper.terminal.formats import percent
 
 STAGES: Final = ((0.25, 0.25), (0.5, 0.5))
 """Shares of the completed trials after which the front is drawn too, and the opacity of each."""
+FEW: Final = 8
+"""With fewer completed trials, only the last front is drawn."""
 MARGIN: Final = 1.15
 """Factor by which the axis of the cost reaches beyond its values."""
 
@@ -35,8 +36,8 @@ def _front(view: StudyView) -> PageFigure:
     front = front_trials(sized, goal)
     for share, opacity in STAGES:
         early = front_trials(sized[: math.ceil(share * len(sized))], goal)
-        if len(sized) >= 8:
-            _add_front(plot, view, early, name=f"after {share * 100:g}{NO_BREAK}% of the trials", opacity=opacity)
+        if len(sized) >= FEW:
+            _add_front(plot, view, early, name=f"after {share * 100:g}{NO_BREAK}%", opacity=opacity)
     _add_front(plot, view, front, name="front", width=2.5)
     add_points(plot, view, sized, [goal.cost_of(trial) for trial in sized])
     pruned = [trial for trial in view.pruned if goal.cost_of(trial) is not None]
@@ -56,7 +57,8 @@ def _front(view: StudyView) -> PageFigure:
     caption = (
         f"{many} on the front: no other one is as accurate with as few {goal.unit}. "
         f"The smallest has {goal.cost_of(front[0]):,} {goal.unit} and {view.scale.text(front[0].values[0])}. "
-        + (f"{len(pruned)} pruned trials are at their last epoch." if len(pruned) > 1 else "")
+        + ("Pruned trials are at their last epoch. " if pruned else "")
+        + ("Dotted: the front after part of the trials." if len(sized) >= FEW else "")
     )
     return PageFigure(name="front", title=title, caption=caption.strip(), plot=plot, wide=True, height=26)
 
@@ -149,9 +151,8 @@ def _hypervolume(view: StudyView) -> PageFigure:
     plot.update_yaxes(rangemode="tozero")
     of_cost = f"the budget of {limit:,}" if limit else f"the most of any trial, {worst:,.0f}"
     caption = (
-        f"The area between the front and a reference point, {percent(1 - WORST_ERROR, 0).replace(' ', NO_BREAK)} "
-        f"{view.scale.short} and {of_cost} {goal.unit}, with decimal logarithms of error and {goal.unit}: "
-        f"{steps[-1][1]:.3f} at the end."
+        f"The area between the front and a reference point, {view.scale.text(1 - WORST_ERROR)} {view.scale.short} and "
+        f"{of_cost} {goal.unit}, with decimal logarithms of error and {goal.unit}: {steps[-1][1]:.3f} at the end."
     )
     return PageFigure(name="hypervolume", title=title, caption=caption, plot=plot, wide=True)
 

@@ -35,6 +35,8 @@ class FrontTable:
     """What the cost counts."""
     rows: list[FrontRow]
     """The smallest network first."""
+    answer: bool
+    """Whether a network of the front reaches the target."""
     saved: str
     """How many epochs pruning saved, in a sentence; empty if none."""
 
@@ -57,4 +59,4 @@ def front_table(view: StudyView, config: Mapping[str, Any]) -> FrontTable | None
         for trial in front
     ]
     saved = count_epochs(view.study.trials, whole(config.get(EPOCHS))).sentence
-    return FrontTable(accuracy=view.scale.short, unit=goal.unit, rows=rows, saved=saved)
+    return FrontTable(accuracy=view.scale.short, unit=goal.unit, rows=rows, answer=best is not None, saved=saved)

@@ -9,8 +9,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.study.attributes import DUPLICATE
 from sweeper.study.goal import Goal
 
-WORST_ERROR: Final = 0.1
-"""Error of the hypervolume's reference point: 90 % accuracy."""
+WORST_ERROR: Final = 1.0
+"""Error of the hypervolume's reference point: no image is right. Below chance little is left of a logarithm."""
 LEAST_ERROR: Final = 1e-5
 """An accuracy of 100 % counts as this error: a logarithm has no zero."""
 

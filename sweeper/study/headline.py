@@ -96,7 +96,8 @@ def _sentence(facts: StudyFacts) -> tuple[str, Tone]:
 def _sentence_of_front(facts: StudyFacts) -> tuple[str, Tone]:
     early = facts.is_running or not facts.is_done
     is_met = facts.summary.best is not None and facts.goal.is_reached(facts.summary.best)
-    tone: Tone = "met" if is_met else _early(facts) if early else "missed"
+    missed: Tone = "missed" if facts.goal.smallest else "neutral"
+    tone: Tone = "met" if is_met else _early(facts) if early else missed
     return front_sentence(facts, _stopped(facts) if early else ""), tone
 
 
