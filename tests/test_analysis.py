@@ -55,6 +55,16 @@ CASES: list[tuple[str, RunRecord, RunRecord]] = [
         make_record(val=[0.9, 0.9]),
     ),
     (
+        "collapse",
+        make_record("scheduler=constant", val=[0.97, 0.98, 0.85], train_eval=0.86),
+        make_record("scheduler=constant", val=[0.97, 0.98, 0.9795], train_eval=0.98),
+    ),
+    (
+        "decline",
+        make_record(val=[0.97, 0.98, 0.96], train_eval=0.999),
+        make_record(val=[0.96, 0.96, 0.96], train_eval=0.999),
+    ),
+    (
         "oscillation",
         make_record(val=[0.97, 0.99, 0.96, 0.99, 0.965, 0.99]),
         make_record(val=[0.97, 0.975, 0.98, 0.983, 0.987, 0.99]),

@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sweeper
+from sweeper.config.schema import ExperimentConf
 from sweeper.report.comparison import compare
-from sweeper.report.record import RunRecord
+from sweeper.report.noise import pair_noise
+from sweeper.report.record import RunRecord, read_run
 from sweeper.report.run_figures import COLOURS, make_lines
 from sweeper.report.run_names import short_names
 from sweeper.report.run_page import comparison_page
+from sweeper.statistics import mcnemar
 
 from .pages import HOSTILE, text_of
 from .runs import make_record
@@ -26,6 +30,11 @@ def _run(name: str, *overrides: str, accuracy: float, images: int = 500, finishe
         "training.epochs=2", *overrides, val=[accuracy - 0.1, accuracy], images=images, finished=finished
     )
     return replace(record, folder=LAB / name)
+
+
+def _with_lr(record: RunRecord, lr: float) -> ExperimentConf:
+    """Its config with another learning rate."""
+    return replace(record.conf, optimizer=replace(record.conf.optimizer, lr=lr))
 
 
 def _figures(page: str) -> dict[str, dict[str, list[dict[str, object]]]]:
@@ -48,6 +57,32 @@ def test_the_best_run_comes_first_and_the_gain_is_held_against_noise() -> None:
         assert compared.sentence.endswith(f"above a: {how}.")
         assert [field.name for field in compared.fields][:3] == ["accuracy", "result", "optimizer.lr"]
         assert [cell.is_best for cell in compared.fields[0].cells] == [True, False]
+
+
+def test_runs_on_the_same_images_are_compared_image_by_image(tmp_path: Path) -> None:
+    """Two runs that saved their mistakes are paired: the noise is McNemar's, and other images are not paired."""
+    records = []
+    for seed, size in ((1, 3000), (2, 3000), (1, 2990)):
+        folder = tmp_path / f"{seed}-{size}"
+        settings = [
+            "data=mnist5k",
+            "model=compact",
+            "training.epochs=1",
+            f"seed={seed}",
+            f"data.validation_size={size}",
+        ]
+        sweeper.run(sweeper.compose([*settings, "training.batch_size=20"]), folder=folder, show=False)
+        records.append(read_run(folder))
+    first, second, other = records
+    wrong = [set(record.mistakes.wrong or ()) for record in (first, second) if record.mistakes is not None]
+    assert len(wrong[0]) == round((1 - first.value) * 3000)
+    only = len(wrong[0] - wrong[1]), len(wrong[1] - wrong[0])
+    found = pair_noise(first, second)
+    assert found.is_paired
+    assert found.covers(first.value - second.value) == (mcnemar(*only) > 0.05)
+    assert "(95 %, paired)" in compare([first, replace(second, conf=_with_lr(second, 0.1))]).details
+    assert not pair_noise(first, other).is_paired
+    assert not pair_noise(first, replace(second, mistakes=None)).is_paired
 
 
 def test_the_range_of_many_runs_is_held_against_more_noise_and_the_fewest_images() -> None:

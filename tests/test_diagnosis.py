@@ -20,7 +20,7 @@ def _rules(*overrides: str) -> dict[str, Finding]:
     [("model=notebook", "model.groups.block3.channels=[10,16,{}]"), ("model.groups.block2.channels=[9,9,9,{}]",)],
 )
 def test_too_few_values_for_the_classes_are_a_bottleneck(
-    network: tuple[str, ...], values: int, is_bottleneck: bool
+    network: tuple[str, ...], values: int, *, is_bottleneck: bool
 ) -> None:
     """Six values before ten classes cost accuracy, eight do not; a head that averages sees a value per channel."""
     findings = analyze(compose([override.format(values) for override in network])).findings

@@ -12,6 +12,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeper.records import Mistakes
+from sweeper.run.folder import RunFolder
 from sweeper.study.headline import Headline, study_headline
 from sweeper.study.owner import identify_process
 
@@ -111,6 +113,24 @@ def test_the_best_of_many_trials_is_held_against_more_noise() -> None:
     few, many = [trial(0, 0.90), trial(1, 0.94)], [trial(0, 0.90), *(trial(n, 0.94 - n / 1e5) for n in range(1, 40))]
     assert "+4.00 over where it began: more than noise" in headline(*few).details
     assert "+4.00 over where it began: within noise" in headline(*many, multirun=sweep(40)).details
+
+
+def test_trials_that_saved_their_mistakes_are_compared_image_by_image(tmp_path: Path) -> None:
+    """Of 500 images the best has 7 more right and none less: beyond noise with one rival, within it with twenty."""
+    for number, wrong in ((0, 15), (1, 8)):
+        mistakes = Mistakes(confusion=[], worst=[], wrong=dict.fromkeys(range(wrong), 1))
+        (tmp_path / str(number)).mkdir()
+        RunFolder(tmp_path / str(number)).write_mistakes(mistakes)
+    pair = [trial(0, 0.97), trial(1, 0.984)]
+    assert "+1.40 over where it began: more than noise (500 images, paired)" in headline(*pair, folder=tmp_path).details
+    many = [*pair, *(trial(n, 0.9) for n in range(2, 22))]
+    details = headline(*many, folder=tmp_path, multirun=sweep(22)).details
+    assert "within noise (500 images, paired)" in details
+    # A file that does not have as many mistakes as the trial's value says belongs to another run.
+    details = headline(trial(0, 0.97), trial(1, 0.986), folder=tmp_path).details
+    assert "within noise (500 images, unpaired)" in details
+    other = {**SEARCH, "space": {"data.split_seed": {}}}
+    assert "unpaired" in headline(*pair, folder=tmp_path, search=other).details
 
 
 def test_two_infinite_values_are_equal() -> None:
