@@ -19,7 +19,7 @@ FLOORS = [
     {"search"},
     {"study"},
     {"replicates", "reading", "bench"},
-    {"confirm"},
+    {"ablation", "confirm"},
     {"report"},
     {"dashboard"},
     {"cli"},

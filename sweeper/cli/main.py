@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sweeper.cli.ablate import ablate
 from sweeper.cli.bench import bench
 from sweeper.cli.confirm import confirm
 from sweeper.cli.dashboard import dashboard
@@ -21,6 +22,7 @@ INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 """Exit status if the reader of our output closed the pipe: 128 plus the number of SIGPIPE, as in shells."""
 COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    "ablate": ablate,
     "bench": bench,
     "confirm": confirm,
     "dashboard": dashboard,

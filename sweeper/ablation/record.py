@@ -1,0 +1,123 @@
+"""The file `ablation.json`: what it says of the base and of each variant, from the runs that are complete."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Final
+
+from sweeper.ablation.effects import Effect, effect
+from sweeper.ablation.variants import Variant
+from sweeper.errors import RunFolderError
+from sweeper.replicates.replicate import Replicate
+from sweeper.run.folder import RunFolder, write_atomically
+
+RECORD: Final = "ablation.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantRecord:
+    """The measurements of the base or of a variant; accuracies are fractions."""
+
+    name: str
+    overrides: list[str]
+    """What it adds to the base."""
+    parameters: int
+    macs: int
+    """Multiply-accumulates of one image's forward pass."""
+    seeds: list[int]
+    """The seeds whose runs are complete."""
+    val_accuracies: list[float]
+    """Of the last epoch, for each of `seeds`."""
+    mean: float | None
+    """Mean of `val_accuracies`; None without a complete run."""
+    sd: float | None
+    """Standard deviation over seeds; None for fewer than two."""
+    effect: float | None
+    """Mean difference from the base, of the seeds that both have; None for the base, and for fewer than two such seeds."""
+    ci95: list[float] | None
+    """95 % interval of `effect`, low and high."""
+    verdict: str | None
+    """`helps`, `hurts` or `no evidence`; None without an effect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """An ablation as saved, key by key the content of `ablation.json`."""
+
+    command: str
+    """The shell command that made it, resumes it, and makes it again."""
+    updated: str
+    """ISO time of the last change."""
+    base: list[str]
+    """The base's overrides."""
+    dataset: str
+    validation_images: int
+    epochs: int
+    """Epochs of the base."""
+    seeds: list[int]
+    """All seeds that were asked for."""
+    variants: list[VariantRecord]
+    """The base first, the others in the order in which they were given."""
+
+    @property
+    def missing(self) -> int:
+        """Number of runs that are not complete."""
+        return sum(len(self.seeds) - len(variant.seeds) for variant in self.variants)
+
+    def write(self, folder: Path) -> None:
+        """Write the file completely or not at all. Raises `RunFolderError` if that fails."""
+        try:
+            write_atomically(folder / RECORD, (json.dumps(asdict(self), indent=2) + "\n").encode())
+        except OSError as error:
+            raise RunFolderError(f"{folder / RECORD} cannot be written ({error.strerror}): make it writable") from error
+
+
+def make_record(
+    variants: Sequence[Variant],
+    runs: Sequence[Sequence[Replicate]],
+    *,
+    base: Sequence[str],
+    seeds: Sequence[int],
+    command: str,
+) -> Ablation:
+    """Read the complete ones of each variant's `runs`. Raises `RunFolderError` for a damaged one."""
+    accuracies: list[dict[int, float]] = []
+    images = 0
+    for replicates in runs:
+        results = {run.conf.seed: RunFolder(run.folder).read_result() for run in replicates if run.is_complete()}
+        accuracies.append({seed: result.value for seed, result in results.items() if result is not None})
+        images = max([images, *(result.data.validation_images for result in results.values() if result is not None)])
+    records = []
+    for variant, by_seed in zip(variants, accuracies, strict=True):
+        compared = None if variant is variants[0] else effect(accuracies[0], by_seed, images)
+        records.append(_record(variant, by_seed, compared))
+    return Ablation(
+        command=command,
+        updated=datetime.now().astimezone().isoformat(timespec="seconds"),
+        base=list(base),
+        dataset=variants[0].conf.data.name,
+        validation_images=images,
+        epochs=variants[0].conf.training.epochs,
+        seeds=list(seeds),
+        variants=records,
+    )
+
+
+def _record(variant: Variant, by_seed: dict[int, float], compared: Effect | None) -> VariantRecord:
+    values = list(by_seed.values())
+    return VariantRecord(
+        name=variant.name,
+        overrides=list(variant.overrides),
+        parameters=variant.design.summary.parameters,
+        macs=variant.design.summary.macs,
+        seeds=list(by_seed),
+        val_accuracies=values,
+        mean=fmean(values) if values else None,
+        sd=stdev(values) if len(values) > 1 else None,
+        effect=compared.difference if compared else None,
+        ci95=[compared.interval.low, compared.interval.high] if compared else None,
+        verdict=compared.verdict if compared else None,
+    )

@@ -1,0 +1,131 @@
+"""The command `ablate`: measures what each change of a config is worth, over several seeds, on validation images."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from typing import Final
+
+from sweeper.cli.arguments import Parser
+from sweeper.errors import UsageError
+from sweeper.terminal.console import display_path, make_console, print_prose
+
+SEEDS: Final = (2, 1000)
+"""Fewest and most seeds: one seed says nothing of others."""
+MAX_WORKERS: Final = 1000
+ABLATIONS: Final = "ablations"
+"""Folder of all ablations, in outputs/."""
+MARKDOWN: Final = "ablation.md"
+
+
+def ablate(arguments: Sequence[str]) -> int:
+    """Train the base and each variant with the same seeds, print and write the table; return 0, or 1 if a run failed.
+
+    Raises the errors of `sweeper.ablation.variants.make_variants` and `sweeper.replicates.runner.train_replicates`.
+    """
+    options = _parser().parse_intermixed_args(arguments)
+    from sweeper.ablation.record import RECORD, make_record  # noqa: PLC0415 - Hydra
+    from sweeper.ablation.variants import folder_name, make_variants  # noqa: PLC0415 - likewise
+    from sweeper.replicates.replicate import NamedConfig, make_replicates  # noqa: PLC0415 - optuna
+    from sweeper.replicates.runner import train_replicates  # noqa: PLC0415 - likewise
+    from sweeper.run.folder import OUTPUTS, write_atomically  # noqa: PLC0415 - likewise
+
+    variants = make_variants(options.overrides, options.variants)
+    if len(variants) == 1:
+        raise UsageError("an ablation needs a variant that differs from the base: give one after --variants")
+    first = variants[0].conf.seed
+    seeds = range(first, first + options.seeds)
+    name = folder_name(options.name or " ".join(options.overrides) or "default")
+    folder = OUTPUTS / ABLATIONS / name
+    by_variant = [
+        make_replicates(folder, [NamedConfig(name=folder_name(variant.name), conf=variant.conf)], seeds)
+        for variant in variants
+    ]
+    # Every variant's first seed comes first: an interruption leaves comparisons, not some variants.
+    runs = [run for same_seed in zip(*by_variant, strict=True) for run in same_seed]
+    command = shlex.join(["python", "-m", "sweeper", "ablate", *(word for word in arguments if word != "--show")])
+    failures = []
+    try:
+        if not options.show:
+            title = f"ablation {name}"
+            failures = train_replicates(folder, runs, title=title, command=command, workers=options.workers)
+    finally:
+        if any(run.is_complete() for run in runs):
+            from sweeper.report import ablation_table  # noqa: PLC0415 - after the training
+
+            record = make_record(variants, by_variant, base=options.overrides, seeds=seeds, command=command)
+            record.write(folder)
+            write_atomically(folder / MARKDOWN, ablation_table.markdown(record).encode())
+            _print_table(ablation_table.rows(record), ablation_table.COLUMNS)
+            console = make_console()
+            print_prose(console, ablation_table.caption(record), "dim")
+            for line in (ablation_table.missing(record), f"table: {display_path(folder / MARKDOWN)}"):
+                if line is not None:
+                    console.print(line, soft_wrap=True)
+            console.print(f"record: {display_path(folder / RECORD)}", soft_wrap=True)
+        elif options.show:
+            make_console().print(f"no run is complete in {display_path(folder)}/: train with {command}", soft_wrap=True)
+    if failures:
+        make_console().print(
+            f"failed: {len(failures)} of {len(runs)} runs; try them again with: {command}", soft_wrap=True
+        )
+    return 1 if failures else 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="sweeper ablate",
+        usage="sweeper ablate [OVERRIDE ...] --variants VARIANT [VARIANT ...] [--seeds N] [--name NAME] [--workers N] [--show]",
+        description="Train a base config and variants of it with the same seeds, and print what each variant is worth: "
+        "its effect on validation accuracy with a 95 %% interval. The test set stays closed. Run it again to resume it, "
+        "or with more variants or seeds: what is trained is reused.",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="the base, as for a run: model=deep ...")
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        required=True,
+        metavar="VARIANT",
+        help="what each variant adds to the base: overrides in one argument, separated by spaces, after NAME: or not; "
+        "the name of an ingredient in conf/ingredients.yaml; or all, for each of these",
+    )
+    low, high = SEEDS
+    parser.add_argument("--seeds", type=_between(low, high), default=5, metavar="N", help="number of seeds, default 5")
+    parser.add_argument("--name", help="name of its folder in outputs/ablations, default: the base's overrides")
+    parser.add_argument(
+        "--workers", type=_between(1, MAX_WORKERS), metavar="N", help="runs at a time, default: one per core"
+    )
+    parser.add_argument("--show", action="store_true", help="print the table of what is trained; train nothing")
+    return parser
+
+
+class _between:  # noqa: N801 - used as a function
+    """Reads a whole number within bounds."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self._low, self._high = low, high
+
+    def __call__(self, text: str) -> int:
+        if not text.isdecimal() or not self._low <= int(text) <= self._high:
+            raise argparse.ArgumentTypeError(f"must be {self._low} to {self._high}, but got {text!r}")
+        return int(text)
+
+
+def _print_table(rows: Sequence[tuple[str, ...]], columns: Sequence[str]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - after the training
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    last = len(columns) - 1
+    for at, heading in enumerate(columns):
+        table.add_column(
+            heading,
+            justify="left" if at in {0, last} else "right",
+            no_wrap=at > 0,
+            overflow="fold" if at == 0 else "ellipsis",
+        )
+    styles = {"helps": "green", "hurts": "red"}
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row[:-1]), Text(row[-1], style=styles.get(row[-1], "")))
+    console = make_console()
+    console.print()
+    console.print(table)
