@@ -1,7 +1,9 @@
 """Summaries agree with the module that is built from the same plan; budget errors and findings are right about both."""
 
 import math
-from typing import Any, get_args
+import re
+from dataclasses import replace
+from typing import Any, cast, get_args
 
 import pytest
 import torch
@@ -11,14 +13,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweeper.config.composition import compose
-from sweeper.config.model import Activation, ConvKind, GroupConf, HeadConf, ModelConf, PoolKind
+from sweeper.config.model import Activation, ConvKind, GroupConf, HeadConf, ModelConf, Norm, PoolKind
 from sweeper.config.schema import BudgetConf
 from sweeper.design import analyze, analyze_within_budget
 from sweeper.errors import BudgetError, ConfigError
 from sweeper.network.budget import check_budget, scaled, within_budget
-from sweeper.network.build import SqueezeExcite, build
+from sweeper.network.build import ACTIVATIONS, SqueezeExcite, build
 from sweeper.network.diagnosis import diagnose
-from sweeper.network.plan import Conv, Plan, make_plan
+from sweeper.network.layers import Conv, PlainConv, SeparableConv
+from sweeper.network.layers.convolution import ACTIVATION_PARAMETERS, CONVOLUTIONS, NORM_PARAMETERS
+from sweeper.network.layers.pooling import POOLINGS
+from sweeper.network.plan import Plan, make_plan
 from sweeper.network.summary import Summary, summarize
 
 IMAGE = (1, 28, 28)
@@ -164,6 +169,110 @@ def test_jump_is_the_distance_of_neighbouring_receptive_fields(model: ModelConf)
     assert firsts[1] - firsts[0] == last.jump
 
 
+@pytest.mark.parametrize("pool_kind", get_args(PoolKind))
+def test_pooling_keeps_a_constant(pool_kind: str) -> None:
+    """A constant map stays constant up to its edges, whatever the pooling: what is beyond the edge does not count."""
+    for size in (2, 3, 4):
+        plan = analyze(
+            compose(
+                ["model=compact", f"model.pool_kind={pool_kind}", f"model.groups.block2.pool={size}", "model.padding=1"]
+            )
+        ).plan
+        pool = build(plan).get_submodule("block2.pool")
+        torch.testing.assert_close(
+            pool(torch.full((1, 2, 13, 12), 3.0)), torch.full((1, 2, 13 // size, 12 // size), 3.0)
+        )
+
+
+def test_blur_pooling_is_dense_max_pooling_and_a_triangle_filter() -> None:
+    """Away from the edges: maxima of 2×2 windows at every pixel, then [1, 2, 1] / 4 along both sides, every second."""
+    plan = analyze(compose(["model=compact", "model.pool_kind=blur"])).plan
+    image = torch.randn(1, 1, 12, 12)
+    maxima = nn.functional.max_pool2d(image, 2, stride=1)
+    taps = torch.tensor([1.0, 2.0, 1.0]) / 4
+    expected = nn.functional.conv2d(maxima, torch.outer(taps, taps)[None, None], stride=2, padding=1)
+    blurred = build(plan).get_submodule("block2.pool")(image)
+    torch.testing.assert_close(blurred[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1])
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize("kernel_size", [3, 4])
+def test_a_shortcut_adds_the_centre_of_the_input(kernel_size: int, padding: int) -> None:
+    """With a unit that gives zero, the output is the input: cropped or padded with zeros evenly, more channels zero."""
+    group = GroupConf(channels=[5], kernel_size=kernel_size, padding=padding, residual=True)
+    model = replace(compose(["model=compact"]).model, groups={"a": group})
+    unit = build(make_plan(model, input_shape=(3, 10, 10), classes=CLASSES)).get_submodule("a.0").eval()
+    for parameter in unit.parameters():
+        nn.init.zeros_(parameter)
+    image = torch.randn(2, 3, 10, 10)
+    output = unit(image)
+    grown = 2 * padding + 1 - kernel_size
+    assert output.shape == (2, 5, 10 + grown, 10 + grown)
+    assert output[:, 3:].abs().sum() == 0
+    here = slice(max(0, -(grown // 2)), 10 - max(0, grown // 2 - grown))
+    there = slice(max(0, grown // 2), 10 + grown - max(0, grown - grown // 2))
+    assert torch.equal(output[:, :3, there, there], image[:, :, here, here])
+
+
+def test_a_strided_or_narrowing_convolution_has_no_shortcut() -> None:
+    """Shortcuts need no weights: they are only where the output has the input's pixels and all its channels."""
+    group = GroupConf(channels=[8, 6, 6, 9], kernel_size=3, residual=True, stride=2)
+    model = replace(compose(["model=compact"]).model, groups={"a": group})
+    plan = make_plan(model, input_shape=IMAGE, classes=CLASSES)
+    assert [layer.shortcut for layer in plan.layers if isinstance(layer, Conv)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=notebook", "model.groups.transition1.residual=true"], "model.groups.transition1.residual must leave"),
+        (["model.residual=true", "model.groups.block1.channels=[6]", "model.groups.block2.channels=[5,4]"], None),
+        (
+            ["model.groups.block1.channels=[3]", "model.groups.block1.stride=2", "model.groups.block2.channels=[2,1]"],
+            None,
+        ),
+        (["model.groups.block2.stride=4"], "block2.0 must have a stride of at most its kernel's 3 pixels"),
+        (["model.groups.block2.stride=0"], "model.groups.block2.stride must be at least 1, but got 0"),
+        (["model.squeeze_excite=-1"], "model.squeeze_excite must be at least 0, but got -1"),
+    ],
+)
+def test_impossible_layers_are_refused(overrides: list[str], message: str | None) -> None:
+    """A shortcut that no convolution can have, a stride that skips pixels and values out of bounds: one line each."""
+    if message is None:
+        analyze(compose(overrides))
+        return
+    with pytest.raises(ConfigError, match=re.escape(message)) as error:
+        analyze(compose(overrides))
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_wide_shortcut_that_no_group_can_have_is_refused() -> None:
+    """The error names the model-wide key; a group's own false is respected."""
+    narrowing = ["model.groups.block1.residual=false", "model.groups.block2.channels=[8,6,5,4]", "model.residual=true"]
+    with pytest.raises(ConfigError, match=r"^model\.residual must leave a convolution"):
+        analyze(compose(narrowing))
+
+
+def test_each_option_of_a_layer_is_a_layer_and_each_layer_has_a_module() -> None:
+    """Every name that the config allows has a class of the plan; an unknown layer is an error in build too."""
+    assert set(CONVOLUTIONS) == set(get_args(ConvKind))
+    assert set(POOLINGS) == set(get_args(PoolKind))
+    assert set(ACTIVATION_PARAMETERS) == set(ACTIVATIONS) == set(get_args(Activation))
+    assert set(NORM_PARAMETERS) == set(get_args(Norm))
+    known = analyze(compose(["model=compact"])).plan
+    odd = [cast("Any", layer) for layer in known.layers]
+    odd[0] = object()
+    with pytest.raises(AssertionError, match="unreachable"):
+        build(replace(known, layers=tuple(odd)))
+
+
+def test_separable_kernels_of_one_pixel_are_a_plain_convolution() -> None:
+    """Its kernels would be single weights, which the 1×1 convolution has anyway."""
+    plan = analyze(compose(["model=notebook", "model.conv=separable"])).plan
+    kinds = {layer.kernel_size: type(layer) for layer in plan.layers if isinstance(layer, Conv)}
+    assert kinds == {3: SeparableConv, 1: PlainConv}
+
+
 def _positive(trunk: nn.Sequential) -> nn.Sequential:
     """Give every path a positive gradient: average pooling for max pooling, no activation, positive weights.
 
@@ -239,22 +348,44 @@ def test_erased_signal_is_silent_without_dropout_or_with_many_channels() -> None
     assert "erased_signal" not in _rules("model=notebook", "model.dropout_kind=element")
 
 
-def test_erased_signal_is_what_happens_in_training() -> None:
-    """In the notebook's network in training mode, the share of images that survive is the predicted one."""
+NARROW = "model.groups.block1.channels=[1,1,1]"
+"""Three more convolutions of one channel: dropout erases the image in each."""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "survival"),
+    [
+        ([], 0.9**2),
+        ([NARROW], 0.9**5),
+        ([NARROW, "model.groups.block1.residual=true"], 0.9**2),
+        ([NARROW, "model.conv=separable", "model.squeeze_excite=2"], 0.9**5),
+    ],
+)
+def test_erased_signal_is_what_happens_in_training(overrides: list[str], survival: float) -> None:
+    """In the notebook's network in training mode, the share of images that survive is the predicted one.
+
+    A shortcut carries the signal past dropout; depthwise convolutions and gates change nothing.
+    """
     torch.manual_seed(0)
-    plan = analyze(compose(["model=notebook"])).plan
+    design = analyze(compose(["model=notebook", *overrides]))
+    plan = design.plan
+    found = [finding.evidence["survival"] for finding in design.findings if finding.rule == "erased_signal"]
+    assert found == [pytest.approx(survival, abs=1e-6)]
     network = build(plan).train()
-    survived = torch.ones(4000, dtype=torch.bool)
+    for parameter in network.parameters():
+        parameter.data.abs_()  # a single channel of negative weights is dead after its ReLU, without any dropout
+    survived = torch.ones(2000, dtype=torch.bool)
 
     def record_survivors(_module: nn.Module, _input: tuple[torch.Tensor], output: torch.Tensor) -> None:
         survived.logical_and_(output.flatten(1).abs().sum(1) > 0)
 
-    for name in ("transition1", "transition2"):
-        network.get_submodule(f"{name}.0").register_forward_hook(record_survivors)
+    for layer in plan.layers:
+        if isinstance(layer, Conv) and layer.out_channels == 1:
+            network.get_submodule(layer.name).register_forward_hook(record_survivors)
     with torch.no_grad():
-        network(torch.rand(4000, 1, 28, 28))
-    # Four standard deviations of a share of 0.81 among 4,000.
-    assert survived.float().mean().item() == pytest.approx(0.81, abs=4 * math.sqrt(0.81 * 0.19 / 4000))
+        network(torch.rand(2000, 1, 28, 28))
+    deviation = math.sqrt(survival * (1 - survival) / 2000)
+    assert survived.float().mean().item() == pytest.approx(survival, abs=4 * deviation)
 
 
 def test_bottleneck_rule_both_ways() -> None:
