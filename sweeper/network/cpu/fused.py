@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sweeper.network.cpu import kernels, pooling
 from sweeper.network.cpu.layout import LAST, pixels, rows
 from sweeper.network.cpu.plain import PlainUnit, is_plain_pool, plain_unit
-from sweeper.network.cpu.torch_private import is_transformed
+from sweeper.network.cpu.torch_private import is_wrapped
 
 
 class ConvUnit(nn.Sequential):
@@ -64,10 +64,10 @@ class _ConvUnit(torch.autograd.Function):
         map_nchw = torch.conv2d(*converted, *ctx.geometry).contiguous(memory_format=LAST)
         out = torch.empty_like(map_nchw, memory_format=LAST)
         scale = scale_c.detach().numpy()
-        norm_4c = np.empty((4, len(scale)), scale.dtype)
-        norm_4c[0], norm_4c[1] = scale, shift_c.detach().numpy()
+        norm_5c = np.empty((5, len(scale)), scale.dtype)
+        norm_5c[0], norm_5c[1] = scale, shift_c.detach().numpy()
         if unit.dropout == 0:
-            kept_nc = np.ones(map_nchw.shape[:2], norm_4c.dtype)
+            kept_nc = np.ones(map_nchw.shape[:2], norm_5c.dtype)
         else:
             # The same draws as Dropout2d makes: one per image and channel.
             kept_nc = torch.empty(map_nchw.shape[:2], dtype=scale_c.dtype).bernoulli_(1 - unit.dropout).numpy()
@@ -76,7 +76,7 @@ class _ConvUnit(torch.autograd.Function):
             rows(map_nchw),
             rows(out),
             kept_nc,
-            norm_4c,
+            norm_5c,
             norm.running_mean.numpy(),
             norm.running_var.numpy(),
             norm.momentum,
@@ -85,14 +85,14 @@ class _ConvUnit(torch.autograd.Function):
         )
         norm.num_batches_tracked.add_(1)
         ctx.save_for_backward(input_nchw, weight, bias, scale_c, shift_c, *converted)
-        ctx.map_nchw, ctx.kept_nc, ctx.norm_4c = map_nchw, kept_nc, norm_4c
+        ctx.map_nchw, ctx.kept_nc, ctx.norm_5c = map_nchw, kept_nc, norm_5c
         ctx.relu_first, ctx.eps = unit.relu_first, norm.eps
         return out
 
     @staticmethod
     def backward(ctx: Any, grad_nchw: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, input_nchw, kernel, bias = ctx.saved_tensors
-        if torch.is_grad_enabled() or is_transformed():  # create_graph=True, or many gradients at once
+        if torch.is_grad_enabled() or is_wrapped(grad_nchw):  # create_graph=True, or many gradients at once
             return *_gradients_by_torch(ctx, inputs, kernel.dtype, grad_nchw), None
         # The map is overwritten with its own gradient: that memory is still in cache. A second backward, which
         # retain_graph=True allows, needs it again.
@@ -103,7 +103,7 @@ class _ConvUnit(torch.autograd.Function):
         grads_3c = torch.empty(3, map_nchw.shape[1], dtype=weight.dtype)
         grad_nchw = grad_nchw.contiguous(memory_format=LAST)
         kernels.normalise_backward(
-            rows(map_nchw), rows(grad_nchw), ctx.kept_nc, ctx.norm_4c, grads_3c.numpy(), ctx.relu_first
+            rows(map_nchw), rows(grad_nchw), ctx.kept_nc, ctx.norm_5c, grads_3c.numpy(), ctx.relu_first
         )
         stride, padding, dilation, groups = ctx.geometry
         needs_input, needs_weight = ctx.needs_input_grad[:2]
@@ -165,7 +165,7 @@ class _MaxPool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_nchw: Tensor) -> tuple[Tensor, None]:
         (argmax,) = ctx.saved_tensors
-        if torch.is_grad_enabled() or is_transformed():  # as in `_ConvUnit`
+        if torch.is_grad_enabled() or is_wrapped(grad_nchw):  # as in `_ConvUnit`
             return _unpool(grad_nchw, argmax, ctx.shape, ctx.size), None
         grad_nchw = grad_nchw.contiguous(memory_format=LAST)
         grad_input = torch.empty(ctx.shape, dtype=grad_nchw.dtype, memory_format=LAST)

@@ -26,7 +26,7 @@ def normalise(
     x: Array,
     out: Array,
     kept_nc: Array,
-    norm_4c: Array,
+    norm_5c: Array,
     running_mean_c: Array,
     running_variance_c: Array,
     momentum: float,
@@ -36,28 +36,29 @@ def normalise(
     """Write ReLU, batch norm (in either order) and dropout of `x` to `out`, and update the running statistics.
 
     `x` and `out` are ``[n, h, w * c]``. `kept_nc` holds each channel's dropout factor, 0 or 1 / (1 - p). The rows of
-    `norm_4c` are the norm's scale and shift, which are read, and the batch's mean and 1 / standard deviation, which are
-    written. As in torch, the running variance is unbiased.
+    `norm_5c` are the norm's scale and shift, which are read, and the batch's mean, 1 / standard deviation, and what the
+    rounded mean lacks, which are written. As in torch, the running variance is unbiased.
     """
     n, h, columns = x.shape
     c = kept_nc.shape[1]
     count = n * h * columns // c
-    low, high = _floors(norm_4c, relu_first)
-    mean_c, variance_c = _moments(x, low, norm_4c.dtype, c, eps)
+    low, high = _floors(norm_5c, relu_first)
+    mean_c, variance_c = _moments(x, low, norm_5c.dtype, c, eps)
     for k in range(c):
         mean, variance = mean_c[k], variance_c[k]
-        norm_4c[2, k], norm_4c[3, k] = mean, 1 / np.sqrt(variance + eps)
+        norm_5c[2, k], norm_5c[3, k] = mean, 1 / np.sqrt(variance + eps)
+        norm_5c[4, k] = mean - norm_5c[2, k]
         running_mean_c[k] += momentum * (mean - running_mean_c[k])
         running_variance_c[k] += momentum * (variance * count / (count - 1) - running_variance_c[k])
-    if _is_far(norm_4c):
-        _apply(x, out, kept_nc, norm_4c, _columns(norm_4c[2], columns), low, high)
+    if _is_far(norm_5c):
+        _apply(x, out, kept_nc, norm_5c, _columns(norm_5c[2], columns), norm_5c[4], low, high)
     else:
-        _apply(x, out, kept_nc, norm_4c, None, low, high)
+        _apply(x, out, kept_nc, norm_5c, None, norm_5c[2], low, high)
 
 
 @compiled
 def normalise_backward(
-    x: Array, grad: Array, kept_nc: Array, norm_4c: Array, grads_3c: Array, relu_first: bool
+    x: Array, grad: Array, kept_nc: Array, norm_5c: Array, grads_3c: Array, relu_first: bool
 ) -> None:
     """Overwrite `x` with its gradient, given `grad`, the gradient of `out`; write those of scale, shift and bias.
 
@@ -65,19 +66,25 @@ def normalise_backward(
     values per channel and x̂ the normalized input (Ioffe and Szegedy, 2015, section 3): dx = scale / σ · (dy - Σdy / m
     - x̂ · Σ(dy · x̂) / m), computed as a weighted sum of dy, x and a constant.
     """
-    low, high = _floors(norm_4c, relu_first)
-    if _is_far(norm_4c):
-        means = _columns(norm_4c[2], x.shape[2])
-        _apply_backward(x, grad, kept_nc, norm_4c, grads_3c, means, low, high)
+    low, high = _floors(norm_5c, relu_first)
+    if _is_far(norm_5c):
+        means = _columns(norm_5c[2], x.shape[2])
+        _apply_backward(x, grad, kept_nc, norm_5c, grads_3c, means, norm_5c[4], low, high)
     else:
-        _apply_backward(x, grad, kept_nc, norm_4c, grads_3c, None, low, high)
+        _apply_backward(x, grad, kept_nc, norm_5c, grads_3c, None, norm_5c[2], low, high)
 
 
 @compiled
-def _apply(x: Array, out: Array, kept_nc: Array, norm_4c: Array, means: Array | None, low: Any, high: Any) -> None:
-    """Write the output of `normalise`; `means` are the columns' means if they are far from zero, else None."""
+def _apply(
+    x: Array, out: Array, kept_nc: Array, norm_5c: Array, means: Array | None, rest_c: Array, low: Any, high: Any
+) -> None:
+    """Write the output of `normalise`.
+
+    If a mean is far from zero, `means` are the columns' means, which are subtracted first, else None. `rest_c` is what
+    then remains of each channel's mean.
+    """
     n, h, columns = x.shape
-    scales, shifts = _affine(norm_4c, columns, means)
+    scales, shifts = _affine(norm_5c, rest_c, columns)
     kept = np.empty_like(scales)
     for i in range(n):
         _repeat(kept_nc[i], kept)
@@ -92,22 +99,22 @@ def _apply_backward(
     x: Array,
     grad: Array,
     kept_nc: Array,
-    norm_4c: Array,
+    norm_5c: Array,
     grads_3c: Array,
     means: Array | None,
+    rest_c: Array,
     low: Any,
     high: Any,
 ) -> None:
-    """Write the results of `normalise_backward`; `means` as in `_apply`."""
+    """Write the results of `normalise_backward`; `means` and `rest_c` as in `_apply`."""
     n, h, columns = x.shape
     c = kept_nc.shape[1]
     count = n * h * columns // c
-    scales, shifts = _affine(norm_4c, columns, means)
+    scales, shifts = _affine(norm_5c, rest_c, columns)
     sums, dots = _gradient_sums(x, grad, kept_nc, scales, shifts, means, low, high)
     slopes, constants, factors, biases = np.empty_like(scales), np.empty_like(scales), np.empty_like(scales), sums
     for k in range(c):
-        scale, inverse = norm_4c[0, k], norm_4c[3, k]
-        mean = _centred(norm_4c[2, k], means, k)
+        scale, inverse, mean = norm_5c[0, k], norm_5c[3, k], rest_c[k]
         total = sums[k::c].sum()
         dot = inverse * (dots[k::c].sum() - mean * total)
         grads_3c[0, k], grads_3c[1, k] = dot, total
@@ -164,10 +171,13 @@ def _moments(x: Array, low: Any, dtype: Any, c: int, eps: float) -> tuple[Array,
 
 @compiled
 def _moments_in_two_passes(x: Array, low: Any, c: int) -> tuple[Array, Array]:
-    """Return what `_moments` returns for values of any size and distance from zero, in float64 throughout."""
+    """Return what `_moments` returns for values of any size and distance from zero, in float64 throughout.
+
+    The second pass also corrects the mean (Chan, Golub and LeVeque, 1983, "the corrected two-pass algorithm").
+    """
     n, h, columns = x.shape
     count = n * h * columns // c
-    mean_c, variance_c = np.zeros(c), np.zeros(c)
+    mean_c, rest_c, variance_c = np.zeros(c), np.zeros(c), np.zeros(c)
     for i in range(n):
         for y in range(h):
             for j in range(columns):
@@ -177,8 +187,12 @@ def _moments_in_two_passes(x: Array, low: Any, c: int) -> tuple[Array, Array]:
         for y in range(h):
             for j in range(columns):
                 distance = np.float64(max(number(x[i, y, j]), low)) - mean_c[j % c]
+                rest_c[j % c] += distance
                 variance_c[j % c] += distance * distance
-    return mean_c, variance_c / count
+    for k in range(c):
+        rest = rest_c[k] / count if np.isfinite(rest_c[k]) else 0.0  # an infinite mean stays as it is
+        mean_c[k], variance_c[k] = mean_c[k] + rest, variance_c[k] / count - rest * rest
+    return mean_c, variance_c
 
 
 @compiled
@@ -207,18 +221,16 @@ def _gradient_sums(
 
 
 @compiled
-def _is_far(norm_4c: Array) -> bool:
+def _is_far(norm_5c: Array) -> bool:
     """Return whether a channel's mean is far from zero."""
-    return bool((np.abs(norm_4c[2]) * norm_4c[3] > FAR).any())
+    return bool((np.abs(norm_5c[2]) * norm_5c[3] > FAR).any())
 
 
 @compiled
-def _affine(norm_4c: Array, columns: int, means: Array | None) -> tuple[Array, Array]:
-    """Return the norm as one multiplication and one addition to the centred input: each column's factor and summand."""
-    factor_c, shift_c = norm_4c[0] * norm_4c[3], norm_4c[1].copy()
-    for k in range(len(shift_c)):
-        shift_c[k] -= factor_c[k] * _centred(norm_4c[2, k], means, k)
-    return _columns(factor_c, columns), _columns(shift_c, columns)
+def _affine(norm_5c: Array, rest_c: Array, columns: int) -> tuple[Array, Array]:
+    """Return the norm as one multiplication and one addition: each column's factor and summand."""
+    factor_c = norm_5c[0] * norm_5c[3]
+    return _columns(factor_c, columns), _columns(norm_5c[1] - factor_c * rest_c, columns)
 
 
 @compiled

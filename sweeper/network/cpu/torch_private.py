@@ -1,14 +1,19 @@
 """Whether torch does more at a call than run a module's `forward`: state for which torch has no public name.
 
-A test names the version of torch whose private names these are.
+Tests set each of these states and say which version of torch these names were checked against.
 """
 
 # ruff: noqa: SLF001 - the purpose of this module
 
+from typing import Final
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as calls
+
+VERSION: Final = "2.14.1"
+"""The version of torch that these names were checked against."""
 
 
 def calls_only_forward(module: nn.Module) -> bool:
@@ -31,3 +36,9 @@ def is_transformed() -> bool:
         or forward_ad._current_level >= 0
         or torch._C._len_torch_dispatch_stack()
     )
+
+
+def is_wrapped(tensor: Tensor) -> bool:
+    """Return whether a tensor stands for others, such as a batch of gradients, and has no memory of its own."""
+    functorch = torch._C._functorch
+    return functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
