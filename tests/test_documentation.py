@@ -33,6 +33,7 @@ SWEEPER: Final = "python -m sweeper"
 PROGRAMS: Final = {"python", "python3", ".venv/bin/python", ".venv/bin/pip", "pip", "ruff", "mypy"}
 WORK: Final = {
     "bench": (("sweeper.bench.ablation", "measure_ablation"), ("sweeper.bench.measure", "measure")),
+    "confirm": (("sweeper.confirm.candidates", "select_trials"), ("sweeper.confirm.candidates", "select_runs")),
     "dashboard": (("sweeper.dashboard.serve", "dashboard"),),
     "report": (("sweeper.report.build", "build_page"),),
     "reproduce": (("sweeper.run.reproduction", "reproduce"),),
