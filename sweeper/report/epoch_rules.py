@@ -33,7 +33,8 @@ def decline(record: RunRecord) -> Iterator[Observation]:
     ``decline``.
 
     Measured: MNIST, 10,000 training images, model=compact at a constant 0.3 for 6 epochs ended at 84.6 and 94.3 % after
-    a best epoch of 96.0 and 97.1 %; onecycle at the same peak ended at 98.4 %, a wider network at 94.9 %.
+    a best epoch of 96.0 and 97.1 %; onecycle at the same peak ended at 98.4 %, a wider network at 94.9 %. On 3,000 digits
+    of mnist5k, 8 epochs, batches of 64, seeds 1 to 3: constant 93.8 % on average, wider 93.5 %, onecycle 98.1 %.
     """
     if record.result is None or record.best is record.epochs[-1]:
         return
@@ -46,7 +47,7 @@ def decline(record: RunRecord) -> Iterator[Observation]:
     when = f"in each of the last {falling} epochs" if falling >= STEADY else f"after epoch {best.epoch}"
     fell = (
         f"{record.evaluated_on.capitalize()} accuracy fell {when}, from {percent(best.val_accuracy)} to "
-        f"{percent(last.val_accuracy)}: {points(drop)}, of which up to {points(noise.size)} would be noise."
+        f"{percent(last.val_accuracy)}: {points(drop)}; up to {points(noise.size)} would be noise."
     )
     evidence = {
         "best_val_accuracy": best.val_accuracy,
@@ -78,10 +79,10 @@ def oscillation(record: RunRecord) -> Iterator[Observation]:
     """The last epochs vary around their trend by more than noise, at a learning rate that is still high.
 
     Where the rate has been lowered, the last epoch does not depend on how earlier ones varied, and the rule is silent.
-    Measured: see `decline`; the runs at a constant rate vary by 8 to 14 points, the annealed ones end best.
+    Measured: see `decline`. Those runs at a constant rate vary by 5 to 14 points, and onecycle ends higher.
     """
     last = record.epochs[-LAST_EPOCHS:]
-    if record.result is None or len(last) < LAST_EPOCHS or not _is_high(record) or any(decline(record)):
+    if record.result is None or len(last) < LAST_EPOCHS or not is_lr_high(record) or any(decline(record)):
         return
     accuracies = [epoch.val_accuracy for epoch in last]
     spread = spread_around_trend(accuracies)
@@ -107,7 +108,10 @@ def oscillation(record: RunRecord) -> Iterator[Observation]:
 
 
 def still_improving(record: RunRecord) -> Iterator[Observation]:
-    """The last epoch is the best, and better than the one before by more than noise."""
+    """The last epoch is the best, and better than the one before by more than noise.
+
+    Measured on 3,000 digits of mnist5k, seeds 1 to 3: 20 epochs of model=quick instead of 10 gave 98.1 instead of 97.7 %.
+    """
     # A run that was stopped was still improving, of course.
     if record.result is None or len(record.epochs) < 2 or record.best is not record.epochs[-1]:
         return
@@ -124,12 +128,19 @@ def still_improving(record: RunRecord) -> Iterator[Observation]:
     )
 
 
+def is_lr_high(record: RunRecord) -> bool:
+    """Whether the run ended at a learning rate not far below its peak."""
+    return record.epochs[-1].lr > HIGH_LR * record.conf.optimizer.lr
+
+
 def regularized(record: RunRecord) -> tuple[str, ...]:
-    """Return the change that makes a network over-fit less: the first of these that the run has not."""
+    """Return the change that makes a network over-fit less: augmentation, or if the run has it more weight decay.
+
+    Measured on 3,000 digits of mnist5k, model=quick, 10 epochs, mean of seeds 1 to 3: 97.73 % as it is, 98.03 % with
+    augment=affine, 98.13 % with twice the weight decay as well; label smoothing of 0.1 instead added nothing (98.00 %).
+    """
     if record.conf.augment.name == "none":
         return ("augment=affine",)
-    if record.conf.training.label_smoothing == 0:
-        return ("training.label_smoothing=0.1",)
     return (f"optimizer.weight_decay={2 * record.conf.optimizer.weight_decay or 5e-4:g}",)
 
 
@@ -142,17 +153,13 @@ def _falling(record: RunRecord) -> int:
     return count
 
 
-def _is_high(record: RunRecord) -> bool:
-    return record.epochs[-1].lr > HIGH_LR * record.conf.optimizer.lr
-
-
 def _at_the_end(record: RunRecord) -> str:
     lr, peak = record.epochs[-1].lr, record.conf.optimizer.lr
-    return f" at the end of the run, {lr:.2g}, {percent(lr / peak, 0)} of its peak" if _is_high(record) else ""
+    return f" at the end of the run, {lr:.2g}, {percent(lr / peak, 0)} of its peak" if is_lr_high(record) else ""
 
 
 def _gentler(record: RunRecord) -> tuple[str, ...]:
     """Return the change that ends a run at a low learning rate, or if it does already, one that halves the peak."""
-    if _is_high(record) and record.conf.scheduler.name != "onecycle":
+    if is_lr_high(record) and record.conf.scheduler.name != "onecycle":
         return ("scheduler=onecycle",)
     return (f"optimizer.lr={record.conf.optimizer.lr / 2:g}",)
