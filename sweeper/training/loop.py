@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from sweeper.config.schema import ExperimentConf, TrainingConf
 from sweeper.data.augment import augment, draw_variations
+from sweeper.data.images import LabelledImages
 from sweeper.data.splits import Splits
 from sweeper.errors import ConfigError, TrainingDivergedError
 from sweeper.records import BatchProgress, EpochRecord
-from sweeper.training.averaging import WeightAverage
+from sweeper.training.averaging import STATISTICS_IMAGES, WeightAverage
 from sweeper.training.evaluate import Score, evaluate
 from sweeper.training.optim import Optimizer
 
@@ -41,7 +42,7 @@ def fit(
     torch's global generator. A last batch of a single image is skipped: batch normalization cannot use it.
 
     With `training.ema`, the network holds the averaged weights whenever an epoch has been yielded, and at the end; they
-    are what is validated.
+    are what is validated, with statistics of the epoch's first `STATISTICS_IMAGES` images.
 
     Raises `TrainingDivergedError` if a training or validation loss is not finite, or if an epoch's mean training loss
     exceeds `DIVERGED_FACTOR` times ln(classes). The training loss is checked whenever `on_batch` is due.
@@ -63,15 +64,14 @@ def fit(
         average.restore()
         shuffled = train.take(torch.randperm(len(train), generator=order).to(device))
         variations_nk = draw_variations(len(train), conf.augment, variation, shape=train.shape).to(device)
+        labels_n = shuffled.labels_b  # once: it selects the labels of all images
+        batches = _batches(shuffled, variations_nk, conf, starts)
         means = _RunningMeans(device)
         lr = math.nan
         for step, start in enumerate(starts, 1):
-            stop = start + training.batch_size
-            labels_b = shuffled.labels_b[start:stop]
-            pixels_bchw = augment(shuffled.pixels(start, stop), conf.augment, variations_nk[start:stop])
-            pixels_bchw = shuffled.normalise_(pixels_bchw)
+            pixels_bchw, labels_b = next(batches), labels_n[start : start + training.batch_size]
             with autocast:
-                logits_bk = network(pixels_bchw.contiguous(memory_format=torch.channels_last)).float()
+                logits_bk = network(pixels_bchw).float()
             loss = F.cross_entropy(logits_bk, labels_b, label_smoothing=training.label_smoothing)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -89,7 +89,8 @@ def fit(
             on_batch(seen)
         if seen.loss > DIVERGED_FACTOR * guessing_loss:
             raise _diverged(epoch, conf, seen.loss)
-        average.apply()
+        first = starts[: math.ceil(STATISTICS_IMAGES / training.batch_size)]
+        average.apply(_batches(shuffled, variations_nk, conf, first), autocast=autocast)
         score = evaluate(network, splits.validation, autocast=autocast)
         if len(splits.validation) and not math.isfinite(score.loss):
             raise _diverged(epoch, conf, score.loss, rule="validation loss must stay finite")
@@ -122,6 +123,14 @@ def check_batch_size(conf: TrainingConf, images: int) -> None:
 def make_autocast(conf: ExperimentConf) -> torch.autocast:
     """Make the autocast context of a resolved config: bfloat16 for `precision=bf16`, otherwise disabled."""
     return torch.autocast(conf.device, dtype=torch.bfloat16, enabled=conf.precision == "bf16")
+
+
+def _batches(images: LabelledImages, variations_nk: Tensor, conf: ExperimentConf, starts: range) -> Iterator[Tensor]:
+    """Yield the batches of training images from each of `starts` on, augmented and normalized."""
+    for start in starts:
+        stop = start + conf.training.batch_size
+        pixels_bchw = augment(images.pixels(start, stop), conf.augment, variations_nk[start:stop])
+        yield images.normalise_(pixels_bchw).contiguous(memory_format=torch.channels_last)
 
 
 class _RunningMeans:
