@@ -135,7 +135,7 @@ def _command() -> str:
     started = Path(sys.argv[0])
     is_ours = started.name == "sweeper" or started.parts[-2:] == ("sweeper", "__main__.py")
     program = ["python", "-m", "sweeper"] if is_ours else [str(started)]
-    return _PASSWORD.sub("***", shlex.join([*program, *sys.argv[1:]]))
+    return shlex.join(_PASSWORD.sub("***", word) for word in [*program, *sys.argv[1:]])
 
 
 def _times(count: int) -> str:
