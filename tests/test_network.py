@@ -20,8 +20,14 @@ from sweeper.errors import BudgetError, ConfigError
 from sweeper.network.budget import check_budget, scaled, within_budget
 from sweeper.network.build import ACTIVATIONS, SqueezeExcite, build
 from sweeper.network.diagnosis import diagnose
-from sweeper.network.layers import Conv, PlainConv, SeparableConv
-from sweeper.network.layers.convolution import ACTIVATION_PARAMETERS, CONVOLUTIONS, NORM_PARAMETERS
+from sweeper.network.layers import Conv
+from sweeper.network.layers.convolution import (
+    ACTIVATION_PARAMETERS,
+    CONVOLUTIONS,
+    NORM_PARAMETERS,
+    PlainConv,
+    SeparableConv,
+)
 from sweeper.network.layers.pooling import POOLINGS
 from sweeper.network.plan import Plan, make_plan
 from sweeper.network.summary import Summary, summarize

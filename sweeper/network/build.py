@@ -11,7 +11,7 @@ from sweeper.network.cpu import fused
 from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, FastPaths
 from sweeper.network.cpu.fused import ConvUnit
 from sweeper.network.heads import ConvHead, GapHead
-from sweeper.network.layers import AvgPool, BlurPool, Conv, Layer, MaxPool, PlainConv, SeparableConv, head
+from sweeper.network.layers import Conv, Layer, convolution, head, pooling
 from sweeper.network.plan import Plan
 
 ACTIVATIONS: Final[dict[str, Callable[[int], nn.Module]]] = {
@@ -46,7 +46,7 @@ def build(plan: Plan, fast_paths: FastPaths = ALL_FAST_PATHS) -> nn.Sequential:
 
 def _module(layer: Layer, fast_paths: FastPaths) -> nn.Module:
     match layer:
-        case PlainConv():
+        case convolution.PlainConv():
             conv = nn.Conv2d(
                 layer.in_channels,
                 layer.out_channels,
@@ -56,7 +56,7 @@ def _module(layer: Layer, fast_paths: FastPaths) -> nn.Module:
                 bias=layer.bias,
             )
             return _conv(layer, OrderedDict(), conv, fast_paths)
-        case SeparableConv():
+        case convolution.SeparableConv():
             depthwise = nn.Conv2d(
                 layer.in_channels,
                 layer.in_channels,
@@ -68,11 +68,11 @@ def _module(layer: Layer, fast_paths: FastPaths) -> nn.Module:
             )
             pointwise = nn.Conv2d(layer.in_channels, layer.out_channels, 1, bias=layer.bias)
             return _conv(layer, OrderedDict(depthwise=depthwise), pointwise, fast_paths)
-        case MaxPool():
+        case pooling.MaxPool():
             return fused.MaxPool(layer.size) if fast_paths.max_pool else nn.MaxPool2d(layer.size)
-        case AvgPool():
+        case pooling.AvgPool():
             return nn.AvgPool2d(layer.size)
-        case BlurPool():
+        case pooling.BlurPool():
             return _blur_pool(layer.size)
         case head.ConvHead() | head.GapHead():
             return HEADS[type(layer)](layer.in_channels, layer.classes, bias=layer.bias)
