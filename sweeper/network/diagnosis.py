@@ -57,7 +57,9 @@ def _erased_signal(convs: Sequence[tuple[Conv, LayerSummary]], majority_share: f
     survival + (1 - survival) · majority_share.
     """
     erased = {
-        layer.name: layer.erasure(layer_summary.input_shape) for layer, layer_summary in convs if layer.dropout > 0
+        layer.name: probability
+        for layer, layer_summary in convs
+        if (probability := layer.erasure(layer_summary.input_shape)) > 0
     }
     survival = math.prod(1 - probability for probability in erased.values())
     if 1 - survival < ERASED_NOTICEABLE:
