@@ -1,6 +1,8 @@
 """Prunes the trials of a study with two objectives: those that can be expected neither on the front nor at the target."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import optuna
@@ -12,19 +14,33 @@ from sweeper.study.goal import Goal
 EPOCHS: Final = "training.epochs"
 
 
-class FrontPruner(optuna.pruners.BasePruner):
-    """Prunes a trial that a completed one beats in cost, and would beat in accuracy even if the trial still gained much.
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """A completed trial: its cost, and the logarithms of its error after the epoch in question and after its last."""
 
-    What a trial may still gain is taken from the study: for every completed trial, by how much its error shrank from
-    this epoch to its last, as a ratio. The trial gets the best but `spare` of these. Epochs of equal number are
-    comparable under one schedule, so trials of another number of epochs do not count. Optuna cannot prune with several
-    objectives, see issue 3450 of optuna; the shape of the rule is that of its percentile pruner.
+    cost: int
+    now: float
+    end: float
+
+
+class FrontPruner(optuna.pruners.BasePruner):
+    """Prunes a trial that trails smaller ones by more than any trial did that ended ahead of all smaller ones.
+
+    How far a trial trails after an epoch is the ratio of its error to the least error of a completed trial of at most its
+    cost, after the same epoch: under one schedule, epochs of equal number are comparable, so trials of another number of
+    epochs do not count. The study itself tells how much is too much: of its completed trials, those that no smaller one
+    beats in the end trailed by so much after this epoch, or led. Of trials that would end ahead like them, an epoch then
+    prunes at most the share `spare`.
+
+    In a search for the smallest network at the target, a trial is also pruned that would miss the target even if its
+    error shrank from here as much as that of all completed trials but the share `spare`. Optuna's own pruners take one
+    objective, see issue 3450 of optuna.
     """
 
-    def __init__(self, *, n_startup_trials: int = 5, n_warmup_steps: int = 1, spare: float = 0.1) -> None:
+    def __init__(self, *, n_startup_trials: int = 5, n_warmup_steps: int = 1, spare: float = 0.2) -> None:
         """Prune from the epoch `n_warmup_steps` on, once `n_startup_trials` are completed.
 
-        `spare` is the share of completed trials whose gain is taken for luck. Raises `ValueError` out of bounds.
+        `spare` is the greatest share of promising trials that an epoch may prune. Raises `ValueError` out of bounds.
         """
         if n_startup_trials < 1 or n_warmup_steps < 0 or not 0 <= spare < 1:
             raise ValueError(
@@ -41,23 +57,41 @@ class FrontPruner(optuna.pruners.BasePruner):
         if epoch is None or epoch < self._warmup or cost is None:
             return False
         completed = [
-            other
+            _Seen(cost=other_cost, now=log_error(other.intermediate_values[epoch]), end=log_error(other.values[0]))
             for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if epoch in other.intermediate_values and other.params.get(EPOCHS) == trial.params.get(EPOCHS)
+            if epoch in other.intermediate_values
+            and other.params.get(EPOCHS) == trial.params.get(EPOCHS)
+            and (other_cost := goal.cost_of(other)) is not None
         ]
         if len(completed) < self._startup:
             return False
-        gains = sorted(log_error(other.intermediate_values[epoch]) - log_error(other.values[0]) for other in completed)
-        gain = gains[math.ceil((1 - self._spare) * len(gains)) - 1]
-        expected = log_error(trial.intermediate_values[epoch]) - gain
-        beating = [
-            other.values[0]
-            for other in completed
-            if (other_cost := goal.cost_of(other)) is not None and other_cost <= cost
-        ]
-        if goal.smallest and goal.target is not None and any(goal.is_reached(other) for other in completed):
-            beating.append(goal.target)
-        return bool(beating) and expected > log_error(max(beating))
+        now = log_error(trial.intermediate_values[epoch])
+        if goal.smallest and goal.target is not None and now - self._gain(completed) > log_error(goal.target):
+            return True
+        lags = [_lag(each.now, smaller) for each in completed if (smaller := _beaten(each, completed))]
+        smaller = [other for other in completed if other.cost <= cost]
+        return bool(smaller) and _lag(now, smaller) > max(0.0, self._quantile(lags))
+
+    def _gain(self, completed: Sequence[_Seen]) -> float:
+        return self._quantile([each.now - each.end for each in completed])
+
+    def _quantile(self, values: Sequence[float]) -> float:
+        """Return the value that another one like these exceeds with probability `spare` at most; infinity if few.
+
+        It is the quantile of conformal prediction (Vovk et al. 2005), which holds for any number of values.
+        """
+        rank = math.ceil((1 - self._spare) * (len(values) + 1))
+        return sorted(values)[rank - 1] if rank <= len(values) else math.inf
+
+
+def _beaten(one: _Seen, completed: Sequence[_Seen]) -> list[_Seen]:
+    """Return the trials of at most the cost of one that ended better than all of them; empty if it did not."""
+    smaller = [other for other in completed if other is not one and other.cost <= one.cost]
+    return smaller if all(one.end < other.end for other in smaller) else []
+
+
+def _lag(now: float, smaller: Sequence[_Seen]) -> float:
+    return now - min(other.now for other in smaller)
 
 
 def log_error(accuracy: float) -> float:
