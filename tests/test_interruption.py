@@ -108,6 +108,26 @@ def test_kill_9_loses_nothing_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
+def test_kill_9_of_a_search_for_a_front(start: Start, sweeper_process: Sweeper, tmp_path: Path) -> None:
+    """A study with two objectives resumes too: it keeps its values, queues what was running and reaches its total."""
+    front = ["-m", "search=pareto", *LONG[2:], "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=7"]
+    process = start(*front)
+    folder = tmp_path / "outputs" / "studies" / "long"
+    wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 1 and len(list(folder.glob("*/metrics.jsonl"))) >= 3)
+    process.kill()
+    process.communicate()
+    before = {trial.number: trial.values for trial in trials_of(folder) if trial.state is TrialState.COMPLETE}
+    done = sweeper_process(*front)
+    assert done.returncode == 0, done.stderr
+    assert "lost its process: queued again" in done.stdout
+    trials = trials_of(folder)
+    assert before
+    assert {number: trials[number].values for number in before} == before
+    assert sum(t.state in {TrialState.COMPLETE, TrialState.PRUNED} for t in trials) == 7
+    assert all(t.values[1] == t.user_attrs["parameters"] for t in trials if t.state is TrialState.COMPLETE)
+
+
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_queues_what_was_running(start: Start, tmp_path: Path) -> None:
     """Ctrl-C: status 130 before what runs is done, best so far, page and resuming command said, its point queued again."""
     process = start(*LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=50")

@@ -119,6 +119,14 @@ def reproduce(best: FrozenTrial, folder: Path | None) -> Command | None:
     return Command(label="run it again", text=shlex.join([*PROGRAM, "reproduce", str(display_path(path))]))
 
 
+def confirm_front(folder: Path | None, *, smallest: bool) -> Command | None:
+    """Return the command that trains the front with fresh seeds, or the smallest networks; None without a folder."""
+    if folder is None:
+        return None
+    front = [] if smallest else ["--pareto"]
+    return Command(label="confirm", text=shlex.join([*PROGRAM, "confirm", str(display_path(folder)), *front]))
+
+
 def run_again(program: Sequence[str], best: FrozenTrial, fixed: Sequence[str]) -> Command:
     """Return the command that runs the best trial of another Hydra application again."""
     return Command(label="run it again", text=shlex.join([*program, *_overrides(best, None, fixed)]))

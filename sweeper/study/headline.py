@@ -232,12 +232,14 @@ def _one_line(reason: Any) -> str:
 def _commands(
     facts: StudyFacts, folder: Path | None, program: Sequence[str] | None, arguments: Sequence[str] | None
 ) -> list[Command]:
-    """Return the commands: more seeds, go on or raise the budget, run it again."""
+    """Return the commands: more seeds or confirm, go on or raise the budget, run it again."""
     if program is None:
         return []
     found: list[Command | None] = []
     best, seed = facts.summary.best, whole(facts.base.get("seed"))
-    if best is not None and seed is not None and "seed" not in facts.searched and not facts.is_running:
+    if facts.has_front and not facts.is_running:
+        found.append(commands.confirm_front(folder, smallest=facts.goal.smallest))
+    elif best is not None and seed is not None and "seed" not in facts.searched and not facts.is_running:
         found.append(commands.more_seeds(best, folder, facts.fixed, seed))
     if arguments:
         arguments = arguments if facts.is_accuracy or folder is None else commands.in_folder(arguments, folder)
