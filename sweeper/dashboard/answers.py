@@ -53,11 +53,12 @@ class Annotations:
             return answer
         entry = self._storage.entry(study_id)
         trials = self._storage.get_all_trials(study_id, deepcopy=False)
-        headline = study_headline_of(trials, self._storage.goal(study_id), entry.folder)
+        goal = self._storage.goal(study_id)
+        headline = study_headline_of(trials, goal, entry.folder)
         page = page_url(study_id, entry.folder)
         answer["note"] = _note(study_note(entry.name, entry.folder, headline=headline, page=page))
         if headline.metric != "value":
-            answer["objective_names"] = [headline.metric]
+            answer["objective_names"] = [headline.metric, *([goal.unit] if goal.cost else [])]
         # The dashboard caches trials for seconds; meanwhile the study may have been deleted and started again.
         for key in ("trials", "best_trials"):
             answer[key] = [shown for shown in answer[key] if shown["number"] < len(trials)]
