@@ -7,7 +7,7 @@ from sweeper.network.diagnosis import Finding
 from sweeper.network.plan import Conv
 from sweeper.report import suggestions
 from sweeper.report.ending import divergence, ending
-from sweeper.report.epoch_rules import decline, is_lr_high, oscillation, regularized, still_improving
+from sweeper.report.epoch_rules import decline, is_lr_high, oscillation, still_improving
 from sweeper.report.noise import generalization_noise, noise, pair_noise
 from sweeper.report.observation import Observation
 from sweeper.report.record import Baseline, RunRecord
@@ -127,17 +127,23 @@ def _under_fitting(record: RunRecord) -> Iterator[Observation]:
 
 
 def _over_fitting(record: RunRecord) -> Iterator[Observation]:
-    """With dropout off, training images are classified better than validation images; `regularized` has the measurement."""
+    """With dropout off, training images are classified better than validation images.
+
+    Measured on 3,000 digits of mnist5k, model=quick, mean of seeds 1 to 3: 10 epochs 97.7 %, with augment=affine 98.0 %, and
+    20 epochs with it 98.7 %.
+    """
     if record.result is None or not _is_over_fitted(record) or any(decline(record)):
         return
     train, by_chance = record.result.train_accuracy_eval, generalization_noise(record).size
     gap = train - record.value
+    is_augmented = record.conf.augment.name != "none"
+    change = f"training.epochs={2 * record.conf.training.epochs}" if is_augmented else "augment=affine"
     yield Observation(
         rule="over_fitting",
         text=f"With dropout off, accuracy is {percent(train)} on training images and {percent(record.value)} on "
         f"{record.evaluated_on} images: {points(gap)} do not generalize; up to {points(by_chance)} would be noise.",
         evidence={"train_accuracy_eval": train, "val_accuracy": record.value, "gap": gap, "noise": by_chance},
-        command=record.command(*regularized(record)),
+        command=record.command(change),
     )
 
 

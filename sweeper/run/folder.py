@@ -230,18 +230,7 @@ class RunFolder:
 
     def read_mistakes(self) -> Mistakes | None:
         """Read the mistakes; None if the run left no such file. Raises `RunFolderError`."""
-        try:
-            saved = json.loads(self.mistakes.read_text())
-            confusion = [[int(count) for count in row] for row in saved["confusion"]]
-            worst = [Mistake.from_json(mistake) for mistake in saved["worst"]]
-            wrong = saved.get("wrong")
-            if wrong is not None:
-                wrong = {int(index): int(predicted) for index, predicted in wrong.items()}
-            return Mistakes(confusion=confusion, worst=worst, wrong=wrong)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _damaged(self.mistakes, "a run's mistakes", f"it is damaged ({_first_line(error)})") from error
+        return _read_mistakes(self.mistakes)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -274,6 +263,21 @@ def _read_record(path: Path, kind: type[_Record], content: str) -> _Record | Non
         return None
     except (OSError, ValueError) as error:
         raise _damaged(path, content, f"it is damaged ({_first_line(error)})") from error
+
+
+def _read_mistakes(path: Path) -> Mistakes | None:
+    try:
+        saved = json.loads(path.read_text())
+        confusion = [[int(count) for count in row] for row in saved["confusion"]]
+        worst = [Mistake.from_json(mistake) for mistake in saved["worst"]]
+        wrong = saved.get("wrong")
+        if wrong is not None:
+            wrong = {int(index): int(predicted) for index, predicted in wrong.items()}
+        return Mistakes(confusion=confusion, worst=worst, wrong=wrong)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, "a run's mistakes", f"it is damaged ({_first_line(error)})") from error
 
 
 def _with_nan(saved: Any) -> Any:
