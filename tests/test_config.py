@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -208,3 +209,15 @@ def _base() -> ExperimentConf:
     if not _BASE:
         _BASE.append(compose())
     return _BASE[0]
+
+
+def test_a_config_that_was_just_saved_is_read_as_it_was() -> None:
+    """A trial's report reads what the trial saved: the same config comes back; any other value is checked as ever."""
+    conf = compose(["seed=3"])
+    read = yaml.safe_load(dump(conf))
+    assert load(read) is conf
+    read["seed"] = 4
+    assert load(read) == compose(["seed=4"])
+    read["model"]["dropout"] = "much"
+    with pytest.raises(ConfigError, match=r"model\.dropout must be a number"):
+        load(read)
