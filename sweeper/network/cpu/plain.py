@@ -4,14 +4,17 @@ Modes, settings, hooks and submodules may change at any time. The check of a uni
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sweeper.network.cpu.torch_private import calls_only_forward, is_transformed
+from sweeper.network.cpu.torch_private import calls_only_forward, is_transformed, own_tensors
 
+_WHOLE: Final = frozenset((torch.float32, torch.float64))
+"""Types of weights, and of feature maps without autocast."""
+_MIXED: Final = frozenset((torch.float32, torch.bfloat16))
+"""Types of feature maps under autocast."""
 LARGEST_POOL: Final = 16
 """Side of the largest pooling window, pixels: a position in it is stored in one byte."""
 _RELU_FIRST: Final[dict[tuple[str, ...], bool]] = {
@@ -23,8 +26,7 @@ _TYPES: Final = {"conv": nn.Conv2d, "norm": nn.BatchNorm2d, "activation": nn.ReL
 """Subclasses, such as quantized or parametrized modules, compute something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlainUnit:
+class PlainUnit(NamedTuple):
     """What a training step of a unit computes."""
 
     conv: nn.Conv2d
@@ -48,11 +50,15 @@ def plain_unit(parts: Mapping[str, nn.Module | None], images: Tensor) -> PlainUn
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
     p = dropout.p if isinstance(dropout, nn.Dropout2d) and dropout.training else 0.0
-    dtype = _map_dtype(conv.weight.dtype, images.dtype)
+    weights = own_tensors(conv)
+    weight, bias = weights.get("weight"), weights.get("bias")
+    if type(weight) is not nn.Parameter:
+        return None
+    dtype = _map_dtype(weight.dtype, images.dtype)
     # In a batch of one image a channel may have a single value. torch's batch norm raises an error for it; so must we.
     if dtype is None or len(images) == 1 or not (0 <= p < 1 and _has_plain_settings(conv, norm)):
         return None
-    return PlainUnit(conv, norm, relu_first, p, dtype) if _has_plain_tensors(conv, norm) else None
+    return PlainUnit(conv, norm, relu_first, p, dtype) if _has_plain_tensors(weight, bias, own_tensors(norm)) else None
 
 
 def is_plain_pool(pool: nn.MaxPool2d, images: Tensor) -> bool:
@@ -68,7 +74,7 @@ def is_plain_pool(pool: nn.MaxPool2d, images: Tensor) -> bool:
         and not pool.return_indices
         and _is_plain(images)
         and min(images.shape[2:]) >= size
-        and images.dtype in {torch.float32, torch.float64, torch.bfloat16}
+        and (images.dtype in _WHOLE or images.dtype is torch.bfloat16)
     )
 
 
@@ -89,9 +95,9 @@ def _is_plain(images: Tensor) -> bool:
 def _map_dtype(weight: torch.dtype, images: torch.dtype) -> torch.dtype | None:
     """Return the type that a convolution computes in, or None if it is not one of ours, or torch would raise an error."""
     if torch.is_autocast_enabled("cpu"):
-        is_ours = weight is torch.float32 and images in {torch.float32, torch.bfloat16}
+        is_ours = weight is torch.float32 and images in _MIXED
         return torch.bfloat16 if is_ours and torch.get_autocast_dtype("cpu") is torch.bfloat16 else None
-    return weight if weight is images and weight in {torch.float32, torch.float64} else None
+    return weight if weight is images and weight in _WHOLE else None
 
 
 def _has_plain_settings(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
@@ -105,19 +111,19 @@ def _has_plain_settings(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
     )
 
 
-def _has_plain_tensors(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
-    weight, bias = conv.weight, conv.bias
-    parameters = (norm.weight, norm.bias) if bias is None else (norm.weight, norm.bias, bias)
-    buffers = (norm.running_mean, norm.running_var)
+def _has_plain_tensors(weight: Tensor, bias: Tensor | None, norm: Mapping[str, Tensor | None]) -> bool:
+    """Return whether parameters and buffers are plain tensors in memory, of one type and as long as they must be."""
+    scale_c, shift_c = norm.get("weight"), norm.get("bias")
+    mean_c, variance_c = norm.get("running_mean"), norm.get("running_var")
     return (
-        type(weight) is nn.Parameter
+        type(scale_c) is type(shift_c) is nn.Parameter
+        and type(mean_c) is type(variance_c) is type(norm.get("num_batches_tracked")) is Tensor
         and weight.is_cpu
-        and type(norm.num_batches_tracked) is Tensor
-        and all(type(p) is nn.Parameter and _fits(p, weight) for p in parameters)
-        and all(type(b) is Tensor and _fits(b, weight) for b in buffers)
+        and (bias is None or (type(bias) is nn.Parameter and bias.dtype is weight.dtype))
+        and scale_c.dtype is shift_c.dtype is mean_c.dtype is variance_c.dtype is weight.dtype
+        and scale_c.is_cpu
+        and shift_c.is_cpu
+        and mean_c.is_cpu
+        and variance_c.is_cpu
+        and scale_c.numel() == shift_c.numel() == mean_c.numel() == variance_c.numel() == len(weight)
     )
-
-
-def _fits(values_c: Tensor, weight: Tensor) -> bool:
-    """Return whether there is one value for each output channel of the convolution, of the same type and in memory."""
-    return values_c.dtype is weight.dtype and values_c.is_cpu and values_c.shape == weight.shape[:1]

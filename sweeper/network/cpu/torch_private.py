@@ -28,6 +28,11 @@ def calls_only_forward(module: nn.Module) -> bool:
     )
 
 
+def own_tensors(module: nn.Module) -> dict[str, Tensor | None]:
+    """Return a module's own parameters and buffers by name; reading each as an attribute takes three times as long."""
+    return module._parameters | module._buffers
+
+
 def is_transformed() -> bool:
     """Return whether torch follows every call: global hooks, `torch.func`, forward-mode gradients, dispatch modes."""
     return bool(
