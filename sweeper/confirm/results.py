@@ -35,7 +35,7 @@ def configurations(
         seeds = [run.conf.seed for run in runs if run.name == candidate.name]
         before = next((each for each in earlier if each.get("name") == candidate.name), {})
         known = [seed for seed in before.get("seeds", []) if isinstance(seed, int)]
-        tested = _tested(selection, candidate, sorted({*seeds, *known}))
+        tested = _tested(selection, candidate.name, sorted({*seeds, *known}))
         if tested:
             failed = [seed for seed in seeds if seed not in tested]
             records.append(_configuration(candidate, tested, failed))
@@ -50,29 +50,30 @@ def compare_best(selection: Selection, ranked: Sequence[Mapping[str, Any]]) -> d
     Of several configs, the best was chosen on the test set: each of the others had the chance to be it, so the interval
     is wider by Bonferroni's correction.
     """
-    by_name = {candidate.name: candidate for candidate in selection.candidates}
-    pair = [by_name[each["name"]] for each in ranked[:2] if each["name"] in by_name]
-    if len(pair) < 2 or pair[0].conf.data.name != pair[1].conf.data.name:
+    pair = ranked[:2]
+    if len(pair) < 2 or pair[0].get("dataset") != pair[1].get("dataset"):
         return None
-    tested = [_tested(selection, each, record["seeds"]) for each, record in zip(pair, ranked[:2], strict=True)]
+    tested = [_tested(selection, each["name"], each["seeds"]) for each in pair]
+    if not all(tested):  # a record that is older than its files
+        return None
     wrong = [[test.wrong for _, test in group.values()] for group in tested]
     images = next(iter(tested[0].values()))[1].images
     found = compare_means(wrong[0], wrong[1], images, chances=len(ranked) - 1)
     if found is None:
         return None
     return {
-        "winner": pair[0].name,
-        "runner_up": pair[1].name,
+        "winner": pair[0]["name"],
+        "runner_up": pair[1]["name"],
         "difference": found.difference,
         "ci95": _pair(found.interval),
         "beyond_noise": found.is_beyond_noise,
     }
 
 
-def _tested(selection: Selection, candidate: Candidate, seeds: Sequence[int]) -> Tested:
+def _tested(selection: Selection, name: str, seeds: Sequence[int]) -> Tested:
     found: Tested = {}
     for seed in seeds:
-        files = RunFolder(selection.replicates / candidate.name / f"seed-{seed}")
+        files = RunFolder(selection.replicates / name / f"seed-{seed}")
         refit, test = files.read_refit(), files.read_test()
         if refit is not None and test is not None:
             found[seed] = (refit, test)
