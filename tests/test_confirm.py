@@ -141,7 +141,7 @@ def test_a_confirmation_sees_no_seed_and_no_image_of_the_search(
     conf = RunFolder(done / configurations[0]["name"] / "seed-1001").read_config()
     assert sorted(split(conf.data).train.indices_b.tolist()) == list(range(TRAINING_IMAGES))
     assert configurations[0]["train_images"] == TRAINING_IMAGES
-    assert "The test set was opened 6 times for this study, 6 in all" in (study / "report.html").read_text()
+    assert "The test set was opened 6 times for this study, 6 times in all" in (study / "report.html").read_text()
 
     again = _finish(start("confirm", "s", "--top", "2", "--seeds", "3"))  # nothing is trained or opened again
     assert "6 of them done before" in again
