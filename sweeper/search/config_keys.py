@@ -1,9 +1,10 @@
-"""Dotted keys of the typed config: the type a key accepts, reading its value, setting a number."""
+"""Dotted keys of the typed config: the type a key accepts, reading its value, setting another."""
 
 import functools
 from collections.abc import Hashable
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from sweeper.config.model import GroupConf, HeadConf
 from sweeper.config.schema import ExperimentConf
 from sweeper.errors import ConfigError
 from sweeper.search.space import Value
@@ -17,9 +18,14 @@ def takes_integers(conf: ExperimentConf, key: str) -> bool:
 def value_at(conf: ExperimentConf, key: str) -> Value:
     """Return the number, boolean or string at a key; None for any other value and for a key that does not exist."""
     try:
-        value = _get(*_parent(conf, key.lstrip("+")))
+        parent, name = _parent(conf, key.lstrip("+"))
+        value = _get(parent, name)
     except (AttributeError, KeyError, IndexError, ValueError):
         return None
+    if isinstance(parent, GroupConf) and value is None:
+        return value_at(conf, f"model.{name}")  # a group inherits the model-wide value
+    # A section of the config is chosen by its name, as in augment=affine.
+    value = getattr(value, "name", value)
     return value if isinstance(value, str | int | float | bool) else None
 
 
@@ -36,11 +42,29 @@ def is_number_in(conf: ExperimentConf, key: str, value: Value) -> bool:
     return float in kinds or (int in kinds and isinstance(value, int))
 
 
+def can_be_set(conf: ExperimentConf, key: str, value: Value) -> bool:
+    """Whether a value can be set on the typed config: a number, or an option or boolean of the network.
+
+    A section's name cannot: it chooses which other keys the section has.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return is_number_in(conf, key, value)
+    try:
+        parent, name = _parent(conf, key)
+        _get(parent, name)
+    except (AttributeError, KeyError, IndexError, ValueError):
+        return False
+    if not key.startswith("model.") or isinstance(parent, list | HeadConf):
+        return False
+    kinds = _kinds(type(parent), name)  # type: ignore[arg-type]  # a class is hashable
+    return bool in kinds if isinstance(value, bool) else any(value in get_args(kind) for kind in kinds)
+
+
 @functools.cache
-def _kinds(dataclass: Hashable, name: str) -> set[type]:
+def _kinds(dataclass: Hashable, name: str) -> set[Any]:
     """Return the types that a field of a dataclass accepts."""
     hint = get_type_hints(dataclass).get(name)
-    return {hint} if isinstance(hint, type) else set(get_args(hint))
+    return {hint} if isinstance(hint, type) or get_origin(hint) is Literal else set(get_args(hint))
 
 
 def _parent(conf: Any, key: str) -> tuple[Any, str]:
@@ -57,10 +81,10 @@ def _get(parent: Any, name: str) -> Any:
     return parent[int(name)] if isinstance(parent, list) else getattr(parent, name)
 
 
-def set_number(conf: ExperimentConf, key: str, value: Value) -> None:
-    """Set a number in place and validate the dataclass that contains it.
+def set_value(conf: ExperimentConf, key: str, value: Value) -> None:
+    """Set a value in place, one that `can_be_set`, and validate the dataclass that contains it.
 
-    Raises `ConfigError` if the number is out of bounds.
+    Raises `ConfigError` if it is out of bounds.
     """
     parent, name = _parent(conf, key)
     path = key.rpartition(".")[0]

@@ -1,5 +1,6 @@
 """The definition of a search, read from the command line: space, feasibility check, number of trials and target."""
 
+import functools
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,6 +11,8 @@ from sweeper.config.composition import explain
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze
 from sweeper.errors import CompositionError, ConfigError, StudyError
+from sweeper.search.architecture import architecture_distributions, extended
+from sweeper.search.conditions import in_order
 from sweeper.search.config_keys import takes_integers
 from sweeper.search.dry_run import describe_grid, describe_search
 from sweeper.search.feasibility import FeasibilityCheck
@@ -17,6 +20,7 @@ from sweeper.search.front_points import front_points, front_widths
 from sweeper.search.initial_points import initial_points
 from sweeper.search.job_composer import JobComposer
 from sweeper.search.options import StudyOptions
+from sweeper.search.proposals import ProposalRepair
 from sweeper.search.space import Params, Space, as_integers, parse, search_record, width_distributions
 
 NAME_LENGTH: Final = 40
@@ -73,6 +77,19 @@ class Search:
             "-".join(dict.fromkeys(key.rpartition(".")[2].partition("@")[0] for key in keys))[:NAME_LENGTH] or "study"
         )
 
+    @functools.cached_property
+    def repair(self) -> ProposalRepair | None:
+        """What repairs a sampler's proposals into the budget; None for a grid and for another Hydra application."""
+        return None if self.is_grid or self.check is None else ProposalRepair(self.space, self.check)
+
+    @functools.cached_property
+    def anchor(self) -> Params | None:
+        """A feasible point that a proposal is pulled toward if narrowing does not help; None if none is known."""
+        return next((point for point in map(self._trainable, self.starts) if point is not None), None)
+
+    def _trainable(self, point: Params) -> Params | None:
+        return None if self.repair is None else self.repair.repair(point)
+
     def record(self) -> dict[str, Any]:
         """Return the content of `search.yaml`: space, fixed overrides and base config identify it; and is it a grid?"""
         base = asdict(self.base) if self.base else {}
@@ -122,8 +139,12 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
 def _complete(space: Space, options: StudyOptions, composer: JobComposer) -> Space:
     """Add the widths that a preset asks for, and turn ranges of integer keys into integer ranges."""
     distributions = dict(space.distributions)
-    if space.grid is None and (distributions or options.widths):
-        base = composer.experiment(space.fixed)
+    fixed = space.fixed
+    if space.grid is None and (distributions or options.widths or options.architecture):
+        base = composer.experiment(fixed)
+        if options.architecture:
+            fixed = (*fixed, *extended(base.model))
+            base = composer.experiment(fixed)
         for key, distribution in distributions.items():
             if takes_integers(base, key):
                 distributions[key] = as_integers(key, distribution)
@@ -131,13 +152,21 @@ def _complete(space: Space, options: StudyOptions, composer: JobComposer) -> Spa
             given = set(distributions) | {override.partition("=")[0] for override in space.fixed}
             widths = (front_widths if options.cost else width_distributions)(analyze(base).plan)
             distributions.update({key: widths[key] for key in widths if key not in given})
+        if options.architecture:
+            given = set(distributions) | {override.partition("=")[0] for override in space.fixed}
+            added = architecture_distributions(base.model)
+            distributions.update({key: added[key] for key in added if key not in given})
     if not distributions:
         raise StudyError(
             "-m needs something to sweep: list values as in model.dropout=0.05,0.1, or choose a preset with "
             f"search=NAME, one of {', '.join(composer.options('search'))}"
         )
-    added = [key for key in distributions if key not in space.distributions]
-    return replace(space, distributions=distributions, template=(*space.template, *added))
+    if options.architecture:
+        distributions = in_order(distributions)
+        # The lists of widths come before any single width.
+        return replace(space, distributions=distributions, template=(*fixed, *distributions))
+    new = [key for key in distributions if key not in space.distributions]
+    return replace(space, distributions=distributions, template=(*space.template, *new))
 
 
 def _base(space: Space, check: FeasibilityCheck) -> ExperimentConf:

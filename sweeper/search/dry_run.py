@@ -33,7 +33,7 @@ def describe_search(space: Space, check: FeasibilityCheck, base: ExperimentConf,
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     checked = [check.check(study.ask(space.distributions).params) for _ in range(SAMPLES)]
     feasible = [one.design for one in checked if one.reason is None]
-    fix = "" if feasible else ": raise budget.parameters, or search narrower widths"
+    fix = ", the others are repaired" if feasible else ": raise budget.parameters, or search narrower widths"
     print(f"feasible : {percent(len(feasible) / SAMPLES, 1)} of {SAMPLES:,} random points{fix}")
     counts = [one.design.summary.parameters for one in checked if one.design is not None]
     if counts:

@@ -11,7 +11,7 @@ from sweeper.config.schema import ExperimentConf, LoggingConf
 from sweeper.design import Design, analyze
 from sweeper.errors import CompositionError, ConfigError
 from sweeper.network.budget import COSTS, check_budget
-from sweeper.search.config_keys import is_number_in, set_number
+from sweeper.search.config_keys import can_be_set, set_value
 from sweeper.search.space import Params, Space, Value, to_override
 
 Composer = Callable[[Sequence[str]], ExperimentConf]
@@ -43,8 +43,9 @@ class FeasibilityCheck:
     def __init__(self, space: Space, compose: Composer) -> None:
         """Check proposals of `space`; `compose` turns overrides into a validated config."""
         self._space = space
-        # Numbers are set on the typed config, which takes microseconds. Everything else that varies (an option of a
-        # group, a list, an added key) is composed by Hydra, which takes 50 ms, once for each combination.
+        # Numbers, and options of the network, are set on the typed config, which takes microseconds. Everything else that
+        # varies (an option of a config group, a list, an added key) is composed by Hydra, which takes 50 ms, once for
+        # each combination.
         self._composed = functools.lru_cache(maxsize=1024)(compose)
 
     def check(self, params: Params) -> Feasibility:
@@ -75,21 +76,23 @@ class FeasibilityCheck:
         except CompositionError:
             raise
         except ConfigError:
-            numbers: Params = {}  # the fixed overrides may be valid only together with a key that every proposal sets
+            given: Params = {}  # the fixed overrides may be valid only together with a key that every proposal sets
         else:
-            numbers = {
+            given = {
                 key: value
                 for key, value in params.items()
-                if is_number_in(base, key, value) and not self._is_replaced(key)
+                if can_be_set(base, key, value) and not self._is_replaced(key)
             }
         overrides = tuple(
             f"{item}={to_override(params[item])}" if item in params else item
             for item in self._space.template
-            if item not in numbers and (item in params or item not in self._space.distributions)
+            if item not in given and (item in params or item not in self._space.distributions)
         )
         conf = copy.deepcopy(self._composed(overrides))
-        for key, value in numbers.items():
-            set_number(conf, key, value)
+        for key, value in given.items():
+            set_value(conf, key, value)
+        if given:
+            conf.model.__post_init__()  # some of its rules are about several groups
         return conf
 
     def _is_replaced(self, key: str) -> bool:

@@ -6,8 +6,9 @@ from typing import Final
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from sweeper.config.schema import ExperimentConf
-from sweeper.design import image_facts
-from sweeper.network.repair import MODEL_WIDE, Bounds, repair
+from sweeper.design import analyze, image_facts
+from sweeper.network.repair import MODEL_WIDE, Bounds, repair, width_bounds
+from sweeper.search.conditions import active
 from sweeper.search.config_keys import value_at
 from sweeper.search.space import Params, Space, contains
 
@@ -23,17 +24,32 @@ def initial_points(base: ExperimentConf, space: Space) -> tuple[Params, ...]:
     Return no points if the space does not contain the composed config. Raises `ConfigError` if the network cannot be
     built.
     """
-    start: Params = {key: value_at(base, key) for key in space.keys}
+    start = _point(base, space)
     if not all(contains(space.distributions[key], value) for key, value in start.items()):
         return ()
-    model = repair(base.model, base.budget, bounds(space), image_facts(base))
+    model = repair(base.model, base.budget, _bounds_near(base, space), image_facts(base))
     if model is None:
         return (start,)
-    repaired: Params = {key: value_at(replace(base, model=model), key) for key in space.keys}
+    repaired = _point(replace(base, model=model), space)
     rate = repaired.get(LR)
     if not isinstance(rate, float) or not contains(space.distributions[LR], rate / 2):
         return (start, repaired)
     return (start, repaired, {**repaired, LR: rate / 2})
+
+
+def _point(conf: ExperimentConf, space: Space) -> Params:
+    """Return a config's values of the keys that exist for it."""
+    values: Params = {key: value_at(conf, key) for key in space.keys}
+    return {key: values[key] for key in active(values)}
+
+
+def _bounds_near(base: ExperimentConf, space: Space) -> Bounds:
+    """Return the limits of a repair, which widens no layer beyond `width_bounds` even where the space reaches further."""
+    limits, near = bounds(space), width_bounds(analyze(base).plan)
+    widths = {
+        key: (low, min(high, near[key][1]) if key in near else high) for key, (low, high) in limits.widths.items()
+    }
+    return replace(limits, widths=widths)
 
 
 def bounds(space: Space) -> Bounds:

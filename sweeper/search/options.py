@@ -31,6 +31,8 @@ class StudyOptions:
     """What the search makes small beside its accuracy: the study has two objectives. None for accuracy alone."""
     smallest: bool = False
     """Whether only the lowest cost at the experiment's target is asked for, not accuracy at every cost."""
+    architecture: bool = False
+    """Whether depth, pooling, kernel and padding of every layer group are searched, and the widths of all depths."""
     max_retry: int = 1
     """Number of times a failed trial is tried again."""
     stop_at_target: bool = True

@@ -114,8 +114,12 @@ def as_integers(key: str, distribution: BaseDistribution) -> BaseDistribution:
 
 
 def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:
-    """Return a trial's overrides, in command-line order."""
-    return [f"{item}={to_override(params[item])}" if item in space.distributions else item for item in space.template]
+    """Return a trial's overrides, in command-line order; a key that does not exist for its values is left out."""
+    return [
+        f"{item}={to_override(params[item])}" if item in params else item
+        for item in space.template
+        if item in params or item not in space.distributions
+    ]
 
 
 def search_record(space: Space, base: dict[str, Any], goal: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sweeper.study.front_sampler import FrontSampler
 from sweeper.study.goal import GOAL, Goal
 from sweeper.study.optuna_private import FrontStudy
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
+from sweeper.study.samplers.feasible import FeasibleSampler
 from sweeper.study.storage import absolute_url, journal_url, open_storage
 from sweeper.study.trials import TrialStore
 
@@ -68,7 +69,7 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
         study = optuna.create_study(
             study_name=name,
             storage=study_storage,
-            sampler=sampler,
+            sampler=_feasible(sampler, search),
             pruner=pruner,
             directions=goal.directions,
             load_if_exists=True,
@@ -95,6 +96,14 @@ def typed_settings(config: DictConfig) -> list[str]:
     lines = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     assert isinstance(lines, list)
     return [str(line) for line in lines]
+
+
+def _feasible(sampler: optuna.samplers.BaseSampler, search: Search) -> optuna.samplers.BaseSampler:
+    """Return the sampler with its proposals repaired into the budget; a grid proposes nothing, and is not repaired."""
+    repair = search.repair
+    if repair is None or search.options.cost is not None:
+        return sampler
+    return FeasibleSampler(sampler, search.space, repair, search.anchor)
 
 
 def _name(search: Search, record: Mapping[str, Any], config: DictConfig) -> str:

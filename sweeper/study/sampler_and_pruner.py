@@ -9,7 +9,11 @@ from omegaconf import DictConfig
 
 from sweeper.errors import StudyError
 
-SAMPLERS: Final = ("optuna.samplers.*", "sweeper.study.front_sampler.FrontSampler")
+SAMPLERS: Final = (
+    "optuna.samplers.*",
+    "sweeper.study.front_sampler.FrontSampler",
+    "sweeper.study.samplers.evolution.EvolutionSampler",
+)
 PRUNERS: Final = ("optuna.pruners.*", "sweeper.study.front_pruner.FrontPruner")
 """Patterns of the only targets that these configs may name."""
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.search.conditions import is_active
 from sweeper.search.feasibility import Feasibility
 from sweeper.search.space import Params, Space
 from sweeper.study.attributes import (
@@ -85,7 +87,10 @@ class TrialStore:
 
     def ask(self) -> optuna.Trial:
         """Ask for the next proposal and record this process as its owner."""
-        trial = self.study.ask(self._space.distributions)
+        trial = self.study.ask()
+        for key, distribution in self._space.distributions.items():
+            if is_active(key, trial.params):
+                _suggest(trial, key, distribution)
         trial.set_user_attr(OWNER, identify_process())
         return trial
 
@@ -181,6 +186,16 @@ class TrialStore:
         if not for_good:
             self.study.enqueue_trial(trial.params, user_attrs={RETRY: failures + 1})
         return for_good
+
+
+def _suggest(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> None:
+    match distribution:
+        case FloatDistribution():
+            trial.suggest_float(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+        case IntDistribution():
+            trial.suggest_int(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+        case CategoricalDistribution():
+            trial.suggest_categorical(key, distribution.choices)
 
 
 def _finished_value(result: Path) -> float | None:

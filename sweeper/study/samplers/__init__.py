@@ -1,0 +1,1 @@
+"""sweeper's own samplers, beside Optuna's."""
