@@ -56,6 +56,8 @@ class FeasibleSampler(BaseSampler):
             repaired = self._repair.repair(params, self._anchor)
             if repaired is not None and _key(repaired) not in known:
                 return self._propose(trial, repaired)
+        if repaired is None:  # no point may be feasible at all, and the caller gives up after many
+            return self._propose(trial, params)
         generator = random.Random(trial.number)  # noqa: S311 - no secret; the same for a resumed study
         for _ in range(MOVES):
             moved_on = moved(params, self._space.distributions, generator)
