@@ -23,6 +23,7 @@ settings.load_profile("untimed")
 # A shell's background jobs ignore SIGINT, and processes inherit that; tests interrupt processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
 @pytest.fixture(autouse=True)
 def _own_log_of_test_openings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test opens in this process is recorded in its own folder, not in the checkout."""

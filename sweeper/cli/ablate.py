@@ -114,7 +114,7 @@ def _print_table(rows: Sequence[tuple[str, ...]], columns: Sequence[str]) -> Non
     from rich.table import Table  # noqa: PLC0415 - after the training
     from rich.text import Text  # noqa: PLC0415 - likewise
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     last = len(columns) - 1
     for at, heading in enumerate(columns):
         table.add_column(

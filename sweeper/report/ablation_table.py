@@ -66,21 +66,27 @@ def _markdown_rows(record: Ablation) -> list[list[str]]:
     found = []
     for variant, cells in zip(record.variants, rows(record), strict=True):
         change = shlex.join(variant.overrides)
-        name = code(variant.name) if variant.name == change or not change else f"{plain(variant.name)}: {code(change)}"
-        found.append([name.replace("|", r"\|"), *cells[1:]])
+        is_named = change not in {"", variant.name}
+        name = f"{plain(variant.name)}: {_code_in_cell(change)}" if is_named else _code_in_cell(variant.name)
+        name += cells[0].removeprefix(variant.name)  # how many of its runs are complete
+        found.append([name, *cells[1:]])
     return found
+
+
+def _code_in_cell(text: str) -> str:
+    return code(text).replace("|", r"\|")  # also in code, a bar would end the cell
 
 
 def _row(variant: VariantRecord, base: VariantRecord, seeds: int) -> tuple[str, ...]:
     more = variant.parameters - base.parameters
     parameters = f"{variant.parameters:,}" + (f" ({more:+,})" if more else "")
-    lacking = f"{len(variant.seeds)} of {seeds}" if len(variant.seeds) < seeds else ""
+    lacking = f" ({len(variant.seeds)} of {seeds})" if len(variant.seeds) < seeds else ""
     return (
-        variant.name,
+        variant.name + lacking,
         parameters,
         "" if variant.mean is None else percent(variant.mean),
         "" if variant.sd is None else f"{variant.sd * 100:.2f}",
         "" if variant.effect is None else f"{variant.effect * 100:+.2f}",
         "" if variant.ci95 is None else " to ".join(f"{bound * 100:+.2f}" for bound in variant.ci95),
-        ", ".join(word for word in (variant.verdict, lacking) if word),
+        variant.verdict or "",
     )

@@ -1,0 +1,209 @@
+"""The command `ablate`: what it compares, what it refuses, its effects, its files, resuming and more seeds."""
+
+import json
+import math
+import random
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeper.ablation.effects import effect
+from sweeper.ablation.record import make_record
+from sweeper.ablation.variants import folder_name, ingredients, make_variants
+from sweeper.errors import SweeperError
+from sweeper.report import ablation_table
+
+from .conftest import Completed, Sweeper
+
+BASE = [
+    "data=mnist5k",
+    "model=tiny",
+    "data.validation_size=3000",
+    "training.epochs=1",
+    "training.batch_size=100",
+    "precision=fp32",
+]
+
+
+def test_the_effect_is_the_paired_difference_with_students_interval() -> None:
+    """Of five seeds: the mean of the differences by seed, and 2.776 standard errors around it."""
+    base = {1: 0.98, 2: 0.97, 3: 0.99, 4: 0.985, 5: 0.975}
+    variant = {5: 0.985, 1: 0.985, 2: 0.98, 3: 0.992, 4: 0.99}
+    found = effect(base, variant, 10_000)
+    assert found is not None
+    differences = [variant[seed] - base[seed] for seed in base]
+    half = 2.776 * stdev(differences) / math.sqrt(5)
+    assert found.difference == pytest.approx(fmean(differences))
+    assert found.interval.low == pytest.approx(fmean(differences) - half, abs=1e-5)
+    assert found.interval.high == pytest.approx(fmean(differences) + half, abs=1e-5)
+    assert found.verdict == "helps"
+    back = effect(variant, base, 10_000)
+    assert back is not None
+    assert back.verdict == "hurts"
+
+
+@given(
+    st.dictionaries(st.integers(1, 9), st.integers(9000, 10000)),
+    st.dictionaries(st.integers(1, 9), st.integers(9000, 10000)),
+)
+def test_an_effect_needs_two_seeds_of_both(base: dict[int, int], variant: dict[int, int]) -> None:
+    """Only seeds that both have are compared; the interval holds the effect and is never without width."""
+    first, second = ({seed: count / 10_000 for seed, count in counts.items()} for counts in (base, variant))
+    found, both = effect(first, second, 10_000), base.keys() & variant.keys()
+    assert (found is None) == (len(both) < 2)
+    if found is not None:
+        assert found.difference == pytest.approx(fmean(variant[seed] - base[seed] for seed in both) / 10_000)
+        assert found.interval.low < found.difference < found.interval.high
+        assert (found.verdict == "no evidence") == (found.interval.low <= 0 <= found.interval.high)
+
+
+def test_two_seeds_that_differ_by_one_image_are_no_evidence() -> None:
+    """The same difference of one image in both seeds has no spread, and is still no certainty."""
+    found = effect({1: 0.98, 2: 0.97}, {1: 0.9801, 2: 0.9701}, 10_000)
+    assert found is not None
+    assert found.verdict == "no evidence"
+
+
+def test_of_variants_without_effect_one_in_twenty_is_said_to_have_one() -> None:
+    """The intervals cover zero in 95 % of 2,000 simulated ablations of a variant that changes nothing."""
+    draw = random.Random(1)  # noqa: S311 - a simulation
+    covered = 0
+    for _ in range(2000):
+        base, variant = ({seed: draw.gauss(0.98, 0.001) for seed in range(5)} for _ in range(2))
+        found = effect(base, variant, 10_000)
+        assert found is not None
+        covered += found.verdict == "no evidence"
+    assert 0.935 < covered / 2000 < 0.965
+
+
+def test_every_ingredient_is_a_network_of_both_sizes() -> None:
+    """`all` stands for each ingredient once, at both published sizes; below 2,000 parameters they all fit the budget."""
+    for base in (["model=deep", "budget=unlimited"], ["model=tiny"]):
+        variants = make_variants(base, ["all"])
+        assert [variant.name for variant in variants] == ["base", *ingredients()]
+        assert variants[0].design.summary.parameters < (10_000 if base[0] == "model=deep" else 2_000)
+    assert "affine" not in {variant.name for variant in make_variants(["model=tiny", "augment=affine"], ["all"])}
+
+
+def test_variants_are_named_by_what_was_typed() -> None:
+    """A variant is overrides, with a name before a colon or without, or an ingredient's name."""
+    arguments = [
+        "ema",
+        "training.ema=0.5",
+        "two: model.bias=true training.epochs=2",
+        "model.groups.block1.channels=[4, 4]",
+    ]
+    base, *variants = make_variants(["model=tiny"], [*arguments[:3], "'model.groups.block1.channels=[4, 4]'"])
+    assert base.overrides == ()
+    assert [variant.name for variant in variants] == ["ema", "training.ema=0.5", "two", arguments[3]]
+    assert variants[2].overrides == ("model.bias=true", "training.epochs=2")
+    assert variants[2].conf.training.epochs == 2
+    assert variants[3].conf.model.groups["block1"].channels == [4, 4]
+
+
+@given(st.text(max_size=200))
+def test_a_folder_name_is_one_folder(text: str) -> None:
+    """Any text gives the name of a visible folder, at most 80 characters long."""
+    name = folder_name(text)
+    assert 0 < len(name) <= 80
+    assert Path(name).name == name
+    assert not name.startswith(".")
+
+
+@pytest.mark.parametrize(
+    ("base", "variants", "rule"),
+    [
+        ([], ["afine"], r"a variant must be overrides or one of all, .*but got 'afine' \(did you mean affine\?\)"),
+        ([], [""], "a variant must be overrides such as training.ema=0.99, but got ''"),
+        ([], ["'a=1"], "must have its quotes closed"),
+        ([], ["training.ema=0"], "must change something besides the seed, but training.ema=0 equals the base"),
+        ([], ["seed=7"], "must change something besides the seed, but seed=7 equals the base"),
+        ([], ["data.split_seed=1"], "must be validated on the base's images, but data.split_seed=1 changes data"),
+        ([], ["affine", "affine: augment=erasing"], "two are called affine"),
+        ([], ["base: augment=affine"], "two are called base"),
+        (
+            [],
+            ["training.em=1"],
+            r"variant training.em=1: the config has no key 'training.em' \(did you mean training.ema",
+        ),
+        (["data.validation=test"], ["affine"], "an ablation compares validation accuracies, but data.validation=test"),
+        (["data.validation=none"], ["affine"], "data.validation must be split or test, but got none"),
+        (["model=deep"], ["all"], "variant squeeze_excite: model has .* parameters, the budget is 9,999: .*unlimited"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(base: list[str], variants: list[str], rule: str) -> None:
+    """A mistake is one line with the rule, the variant and the fix, before anything is trained."""
+    with pytest.raises(SweeperError, match=rule) as error:
+        make_variants(base, variants)
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_line_says_what_it_needs(sweeper_call: Callable[..., Completed]) -> None:
+    """Too few seeds and no variants are one line; --show without runs says how to train them."""
+    for arguments, rule in (
+        (["--variants", "affine", "--seeds", "1"], "must be 2 to 1000, but got '1'"),
+        (["model=tiny"], "the following arguments are required: --variants"),
+        (["augment=affine", "--variants", "affine"], "equals the base"),
+        (["model=tiny", "--variants", "affine", "--workers", "0"], "must be 1 to 1000, but got '0'"),
+    ):
+        done = sweeper_call("ablate", *arguments)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert rule in done.stderr
+    done = sweeper_call("ablate", *BASE, "--variants", "affine", "--show")
+    assert done.returncode == 0
+    assert "no run is complete" in done.stdout
+    assert "--show" not in done.stdout
+
+
+def test_the_table_in_markdown_keeps_any_name_in_its_cell() -> None:
+    """A variant with | in it stays one cell; every row has as many cells as the head."""
+    base, variant = make_variants(["model=tiny"], ["training.ema=0.9"])
+    variants = [base, variant, replace(variant, name="a|b`c", overrides=("data.root='x|y'",))]
+    record = make_record(variants, [[] for _ in variants], base=["model=tiny"], seeds=[1, 2], command="python …")
+    lines = [line for line in ablation_table.markdown(record).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(variants)
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert record.missing == 2 * len(variants)
+
+
+@pytest.mark.slow
+def test_an_ablation_is_resumed_and_extended(sweeper_process: Sweeper, tmp_path: Path) -> None:
+    """A second call trains only new variants and seeds; table, JSON and Markdown agree with the runs."""
+    first = sweeper_process("ablate", *BASE, "--variants", "training.ema=0.9", "--seeds", "2", "--name", "small")
+    assert first.returncode == 0, first.stderr
+    folder = tmp_path / "outputs" / "ablations" / "small"
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/seed-*/result.json")}
+    assert len(before) == 4
+    more = ["wide: model.groups.block1.channels=[5,5,6]"]
+    second = sweeper_process(
+        "ablate", *BASE, "--variants", "training.ema=0.9", *more, "--seeds", "3", "--name", "small"
+    )
+    assert second.returncode == 0, second.stderr
+    assert "9 runs, 4 of them done before" in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    saved = json.loads((folder / "ablation.json").read_text())
+    assert [variant["name"] for variant in saved["variants"]] == ["base", "training.ema=0.9", "wide"]
+    for variant in saved["variants"]:
+        assert variant["seeds"] == [1, 2, 3]
+        runs = [folder / folder_name(variant["name"]) / f"seed-{seed}" / "result.json" for seed in (1, 2, 3)]
+        values = [json.loads(run.read_text())["value"] for run in runs]
+        assert variant["val_accuracies"] == values
+        assert f"{fmean(values) * 100:.2f} %" in (folder / "ablation.md").read_text()
+        assert f"{variant['parameters']:,}" in second.stdout
+    assert saved["variants"][0]["effect"] is None
+    shown = sweeper_process(
+        "ablate", *BASE, "--variants", "training.ema=0.9", *more, "--seeds", "3", "--name", "small", "--show"
+    )
+    assert (
+        shown.stdout.splitlines()[1:3]
+        == [line for line in second.stdout.splitlines() if line[:4] in {"vari", "base"}][-2:]
+    )
+    other = sweeper_process("ablate", *BASE, "optimizer.lr=0.1", "--variants", "training.ema=0.9", "--name", "small")
+    assert other.returncode == 1
+    assert "holds a run of another config: optimizer.lr is 0.2 there and 0.1 here" in other.stderr
