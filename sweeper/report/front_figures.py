@@ -57,7 +57,7 @@ def _front(view: StudyView) -> PageFigure:
     caption = (
         f"{many} on the front: no other one is as accurate with as few {goal.unit}. "
         f"The smallest has {goal.cost_of(front[0]):,} {goal.unit} and {view.scale.text(front[0].values[0])}. "
-        + ("Pruned trials are at their last epoch. " if pruned else "")
+        + ("Pruned trials, where the axis reaches them, are at their last epoch. " if pruned else "")
         + ("Dotted: the front after part of the trials." if len(sized) >= FEW else "")
     )
     return PageFigure(name="front", title=title, caption=caption.strip(), plot=plot, wide=True, height=26)
