@@ -1,5 +1,6 @@
 """Searches with two objectives: their front, what is pruned, where proposals come from, how the result reads."""
 
+import io
 import json
 import random
 from pathlib import Path
@@ -13,6 +14,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from rich.console import Console
 
 from sweeper.report.study_page import study_page
 from sweeper.report.study_snapshot import StudySnapshot
@@ -20,6 +22,7 @@ from sweeper.study.front import LEAST_ERROR, answer, front_trials, hypervolume
 from sweeper.study.front_pruner import FrontPruner
 from sweeper.study.front_sampler import FrontSampler
 from sweeper.study.front_sentence import count_epochs
+from sweeper.study.front_table import front_status, live_front
 from sweeper.study.goal import GOAL, Goal
 from sweeper.study.headline import study_headline
 from sweeper.study.optuna_private import FrontStudy, report, should_prune
@@ -266,6 +269,41 @@ def test_a_page_and_the_dashboard_show_any_number_of_trials(
     if count:
         assert studies.get_best_trial(0).values == min(StudySnapshot.of(study).completed, key=goal.order).values
     assert len(shown.directions) == 2
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_another_programs_study_of_several_objectives_has_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objectives: int
+) -> None:
+    """It is shown by its first objective; the page, the headline and the dashboard's storage raise nothing."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("outputs/studies/foreign")
+    storage = open_storage(journal_url(folder / "journal.log"))
+    study = optuna.create_study(study_name="foreign", directions=["minimize"] * objectives, storage=storage)
+    for _ in range(25):
+        asked = study.ask(SPACE)
+        study.tell(asked, [asked.params["optimizer.lr"]] * objectives)
+    page = study_page(StudySnapshot.of(study), folder=folder, url="", page=folder / "report.html")
+    assert "Optimization history" in page
+    assert "Hypervolume" not in page
+    studies = storage_of([])
+    assert len(studies.get_all_studies()) == 1
+    assert studies.get_best_trial(0).values[0] == min(t.values[0] for t in study.trials)
+
+
+def test_the_live_front_fits_a_terminal() -> None:
+    """At 80 columns: the smallest first, a star at the answer, and of a long front some, with both ends."""
+    trials = [trial(n, 0.9 + n / 200, 500 + 100 * n) for n in range(20)]
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    console.print(live_front(trials, FRONT, 80))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[1].split()[:4] == ["0", "90.00", "%", "500"]
+    assert lines[-1].split()[0] == "19"
+    assert [line.split()[0] for line in lines if line.lstrip().startswith("*")] == ["*18"]
+    assert len(lines) <= 11
+    assert front_status(trials, FRONT, 9999)[::2] == ["front of 20", "smallest at 99 % 2,300"]
 
 
 PARETO = ["-m", "search=pareto", *TINY, "training.epochs=2", "hydra.sweeper.n_jobs=1", "target=0.05"]

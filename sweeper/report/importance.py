@@ -47,6 +47,8 @@ def importances(study: StudySnapshot) -> list[Importance]:
     """
     keys = _varied(study.completed)
     trials = [trial for trial in study.completed if all(key in trial.params for key in keys)]
+    if any(len(trial.values) != len(study.goal.directions) for trial in trials):
+        return []  # another program's study, with objectives that are not known here
     if len(trials) < MIN_TRIALS or len({tuple(trial.values) for trial in trials}) == 1 or not keys:
         return []
     shares: dict[str, list[float]] = {key: [] for key in keys}
