@@ -1,6 +1,8 @@
 """The command `bench`: measures how fast this machine trains, compared with the reference notebook's loop."""
 
+import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from sweeper.cli.arguments import Parser
 from sweeper.terminal.console import make_console
@@ -22,8 +24,19 @@ def bench(arguments: Sequence[str]) -> int:
         action="store_true",
         help="measure the speedup of each hand-written CPU path instead: about two minutes",
     )
+    parser.add_argument(
+        "--search",
+        action="store_true",
+        help="compare ways to search instead: methods times seeds times minutes, resumable in the folder",
+    )
+    parser.add_argument("--minutes", type=float, default=60, help="with --search: minutes of each search")
+    parser.add_argument("--seeds", type=int, default=3, help="with --search: seeds 1 to this")
+    parser.add_argument("--methods", help="with --search: a comma-separated part of start,random,card,architecture")
+    parser.add_argument("--folder", default="outputs/searches", help="with --search: where the results go")
     parser.add_argument("overrides", nargs="*", help="choose the data: data.root=... data=mnist5k ...")
     options = parser.parse_intermixed_args(arguments)
+    if options.search:
+        return _search(options)
     from sweeper.bench.ablation import measure_ablation  # noqa: PLC0415 - imports torch
     from sweeper.bench.measure import measure  # noqa: PLC0415 - likewise
 
@@ -34,4 +47,19 @@ def bench(arguments: Sequence[str]) -> int:
         print(measured.as_json())
     else:
         console.print(measured.tables())
+    return 0
+
+
+def _search(options: argparse.Namespace) -> int:
+    from sweeper.bench.searches import METHODS, compare_searches, table  # noqa: PLC0415 - imports Optuna
+
+    folder = Path(options.folder).absolute()
+    results = compare_searches(
+        options.overrides,
+        methods=options.methods.split(",") if options.methods else list(METHODS),
+        seeds=range(1, options.seeds + 1),
+        minutes=options.minutes,
+        folder=folder,
+    )
+    print((folder / "searches.json").read_text() if options.json else table(results, options.minutes))
     return 0
