@@ -32,6 +32,7 @@ FENCED: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SWEEPER: Final = "python -m sweeper"
 PROGRAMS: Final = {"python", "python3", ".venv/bin/python", ".venv/bin/pip", "pip", "ruff", "mypy"}
 WORK: Final = {
+    "ablate": (("sweeper.replicates.runner", "train_replicates"),),
     "bench": (("sweeper.bench.ablation", "measure_ablation"), ("sweeper.bench.measure", "measure")),
     "confirm": (("sweeper.confirm.candidates", "select_trials"), ("sweeper.confirm.candidates", "select_runs")),
     "dashboard": (("sweeper.dashboard.serve", "dashboard"),),
