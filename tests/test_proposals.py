@@ -140,8 +140,9 @@ def test_a_network_that_cannot_be_built_takes_values_of_the_anchor() -> None:
     assert check.check(proposed).rule == "cannot be built"
     repair = ProposalRepair(space, check)
     assert repair.repair(proposed) is None
-    repaired = repair.repair(proposed, start)
+    repaired = repair.repair({**proposed, "optimizer.lr": 0.03}, start)
     assert repaired is not None
+    assert repaired["optimizer.lr"] == 0.03
     assert check.check(repaired).reason is None
 
 

@@ -51,7 +51,7 @@ class ProposalRepair:
 
         All searched widths are narrowed by one factor, the largest that the budget allows, and as many of them as still
         fit get a value more. If the network cannot be built or its least widths are over budget, values of `anchor`
-        replace the proposal's, one after the other in the space's order, until narrowing helps.
+        replace the proposal's, one after the other and the network's first, until narrowing helps.
 
         Returns None if nothing does. Raises `CompositionError` if Hydra cannot compose the proposal.
         """
@@ -65,7 +65,8 @@ class ProposalRepair:
         """Yield the proposal, then it with one more of the anchor's values each time."""
         mixed = dict(params)
         yield mixed
-        for key in self._space.keys:
+        # The network's values first: it is they that do not fit.
+        for key in sorted(self._space.keys, key=lambda key: not key.startswith("model.groups.")):
             if key in anchor and mixed.get(key) != anchor[key]:
                 mixed = {**mixed, key: anchor[key]}
                 # A deeper group needs widths for its convolutions.

@@ -31,7 +31,7 @@ class EvolutionSampler(BaseSampler):
         *,
         population_size: int = 20,
         tournament_size: int = 6,
-        n_startup_trials: int = 3,
+        n_startup_trials: int = 2,
         two_moves: float = 0.5,
         seed: int | None = None,
     ) -> None:
