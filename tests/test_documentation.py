@@ -33,7 +33,11 @@ SWEEPER: Final = "python -m sweeper"
 PROGRAMS: Final = {"python", "python3", ".venv/bin/python", ".venv/bin/pip", "pip", "ruff", "mypy"}
 WORK: Final = {
     "ablate": (("sweeper.replicates.runner", "train_replicates"),),
-    "bench": (("sweeper.bench.ablation", "measure_ablation"), ("sweeper.bench.measure", "measure")),
+    "bench": (
+        ("sweeper.bench.ablation", "measure_ablation"),
+        ("sweeper.bench.measure", "measure"),
+        ("sweeper.bench.searches", "compare_searches"),
+    ),
     "confirm": (("sweeper.confirm.candidates", "select_trials"), ("sweeper.confirm.candidates", "select_runs")),
     "dashboard": (("sweeper.dashboard.serve", "dashboard"),),
     "report": (("sweeper.report.build", "build_page"),),

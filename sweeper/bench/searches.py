@@ -27,6 +27,8 @@ METHODS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Overrides of each method. `start` is only what every search tries first."""
 UNLIMITED: Final = "hydra.sweeper.n_trials=100000"
+STOPPING_SECONDS: Final = 120
+"""A search that takes longer to stop is killed."""
 SHARES: Final = (0.25, 0.5, 1.0)
 """The table shows the best after these shares of the time."""
 
@@ -128,13 +130,15 @@ def _run(overrides: Sequence[str], method: str, seed: int, minutes: float, study
     options = (UNLIMITED, *METHODS[method], f"hydra.sweeper.sampler.seed={seed}", f"seed={seed}", *own)
     command = [sys.executable, "-m", "sweeper", "-m", *overrides, *options]
     study.mkdir(parents=True)
+    # A shell's background jobs ignore interrupts, and would pass that on to the search.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     started = time.time()
     with (study / "output.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:  # noqa: S603 - our own command
         try:
             process.wait(60 * minutes)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
-            process.wait()
+            process.wait(STOPPING_SECONDS)
         else:
             if process.returncode != 0:
                 raise BenchError(f"the search {method} must end, but failed: see {study / 'output.log'}")
