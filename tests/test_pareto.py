@@ -155,12 +155,14 @@ def test_pruning_keeps_the_front_and_saves_epochs() -> None:
 
 
 def test_a_search_for_the_smallest_prunes_what_cannot_reach_the_target() -> None:
-    """A trial that leads all smaller ones is pruned if its error could not shrink enough, by what others' did."""
+    """Once one is at the target, a trial that leads is pruned if its error could not shrink enough, by what others' did."""
     ahead = [trial(number, 0.9 + number / 1000, 500 + number, 0.8, 0.9 + number / 1000) for number in range(6)]
-    running = trial(6, 0, 600, 0.85, pruned=True)
+    running = trial(7, 0, 600, 0.85, pruned=True)
+    assert not FrontPruner().prune(study_of(ahead, SMALLEST), running)
+    ahead.append(trial(6, 0.99, 7000, 0.95, 0.99))
     assert not FrontPruner().prune(study_of(ahead, FRONT), running)
     assert FrontPruner().prune(study_of(ahead, SMALLEST), running)
-    assert not FrontPruner().prune(study_of(ahead, SMALLEST), trial(6, 0, 600, 0.985, pruned=True))
+    assert not FrontPruner().prune(study_of(ahead, SMALLEST), trial(7, 0, 600, 0.985, pruned=True))
 
 
 def test_a_trial_is_pruned_only_for_smaller_ones_of_as_many_epochs() -> None:

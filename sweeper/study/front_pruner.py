@@ -32,9 +32,10 @@ class FrontPruner(optuna.pruners.BasePruner):
     beats in the end trailed by so much after this epoch, or led. Of trials that would end ahead like them, an epoch then
     prunes at most the share `spare`.
 
-    In a search for the smallest network at the target, a trial is also pruned that would miss the target even if its
-    error shrank from here as much as that of all completed trials but the share `spare`. Optuna's own pruners take one
-    objective, see issue 3450 of optuna.
+    In a search for the smallest network, once one reaches the target, a trial is also pruned that would miss it even if
+    its error shrank from here as much as that of all completed trials but the share `spare`. Before that, a trial that
+    misses the target may still come closer to it than all others. Optuna's own pruners take one objective, see issue
+    3450 of optuna.
     """
 
     def __init__(self, *, n_startup_trials: int = 5, n_warmup_steps: int = 1, spare: float = 0.2) -> None:
@@ -66,14 +67,15 @@ class FrontPruner(optuna.pruners.BasePruner):
         if len(completed) < self._startup:
             return False
         now = log_error(trial.intermediate_values[epoch])
-        if goal.smallest and goal.target is not None and now - self._gain(completed) > log_error(goal.target):
+        if goal.smallest and goal.target is not None and self._misses(log_error(goal.target), now, completed):
             return True
         lags = [_lag(each.now, smaller) for each in completed if (smaller := _beaten(each, completed))]
         smaller = [other for other in completed if other.cost <= cost]
         return bool(smaller) and _lag(now, smaller) > max(0.0, self._quantile(lags))
 
-    def _gain(self, completed: Sequence[_Seen]) -> float:
-        return self._quantile([each.now - each.end for each in completed])
+    def _misses(self, target: float, now: float, completed: Sequence[_Seen]) -> bool:
+        reached = any(each.end <= target for each in completed)
+        return reached and now - self._quantile([each.now - each.end for each in completed]) > target
 
     def _quantile(self, values: Sequence[float]) -> float:
         """Return the value that another one like these exceeds with probability `spare` at most; infinity if few.
