@@ -108,7 +108,7 @@ BAD = {
     "model.dropout=-0.1": "model.dropout must be in [0, 1), but got -0.1",
     "model.dropout=nan": "model.dropout must be in [0, 1), but got nan",
     "model.norm=layer": "model.norm: Invalid value 'layer', expected one of ['batch', 'none']",
-    "model.padding=100000": "block1.0 must pad by less than its kernel's 5 pixels, but pads by 100000",
+    "model.padding=100000": "block1.0 must pad by less than the side of its 5×5 kernel, but pads by 100000",
     "hydra.run.dir=/dev/null": "/dev/null cannot be read or created (File exists): name another",
     "hydra.run.dir=/dev": "a run needs an empty folder, but /dev holds files: name another",
     "model.groups=[]": "Error merging override model.groups=[]; Cannot merge incompatible container types",

@@ -192,6 +192,24 @@ def test_scores_are_those_of_torchs_layers(autocast: bool) -> None:  # noqa: FBT
     torch.testing.assert_close(ours[1], gap.linear(image.mean((2, 3))))
 
 
+@pytest.mark.parametrize("head", [ConvHead(3, 2, bias=True), GapHead(3, 2, bias=False)])
+def test_hooks_of_a_heads_layer_are_called(head: ConvHead | GapHead) -> None:
+    """A hook on the layer inside a head sees the layer's own output, and what it returns becomes the logits."""
+    (layer,) = head.children()
+    images = torch.randn(4, 3, 1, 1)
+    expected = head(images)
+    seen: list[Tensor] = []
+
+    def double(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        seen.append(output)
+        return 2 * output
+
+    with layer.register_forward_hook(double):
+        torch.testing.assert_close(head(images), 2 * expected)
+    assert seen[0].shape == (torch.Size([4, 2, 1, 1]) if isinstance(layer, nn.Conv2d) else torch.Size([4, 2]))
+    torch.testing.assert_close(head(images), expected)
+
+
 def test_only_units_that_the_kernels_can_compute_are_fused() -> None:
     """Another activation, no norm, or element-wise dropout: torch's modules."""
     for overrides in (

@@ -231,13 +231,16 @@ def test_a_strided_or_narrowing_convolution_has_no_shortcut() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model=notebook", "model.groups.transition1.residual=true"], "model.groups.transition1.residual must leave"),
+        (["model=notebook", "model.groups.transition1.residual=true"], "model.groups.transition1.residual=true needs"),
         (["model.residual=true", "model.groups.block1.channels=[6]", "model.groups.block2.channels=[5,4]"], None),
         (
             ["model.groups.block1.channels=[3]", "model.groups.block1.stride=2", "model.groups.block2.channels=[2,1]"],
             None,
         ),
-        (["model.groups.block2.stride=4"], "block2.0 must have a stride of at most its kernel's 3 pixels"),
+        (
+            ["model.groups.block2.stride=4"],
+            "block2.0 must have a stride of at most the side of its 3×3 kernel, but has 4",
+        ),
         (["model.groups.block2.stride=0"], "model.groups.block2.stride must be at least 1, but got 0"),
         (["model.squeeze_excite=-1"], "model.squeeze_excite must be at least 0, but got -1"),
     ],
@@ -255,7 +258,7 @@ def test_impossible_layers_are_refused(overrides: list[str], message: str | None
 def test_a_model_wide_shortcut_that_no_group_can_have_is_refused() -> None:
     """The error names the model-wide key; a group's own false is respected."""
     narrowing = ["model.groups.block1.residual=false", "model.groups.block2.channels=[8,6,5,4]", "model.residual=true"]
-    with pytest.raises(ConfigError, match=r"^model\.residual must leave a convolution"):
+    with pytest.raises(ConfigError, match=r"^model\.residual=true needs a convolution"):
         analyze(compose(narrowing))
 
 
@@ -318,6 +321,19 @@ def test_budget_error_names_the_widest_scaling_that_fits(model: ModelConf, limit
 
     assert count(factor) <= limit < count(factor + 0.001)
     assert f"({count(factor):,} parameters)" in text
+
+
+def test_a_budget_out_of_reach_names_the_limit_to_raise() -> None:
+    """If no width fits, the advice is to raise the limit that even one channel exceeds, which may be the other one."""
+    for limits, raised in (
+        (["budget.parameters=20"], "raise budget.parameters, because even one channel per convolution has"),
+        (
+            ["budget.parameters=100", "budget.macs=5000"],
+            "raise budget.macs, because even one channel per convolution has",
+        ),
+    ):
+        with pytest.raises(BudgetError, match=f"^model has 7,578 parameters, the budget is [0-9]+: {raised}"):
+            analyze_within_budget(compose(["model=compact", *limits]))
 
 
 def test_budget_also_limits_macs() -> None:

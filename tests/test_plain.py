@@ -227,7 +227,9 @@ def test_transforms_and_tracing_see_torchs_modules() -> None:
         warnings.simplefilter("ignore")  # torch.jit is deprecated, and torch.func uses it
         for transform in (by_func, by_forward_mode):
             torch.testing.assert_close(transform(unit), transform(modules), msg=CHECKED)
+        symbolic = torch.fx.symbolic_trace(whole)
         traced = torch.jit.trace(whole, IMAGES, check_trace=False)  # type: ignore[no-untyped-call]  # likewise
+    torch.testing.assert_close(symbolic(IMAGES), expected)
     torch.testing.assert_close(traced(IMAGES), expected)
     assert "batch_norm" in str(traced.inlined_graph)
     assert "aten::max_pool2d" in str(traced.inlined_graph)

@@ -259,6 +259,30 @@ def test_weights_are_those_of_torchs_optimizers(optimizer: str, scheduler: str) 
         torch.testing.assert_close(mine, theirs.detach(), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_slopes_of_prelu_do_not_decay(optimizer: str) -> None:
+    """With a weight decay, slopes are those of an optimizer without one; all other weights are those with it."""
+    networks = []
+    for overrides in ([], ["optimizer.weight_decay=0"], ["optimizer.weight_decay=0.5"]):
+        conf = compose([f"optimizer={optimizer}", "scheduler=constant", "optimizer.lr=0.1", *overrides])
+        network = torch.nn.Sequential(torch.nn.PReLU(2, 0.7), torch.nn.Conv2d(2, 3, 3), torch.nn.PReLU(3, -0.2))
+        torch.nn.init.constant_(network.get_parameter("1.weight"), 0.3)
+        ours = Optimizer(conf.optimizer, conf.scheduler, network, epochs=1, steps_per_epoch=2)
+        for _ in range(2):
+            ours.zero_grad()
+            sum((p**3).sum() for p in network.parameters()).backward()  # type: ignore[union-attr]  # a tensor, not 0
+            ours.step()
+        networks.append(dict(network.named_parameters()))
+    plain, still, decaying = networks
+    for name in ("0.weight", "2.weight"):
+        assert torch.equal(plain[name], still[name])
+        assert torch.equal(plain[name], decaying[name])
+        assert not torch.equal(
+            plain[name], torch.nn.PReLU(len(plain[name]), 0.7 if name == "0.weight" else -0.2).weight
+        )
+    assert still["1.weight"].mean() > plain["1.weight"].mean() > decaying["1.weight"].mean()
+
+
 def test_schedules_set_the_learning_rate() -> None:
     """Constant stays; step multiplies by gamma every step_size epochs; onecycle starts low, peaks at lr, ends near 0."""
 

@@ -96,7 +96,7 @@ class OptimizerConf:
     lr: float = MISSING
     """Learning rate; under the onecycle schedule, its peak."""
     weight_decay: float = MISSING
-    """L2 penalty (sgd) or decoupled decay (adamw), on all parameters."""
+    """L2 penalty (sgd) or decoupled decay (adamw), on all parameters but the slopes of PReLU."""
 
     def __post_init__(self) -> None:
         require(0 < self.lr < math.inf, "lr must be positive and finite", self.lr)

@@ -29,7 +29,7 @@ def check_budget(model: ModelConf, plan: Plan, summary: Summary, budget: BudgetC
         if _over(summary, budget, cost):
             raise BudgetError(
                 f"model has {getattr(summary, cost):,} {unit}, the budget is {getattr(budget, cost):,}: "
-                f"narrow {_largest(plan, summary, cost)}, or {_fitting_scale(model, plan, budget, cost, unit)}"
+                f"{_advice(model, plan, summary, budget, cost)}"
             )
 
 
@@ -55,19 +55,22 @@ def _largest(plan: Plan, summary: Summary, cost: Cost) -> str:
     return " and ".join(f"{key} ({count:,})" for count, key in costly[:LARGEST_SHOWN])
 
 
-def _fitting_scale(model: ModelConf, plan: Plan, budget: BudgetConf, cost: Cost, unit: str) -> str:
-    """Find the largest scaling within the budget by bisection: costs never fall as channels are added."""
+def _advice(model: ModelConf, plan: Plan, summary: Summary, budget: BudgetConf, cost: Cost) -> str:
+    """Find the largest scaling within the whole budget by bisection: costs never fall as channels are added."""
 
     def at(step: int) -> Summary:
         narrowed = scaled(model, step / SCALE_STEPS)
         return summarize(make_plan(narrowed, input_shape=plan.input_shape, classes=plan.classes))
 
-    if not within_budget(at(0), budget):
-        return f"raise budget.{cost}: even one channel per convolution has {getattr(at(0), cost):,} {unit}"
+    least = at(0)
+    for each, name in COSTS:
+        if _over(least, budget, each):
+            return f"raise budget.{each}, because even one channel per convolution has {getattr(least, each):,} {name}"
+    narrow, unit = f"narrow {_largest(plan, summary, cost)}, or", dict(COSTS)[cost]
     low, high = 0, SCALE_STEPS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if within_budget(at(middle), budget) else (low, middle)
     if low == 0:
-        return f"use one channel per convolution ({getattr(at(0), cost):,} {unit})"
-    return f"scale all channels by {low / SCALE_STEPS:g}, rounded down ({getattr(at(low), cost):,} {unit})"
+        return f"{narrow} use one channel per convolution ({getattr(least, cost):,} {unit})"
+    return f"{narrow} scale all channels by {low / SCALE_STEPS:g}, rounded down ({getattr(at(low), cost):,} {unit})"

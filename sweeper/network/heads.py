@@ -5,18 +5,26 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor, nn
 
 
-class ConvHead(nn.Module):
+class PixelConv(nn.Conv2d):
     """A 1×1 convolution on a 1×1 feature map, computed as a linear layer."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
+        """Map ``[n, c, 1, 1]`` to ``[n, c', 1, 1]``."""
+        return F.linear(input.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
+
+
+class ConvHead(nn.Module):
+    """A 1×1 convolution on a 1×1 feature map."""
 
     def __init__(self, channels: int, classes: int, *, bias: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, classes, kernel_size=1, bias=bias)
+        self.conv = PixelConv(channels, classes, kernel_size=1, bias=bias)
 
     def forward(self, map_nchw: Tensor) -> Tensor:
         """Map ``[n, c, 1, 1]`` to logits ``[n, classes]``."""
-        weight, bias = self.conv.weight, self.conv.bias
         with torch.autocast(map_nchw.device.type, enabled=False):
-            return F.linear(map_nchw.flatten(1).to(weight.dtype), weight.flatten(1), bias)
+            logits_nk11: Tensor = self.conv(map_nchw.to(self.conv.weight.dtype))
+        return logits_nk11.flatten(1)
 
 
 class GapHead(nn.Module):
@@ -28,8 +36,8 @@ class GapHead(nn.Module):
 
     def forward(self, map_nchw: Tensor) -> Tensor:
         """Map ``[n, c, h, w]`` to logits ``[n, classes]``."""
-        weight, bias = self.linear.weight, self.linear.bias
         with torch.autocast(map_nchw.device.type, enabled=False):
             # In channels-last format this mean and its gradient take a third of AdaptiveAvgPool2d's time.
             pixels_npc = map_nchw.permute(0, 2, 3, 1).flatten(1, 2)
-            return F.linear(pixels_npc.to(weight.dtype).mean(1), weight, bias)
+            logits_nk: Tensor = self.linear(pixels_npc.to(self.linear.weight.dtype).mean(1))
+        return logits_nk

@@ -56,8 +56,8 @@ def _check_shortcuts(model: ModelConf, layers: Sequence[Layer]) -> None:
     for place, groups in {**({"model": heirs} if model.residual and heirs else {}), **places}.items():
         if not groups & having:
             raise ConfigError(
-                f"{place}.residual must leave a convolution with a stride of 1 and at least as many channels as before "
-                f"it, but there is none for a shortcut: widen it or set {place}.residual=false"
+                f"{place}.residual=true needs a convolution with stride 1 and at least as many channels as its input, "
+                f"but there is none: widen one or set {place}.residual=false"
             )
 
 

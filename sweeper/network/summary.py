@@ -21,7 +21,7 @@ class LayerSummary:
     output_shape: tuple[int, ...]
     """Channels, height, width; ``(classes,)`` for the head."""
     parameters: int
-    """Learned values: weights, biases, normalization."""
+    """Learned values: weights, biases, normalization, slopes of activations."""
     macs: int
     """Multiply-accumulates for one image; counted in convolutions and linear layers."""
     receptive_field: int
@@ -45,7 +45,7 @@ def summarize(plan: Plan) -> Summary:
     """Ask every layer, in order, for its size and cost.
 
     Raises `ConfigError` if a layer does not fit its input: a feature map smaller than its kernel or pooling window,
-    padding that is not less than the kernel's size, a last feature map that does not fit the head.
+    padding that is not less than the kernel's side, a stride beyond it, a last feature map that does not fit the head.
     """
     layers: list[LayerSummary] = []
     shape = plan.input_shape

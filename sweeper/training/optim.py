@@ -1,4 +1,4 @@
-"""The optimizers and learning rate schedules: all weights are updated as one tensor, with one operation per step.
+"""The optimizers and learning rate schedules: all weights that decay are updated as one tensor, with one operation.
 
 The update rules are torch's functional optimizers. torch's `Optimizer` classes are not used: the first call of one
 imports torch's compiler, which takes more than a second in each run and each worker.
@@ -30,11 +30,22 @@ class ScheduledStep:
     """SGD's momentum or Adam's first beta; None keeps the optimizer's own."""
 
 
+class _Part:
+    """Weights that are updated together, their gradient and the optimizer's state."""
+
+    def __init__(self, weights: Tensor, gradient: Tensor, weight_decay: float, *, moments: int) -> None:
+        self.weights, self.gradient, self.weight_decay = weights, gradient, weight_decay
+        self.moments = [torch.zeros_like(weights) for _ in range(moments)]
+        self.velocity: list[Tensor | None] = [None]
+        self.adam_step = torch.zeros((), device=weights.device)
+
+
 class Optimizer:
     """SGD or AdamW with a learning rate schedule.
 
-    The network's parameters become views of one tensor, their gradients views of another, so a step is one operation.
-    Move the network to its device and memory format before.
+    The network's parameters become views of one tensor, their gradients views of another, so a step is one operation; a
+    second one updates the slopes of PReLU. These do not decay, which would make them ReLUs (He et al., 2015). Move the
+    network to its device and memory format before.
     """
 
     def __init__(
@@ -49,10 +60,13 @@ class Optimizer:
         """Flatten the network's parameters into `weights`; the schedule spans `epochs` times `steps_per_epoch` steps."""
         self._conf, self._scheduler = optimizer, scheduler
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
-        self.weights, self._gradient = _flatten(network)
-        self._moments = [torch.zeros_like(self.weights) for _ in range(2)] if isinstance(optimizer, AdamwConf) else []
-        self._velocity: list[Tensor | None] = [None]
-        self._adam_step = torch.zeros((), device=self.weights.device)
+        self.weights, self._gradient, decaying = _flatten(network)
+        moments = 2 if isinstance(optimizer, AdamwConf) else 0
+        self._parts = [
+            _Part(self.weights[part], self._gradient[part], decay, moments=moments)
+            for part, decay in ((slice(decaying), optimizer.weight_decay), (slice(decaying, None), 0.0))
+            if len(self.weights[part])
+        ]
         self._steps = 0
 
     def zero_grad(self) -> None:
@@ -65,14 +79,20 @@ class Optimizer:
         now = schedule(
             self._scheduler, self._conf.lr, self._steps, epochs=self._epochs, steps_per_epoch=self._steps_per_epoch
         )
+        for part in self._parts:
+            self._update(part, now)
+        self._steps += 1
+        return now.lr
+
+    def _update(self, part: _Part, now: ScheduledStep) -> None:
         match self._conf:
             case SgdConf() as conf:
                 sgd(
-                    [self.weights],
-                    [self._gradient],
-                    self._velocity,
+                    [part.weights],
+                    [part.gradient],
+                    part.velocity,
                     fused=True,
-                    weight_decay=conf.weight_decay,
+                    weight_decay=part.weight_decay,
                     momentum=conf.momentum if now.momentum is None or conf.momentum == 0 else now.momentum,
                     lr=now.lr,
                     dampening=0.0,
@@ -81,25 +101,23 @@ class Optimizer:
                 )
             case AdamwConf() as conf:
                 adamw(
-                    [self.weights],
-                    [self._gradient],
-                    self._moments[:1],
-                    self._moments[1:],
+                    [part.weights],
+                    [part.gradient],
+                    part.moments[:1],
+                    part.moments[1:],
                     [],
-                    [self._adam_step],
+                    [part.adam_step],
                     fused=True,
                     amsgrad=False,
                     beta1=conf.beta1 if now.momentum is None else now.momentum,
                     beta2=conf.beta2,
                     lr=now.lr,
-                    weight_decay=conf.weight_decay,
+                    weight_decay=part.weight_decay,
                     eps=ADAM_EPS,
                     maximize=False,
                 )
             case _:
                 raise AssertionError(self._conf)
-        self._steps += 1
-        return now.lr
 
 
 def schedule(scheduler: SchedulerConf, lr: float, step: int, *, epochs: int, steps_per_epoch: int) -> ScheduledStep:
@@ -133,9 +151,13 @@ def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * fraction))
 
 
-def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
-    """Make the parameters views of one tensor, each in its memory format, and their gradients views of another."""
-    parameters = list(network.parameters())
+def _flatten(network: nn.Module) -> tuple[Tensor, Tensor, int]:
+    """Make the parameters views of one tensor, each in its memory format, and their gradients views of another.
+
+    Returns both tensors, and how many of their first values are of parameters that decay.
+    """
+    slopes = {id(module.weight) for module in network.modules() if isinstance(module, nn.PReLU)}
+    parameters = sorted(network.parameters(), key=lambda p: id(p) in slopes)
     weights = torch.cat([p.detach().as_strided((p.numel(),), (1,)) for p in parameters])
     gradient = torch.zeros_like(weights)
     offset = 0
@@ -143,4 +165,4 @@ def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
         p.data = weights.as_strided(p.shape, p.stride(), offset)
         p.grad = gradient.as_strided(p.shape, p.stride(), offset)
         offset += p.numel()
-    return weights, gradient
+    return weights, gradient, sum(p.numel() for p in parameters if id(p) not in slopes)

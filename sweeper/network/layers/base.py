@@ -27,7 +27,7 @@ class BaseLayer(ABC):
 
     @property
     def parameters(self) -> int:
-        """Learned values: weights, biases, normalization."""
+        """Learned values: weights, biases, normalization, slopes of activations."""
         return 0
 
     def macs(self, shape: Shape) -> int:  # noqa: ARG002 - layers with weights use it

@@ -72,13 +72,13 @@ class Conv(BaseLayer):
         _, height, width = shape
         if self.padding >= self.kernel_size:
             raise ConfigError(
-                f"{self.name} must pad by less than its kernel's {self.kernel_size} pixels, but pads by {self.padding}, "
-                f"so that windows at the edge hold only zeros: lower model.groups.{self.group}.padding"
+                f"{self.name} must pad by less than the side of its {self.kernel_size}×{self.kernel_size} kernel, but pads by "
+                f"{self.padding}, so that windows at the edge hold only zeros: lower model.groups.{self.group}.padding"
             )
         if self.stride > self.kernel_size:
             raise ConfigError(
-                f"{self.name} must have a stride of at most its kernel's {self.kernel_size} pixels, but has one of "
-                f"{self.stride}, so that no window sees the pixels between: lower model.groups.{self.group}.stride"
+                f"{self.name} must have a stride of at most the side of its {self.kernel_size}×{self.kernel_size} kernel, but has "
+                f"{self.stride}, so that no window sees the pixels between two: lower model.groups.{self.group}.stride"
             )
         spare = 2 * self.padding - self.kernel_size
         if min(height, width) + spare < 0:
