@@ -2,14 +2,15 @@
 
 Two things vary. Another seed gives another network: replicates show how much, in their standard deviation. Other test
 images would give another accuracy: replicates share their images, so they do not show it, and it comes from the number of
-images alone. Each function says which of the two its interval covers.
+images alone. Each function says which of the two its interval covers. The standard deviation over seeds counts as at least
+that of rounding to whole images: a few seeds that happen to agree are not certain.
 """
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean, stdev, variance
+from statistics import NormalDist, fmean, variance
 from typing import Final
 
 LEVEL: Final = 0.95
@@ -45,7 +46,7 @@ def mean_interval(accuracies: Sequence[float], images: int) -> Interval:
     """
     if len(accuracies) == 1:
         return wilson_interval(round(accuracies[0] * images), images)
-    half = t_quantile(len(accuracies) - 1) * stdev(accuracies) / math.sqrt(len(accuracies))
+    half = t_quantile(len(accuracies) - 1) * math.sqrt(_of_mean(accuracies, images))
     return _clipped(fmean(accuracies), half)
 
 
@@ -71,7 +72,7 @@ def new_images_interval(accuracies: Sequence[float], images: int) -> Interval:
     mean = fmean(accuracies)
     if len(accuracies) == 1:
         return wilson_interval(round(mean * images), images)
-    half = _half_width([(_of_mean(accuracies), len(accuracies) - 1), (_of_images(mean, images), math.inf)])
+    half = _half_width([(_of_mean(accuracies, images), len(accuracies) - 1), (_of_images(mean, images), math.inf)])
     return _clipped(mean, half)
 
 
@@ -80,14 +81,13 @@ def probability_of_target(accuracies: Sequence[float], target: float, images: in
 
     Student's t predicts one further value of a normal sample: (x - mean) / (s √(1 + 1/n)) has n - 1 degrees of freedom
     (Hahn and Meeker, *Statistical Intervals*, 1991, section 4.7). Other images are not covered: a target is met on these.
-    The standard deviation is at least that of rounding to whole images.
     """
     count = len(accuracies)
     if count == 1:
         return None
-    spread = max(stdev(accuracies), 1 / (images * math.sqrt(12)))
-    # An accuracy of exactly the target meets it, so the step to one image fewer is halved.
-    distance = (target - 0.5 / images - fmean(accuracies)) / (spread * math.sqrt(1 + 1 / count))
+    # The least accuracy of so many images that meets the target, half an image less: accuracies move by whole images.
+    least = (math.ceil(target * images - 1e-6) - 0.5) / images
+    distance = (least - fmean(accuracies)) / math.sqrt(_of_seeds(accuracies, images) * (1 + 1 / count))
     return _t_above(distance, count - 1)
 
 
@@ -103,7 +103,7 @@ def selection_bias(
     if len(accuracies) == 1:
         return None
     mean, freedom = fmean(accuracies), len(accuracies) - 1
-    seeds = variance(accuracies) * (1 + 1 / len(accuracies))
+    seeds = _of_seeds(accuracies, test_images) * (1 + 1 / len(accuracies))
     images = _of_images(val_accuracy, val_images) + _of_images(mean, test_images)
     difference = val_accuracy - mean
     half = _half_width([(seeds, freedom), (images, math.inf)])
@@ -111,7 +111,7 @@ def selection_bias(
 
 
 def compare_means(
-    first: Sequence[Sequence[int]], second: Sequence[Sequence[int]], images: int, *, chances: int = 1
+    first: Sequence[Sequence[int]], second: Sequence[Sequence[int]], images: int
 ) -> MeanDifference | None:
     """Return the difference of two configs' mean accuracies on the same test images; None for a single replicate of one.
 
@@ -119,7 +119,6 @@ def compare_means(
     other images: the variances over seeds, s²/n of each config, and that of the difference of the two mean accuracies
     from image to image, which are paired. Paired, what is hard for both cancels. It errs toward noise, because the
     variance from image to image contains some of that over seeds. Degrees of freedom are Welch's and Satterthwaite's.
-    `chances` is the number of comparisons of which this one is the most favourable (Bonferroni's correction).
     """
     if min(len(first), len(second)) == 1:
         return None
@@ -131,8 +130,8 @@ def compare_means(
         for image, count in errors.items():
             shares[image] = shares.get(image, 0.0) + sign * count / len(group)
     by_image = (math.fsum(share**2 for share in shares.values()) - images * difference**2) / (images - 1)
-    terms = [(_of_mean(group), float(len(group) - 1)) for group in groups]
-    half = _half_width([*terms, (by_image / images, math.inf)], chances=chances)
+    terms = [(_of_mean(group, images), float(len(group) - 1)) for group in groups]
+    half = _half_width([*terms, (by_image / images, math.inf)])
     return MeanDifference(difference=difference, interval=Interval(low=difference - half, high=difference + half))
 
 
@@ -156,8 +155,13 @@ def _t_above(value: float, freedom: int) -> float:
     return float(stdtr(freedom, -value))
 
 
-def _of_mean(accuracies: Sequence[float]) -> float:
-    return variance(accuracies) / len(accuracies)
+def _of_seeds(accuracies: Sequence[float], images: int) -> float:
+    """Return the variance over seeds, at least that of rounding to whole images."""
+    return max(variance(accuracies), 1 / (12 * images**2))
+
+
+def _of_mean(accuracies: Sequence[float], images: int) -> float:
+    return _of_seeds(accuracies, images) / len(accuracies)
 
 
 def _of_images(accuracy: float, images: int) -> float:
@@ -166,14 +170,20 @@ def _of_images(accuracy: float, images: int) -> float:
     return share * (1 - share) / (images + 4)
 
 
-def _half_width(variances: Sequence[tuple[float, float]], *, chances: int = 1) -> float:
-    """Return the half width of the interval of a sum, from the variance and the degrees of freedom of each term."""
+def _half_width(variances: Sequence[tuple[float, float]]) -> float:
+    """Return the half width of the interval of a sum, from the variance and the degrees of freedom of each term.
+
+    It is at least that of the terms with few degrees of freedom alone: the approximation of two seeds' terms and one of
+    many degrees would be narrower, as if knowing more of the images said something of the seeds.
+    """
+    of_seeds = [(size, freedom) for size, freedom in variances if math.isfinite(freedom)]
+    return max(_welch(of_seeds), _welch(variances))
+
+
+def _welch(variances: Sequence[tuple[float, float]]) -> float:
     total = math.fsum(size for size, _ in variances)
-    if total == 0:
-        return 0.0
     by_freedom = math.fsum(size**2 / freedom for size, freedom in variances)
-    freedom = total**2 / by_freedom if by_freedom else math.inf
-    return t_quantile(freedom, level=1 - (1 - LEVEL) / max(chances, 1)) * math.sqrt(total)
+    return t_quantile(total**2 / by_freedom) * math.sqrt(total)
 
 
 def _clipped(mean: float, half: float) -> Interval:

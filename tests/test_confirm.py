@@ -15,12 +15,13 @@ import pytest
 import torch
 
 from sweeper.confirm.candidates import Selection
-from sweeper.confirm.record import CONFIRM, Confirmation
+from sweeper.confirm.record import Confirmation
 from sweeper.confirm.verdict import COLUMNS, row, verdict
 from sweeper.data.openings import LOG
 from sweeper.data.splits import split
 from sweeper.report.confirmation_section import confirmation_section
 from sweeper.run.folder import RunFolder
+from sweeper.study.folder import CONFIRM
 
 from .conftest import command, environment
 from .studies import Call, wait_for
@@ -223,12 +224,23 @@ def test_the_verdict_says_what_holds() -> None:
     assert said.details == (
         "Best: trial 7, 9,000 parameters, 99.43 ± 0.05 % (10,000 test images, 95 % interval 99.35–99.50 %, on other images "
         "99.25–99.60 %); another seed reaches 99.00 % with probability 99.5 %. Validation had promised 99.50 %: 0.08 points "
-        "too much, within noise. It is 0.03 points above trial 3, within noise, which is smaller: take trial 3. Validation "
+        "too much, within noise. It is 0.03 points above trial 3, within noise; trial 3 is smaller: take it. Validation "
         "preferred trial 3: that trial 7 is best was chosen on the test set, so its mean is a little optimistic. The test "
         "set of MNIST was opened 10 times for this study, 12 in all."
     )
     assert said.commands[0].text == "python -m sweeper confirm s --top 2 --seeds 4"
+    front = verdict(_record(first, second, command="python -m sweeper confirm s --pareto"), subject=["s"])
+    assert front.commands[0].text == "python -m sweeper confirm s --pareto --seeds 4"
     assert len(row(first)) == len(COLUMNS)
+    poor = {**second, "mean": 0.985}  # smaller, but it misses the target
+    assert (
+        "take it"
+        not in verdict(_record(first, poor, comparison={**found, "beyond_noise": False}), subject=["s"]).details
+    )
+    equal = verdict(
+        _record(first, second, comparison={**found, "difference": 0.0, "beyond_noise": False}), subject=["s"]
+    )
+    assert "It equals trial 3; trial 3 is smaller: take it." in equal.details
     one = _configuration("trial-1", [0.98], sd=None, probability_of_target=None, selection_bias=None)
     assert verdict(_record(one), subject=["s"]).lead == "Target missed by 1.00 points with 1 seed."
 

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.records import Mistakes
 from sweeper.run.folder import RunFolder
+from sweeper.study.folder import CONFIRM
 from sweeper.study.headline import Headline, study_headline
 from sweeper.study.owner import identify_process
 
@@ -302,6 +303,27 @@ def test_seeds_that_all_reach_the_target_meet_it() -> None:
     assert found.sentence == "Target met on average over 6 seeds."
 
 
+def test_a_search_that_ended_is_confirmed_next(tmp_path: Path) -> None:
+    """Before its end the test set stays closed: more seeds on validation; a confirmation has its own commands."""
+    study = tmp_path / "of mine"
+    ended, reached, early = (
+        commands(headline(*trials, folder=study))
+        for trials in ([trial(n, 0.9) for n in range(4)], [trial(0, 0.99)], [trial(0, 0.9)])
+    )
+    assert list(ended) == ["confirm", "go on"]
+    assert shlex.split(ended["confirm"]) == ["python", "-m", "sweeper", "confirm", str(study)]
+    assert reached["confirm"] == ended["confirm"]
+    assert "confirm" not in early
+    assert early["more seeds"].startswith("python -m sweeper -m ")
+    running = trial(1, state=TrialState.RUNNING, owner=identify_process())
+    assert not {"confirm", "more seeds"} & set(commands(headline(trial(0, 0.99), running, folder=study)))
+    seeds = {**SEARCH, "space": {"seed": {}}, "grid": True}
+    assert "confirm" in commands(headline(trial(0, 0.99), trial(1, 0.9), search=seeds, folder=study))
+    study.mkdir()
+    (study / CONFIRM).write_text("{}")
+    assert list(commands(headline(trial(0, 0.99), folder=study))) == ["go on"]
+
+
 def test_failures_end_a_grid_by_their_share_of_all_its_points() -> None:
     """Infeasible points count, as they do for the search that stops: 3 of 10 are not more than half."""
     points = [*(rejected(number, 20000) for number in range(5)), trial(5, 0.9), trial(6, state=TrialState.WAITING)]
@@ -318,7 +340,8 @@ def test_commands_run_in_a_shell_and_are_one_line_each(tmp_path: Path) -> None:
         (study / name / ".hydra" / "config.yaml").write_text("seed: 1\n")
         (study / name / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(["model=gap", "search=card", "seed=1"]))
     multirun = sweep(2, "hydra.sweeper.n_trials=2", "hydra.sweeper.storage=postgresql://me:secret@host/db")
-    found = commands(headline(trial(0, 0.9), trial(1, 0.95), multirun=multirun, folder=study))
+    tested = {**SEARCH, "base": {**BASE, "data": {"name": "mnist5k", "validation": "test"}}}  # which confirm refuses
+    found = commands(headline(trial(0, 0.9), trial(1, 0.95), search=tested, multirun=multirun, folder=study))
     assert shlex.split(found["more seeds"]) == ["python", "-m", "sweeper", "-m", "model=gap", "seed=2,3,4,5"]
     assert shlex.split(found["go on"])[-2:] == ["hydra.sweeper.storage=URL", "hydra.sweeper.n_trials=4"]
     assert shlex.split(found["run it again"]) == ["python", "-m", "sweeper", "reproduce", str(study / "best")]

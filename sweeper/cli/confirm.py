@@ -59,7 +59,7 @@ def confirm(arguments: Sequence[str]) -> int:
     record, failures = confirmation.confirm(selection, seeds=options.seeds, workers=options.workers, command=command)
     _show(record, subject=_subject(options))
     console = make_console()
-    from sweeper.confirm.record import CONFIRM  # noqa: PLC0415 - as above
+    from sweeper.study.folder import CONFIRM  # noqa: PLC0415 - as above
 
     console.print(f"record: {display_path(selection.folder / CONFIRM)}", soft_wrap=True)
     if selection.study is not None:

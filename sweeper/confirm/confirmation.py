@@ -1,14 +1,15 @@
 """One confirmation from its selection to `confirm.json`: refit every config and seed, then open the test set."""
 
+import shlex
 from datetime import datetime
 
 from sweeper.confirm.candidates import Selection
 from sweeper.confirm.record import Confirmation
 from sweeper.confirm.results import compare_best, configurations
-from sweeper.data.openings import count_openings
+from sweeper.data.openings import count_openings, without_passwords
 from sweeper.errors import StudyError
 from sweeper.replicates.replicate import make_replicates
-from sweeper.replicates.runner import FailedReplicate, evaluate_replicates, train_replicates
+from sweeper.replicates.runner import FailedReplicate, evaluate_replicates, locked, train_replicates
 
 
 def confirm(
@@ -23,27 +24,29 @@ def confirm(
     """
     configs = [candidate.refit for candidate in selection.candidates]
     runs = make_replicates(selection.replicates, configs, selection.seeds(seeds))
-    earlier = Confirmation.read(selection.folder)
+    Confirmation.read(selection.folder)  # a damaged one fails before anything is trained
     title = f"confirming {selection.name}"
     failures = train_replicates(selection.replicates, runs, title=title, command=command, workers=workers)
     trained = [run for run in runs if run.is_complete()]
     failures += evaluate_replicates(
         selection.replicates, trained, title="opening the test set", command=command, workers=workers
     )
-    ranked = configurations(selection, runs, earlier.configurations if earlier else [])
-    if not ranked:
-        raise StudyError(f"a confirmation needs a complete run, but all {len(runs)} failed: {failures[0].reason}")
-    dataset = selection.candidates[0].conf.data.name
-    count = count_openings(selection.folder, dataset)
-    record = Confirmation(
-        study=selection.name if selection.study is not None else None,
-        command=command,
-        updated=datetime.now().astimezone().isoformat(timespec="seconds"),
-        dataset=dataset,
-        test_openings=count.own,
-        test_openings_in_all=count.total,
-        comparison=compare_best(selection, ranked),
-        configurations=ranked,
-    )
-    record.write(selection.folder)
+    with locked(selection.replicates):  # from reading what another command has written to writing
+        earlier = Confirmation.read(selection.folder)
+        ranked = configurations(selection, runs, earlier.configurations if earlier else [])
+        if not ranked:
+            raise StudyError(f"a confirmation needs a complete run, but all {len(runs)} failed: {failures[0].reason}")
+        dataset = selection.candidates[0].conf.data.name
+        count = count_openings(selection.folder, dataset)
+        record = Confirmation(
+            study=selection.name if selection.study is not None else None,
+            command=without_passwords(shlex.split(command)),
+            updated=datetime.now().astimezone().isoformat(timespec="seconds"),
+            dataset=dataset,
+            test_openings=count.own,
+            test_openings_in_all=count.total,
+            comparison=compare_best(selection, ranked),
+            configurations=ranked,
+        )
+        record.write(selection.folder)
     return record, failures

@@ -7,8 +7,8 @@ from typing import Any, Final, Self
 
 from sweeper.errors import RunFolderError
 from sweeper.run.folder import write_atomically
+from sweeper.study.folder import CONFIRM
 
-CONFIRM: Final = "confirm.json"
 REQUIRED: Final = ("name", "parameters", "epochs", "seeds", "test_accuracies", "mean", "ci95", "val_accuracy", "target")
 """Keys of a configuration that its readers rely on."""
 
@@ -20,7 +20,7 @@ class Confirmation:
     study: str | None
     """The study's name; None for runs."""
     command: str
-    """The shell command that made it, and makes it again."""
+    """The shell command that made it, and makes it again; without passwords."""
     updated: str
     """ISO time of the last change."""
     dataset: str

@@ -108,12 +108,15 @@ def _second(record: Confirmation) -> list[str]:
     if found is None:
         return []
     other = next(each for each in record.configurations if each["name"] == found["runner_up"])
-    by = f"{points(abs(found['difference']))} above {title(other)}"
+    gap, best = found["difference"], record.best
+    is_above = f"is {points(gap)} above {title(other)}" if gap else f"equals {title(other)}"
     if found["beyond_noise"]:
-        return [f"It is {by}, beyond noise."]
-    smaller = min(record.best, other, key=lambda each: each["parameters"])
-    advice = "" if smaller["parameters"] == record.best["parameters"] else f", which is smaller: take {title(smaller)}"
-    return [f"It is {by}, within noise{advice}."]
+        return [f"It {is_above}, beyond noise."]
+    # A smaller one that misses a target which the best one meets is no substitute.
+    is_enough = other["mean"] >= other["target"] or best["mean"] < best["target"]
+    is_smaller = other["parameters"] < best["parameters"]
+    advice = f"; {title(other)} is smaller: take it" if is_smaller and is_enough else ""
+    return [f"It {is_above}{', within noise' if gap else ''}{advice}."]
 
 
 def _caution(record: Confirmation) -> list[str]:
@@ -141,6 +144,8 @@ def _openings(record: Confirmation) -> str:
 
 def _more_seeds(record: Confirmation, subject: list[str]) -> Command:
     seeds = 2 * max(len(each["seeds"]) for each in record.configurations)
-    top = [] if record.study is None else ["--top", str(len(record.configurations))]
-    text = shlex.join([*PROGRAM, "confirm", *subject, *top, "--seeds", str(seeds)])
+    selection = [] if record.study is None else ["--top", str(len(record.configurations))]
+    if "--pareto" in shlex.split(record.command):  # as many of the best trials are others than the front's
+        selection = ["--pareto"]
+    text = shlex.join([*PROGRAM, "confirm", *subject, *selection, "--seeds", str(seeds)])
     return Command(label="more seeds", text=text)

@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from sweeper.errors import DataError
 
 OUTPUTS: Final = Path("outputs")
 LOG: Final = "test_openings.jsonl"
-_PASSWORD: Final = re.compile(r"(?<=://)[^@\s]*(?=@)")
+_PASSWORD: Final = re.compile(r"(?<=://)[^@\s]*(?=@)|(?<=[?&]password=)[^&\s]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,15 @@ def count_openings(folder: Path | None, dataset: str) -> OpeningCount:
     return OpeningCount(own=own, total=len(entries), log=log)
 
 
+def without_passwords(words: Iterable[str]) -> str:
+    """Return a shell command of these words, in which a URL has no user and no password.
+
+    >>> without_passwords(["confirm", "s", "--storage=postgresql://me:secret@host/db"])
+    "confirm s '--storage=postgresql://***@host/db'"
+    """
+    return shlex.join(_PASSWORD.sub("***", word) for word in words)
+
+
 def _read(log: Path) -> Iterator[dict[str, Any]]:
     """Yield the log's records; a line that a crash cut short is left out."""
     try:
@@ -135,7 +144,7 @@ def _command() -> str:
     started = Path(sys.argv[0])
     is_ours = started.name == "sweeper" or started.parts[-2:] == ("sweeper", "__main__.py")
     program = ["python", "-m", "sweeper"] if is_ours else [str(started)]
-    return shlex.join(_PASSWORD.sub("***", word) for word in [*program, *sys.argv[1:]])
+    return without_passwords([*program, *sys.argv[1:]])
 
 
 def _times(count: int) -> str:

@@ -16,7 +16,8 @@ from sweeper.run.folder import RunFolder
 from sweeper.study.executors.base import Job, JobResult
 from sweeper.study.executors.workers import Workers
 from sweeper.study.interrupts import Interrupts
-from sweeper.study.locks import exclusive
+from sweeper.study.locks import exclusive, is_locked
+from sweeper.terminal.console import display_path, make_console
 
 WAIT_SECONDS: Final = 0.5
 LOCK: Final = ".lock"
@@ -43,7 +44,7 @@ def train_replicates(
     Raises `RunFolderError` before anything is trained if a complete run has another config than asked for, or if the
     folder cannot be written; KeyboardInterrupt after Ctrl-C, once the complete runs are counted.
     """
-    with _locked(folder):
+    with locked(folder, waits_aloud=True):
         for run in runs:
             if run.is_complete():
                 run.check()
@@ -60,7 +61,7 @@ def evaluate_replicates(
 
     The arguments and errors are those of `train_replicates`.
     """
-    with _locked(folder):
+    with locked(folder):
         missing = [run for run in runs if not RunFolder(run.folder).test.exists()]
         if not missing:
             return []
@@ -71,9 +72,14 @@ def evaluate_replicates(
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. Raises `RunFolderError` if it cannot be written."""
+def locked(folder: Path, *, waits_aloud: bool = False) -> Iterator[None]:
+    """Hold the lock of a folder of replicates; with `waits_aloud`, say so if another command holds it.
+
+    Raises `RunFolderError` if the folder cannot be written.
+    """
     try:
+        if waits_aloud and is_locked(folder / LOCK):
+            make_console().print(f"waiting: another command trains in {display_path(folder)}/", soft_wrap=True)
         with exclusive(folder / LOCK):
             yield
     except OSError as error:

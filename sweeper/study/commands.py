@@ -1,4 +1,4 @@
-"""Decides which commands follow a study: more seeds of its best trial, going on, running its best trial again."""
+"""Decides which commands follow a study: confirming it, more seeds, going on, running its best trial again."""
 
 import math
 import shlex
@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from sweeper.errors import RunFolderError
 from sweeper.run.folder import RunFolder
 from sweeper.search.space import quoted, to_override
-from sweeper.study.folder import BEST, trial_folder
+from sweeper.study.folder import BEST, CONFIRM, trial_folder
 from sweeper.terminal.console import display_path
 
 PROGRAM: Final = ("python", "-m", "sweeper")
@@ -119,12 +119,12 @@ def reproduce(best: FrozenTrial, folder: Path | None) -> Command | None:
     return Command(label="run it again", text=shlex.join([*PROGRAM, "reproduce", str(display_path(path))]))
 
 
-def confirm_front(folder: Path | None, *, smallest: bool) -> Command | None:
-    """Return the command that trains the front with fresh seeds, or the smallest networks; None without a folder."""
-    if folder is None:
+def confirm(folder: Path, *, front: bool) -> Command | None:
+    """Return the command that confirms a study's best trials, or its front; None for a study that was confirmed."""
+    if (folder / CONFIRM).exists():  # the confirmation names the commands that follow it
         return None
-    front = [] if smallest else ["--pareto"]
-    return Command(label="confirm", text=shlex.join([*PROGRAM, "confirm", str(display_path(folder)), *front]))
+    options = ["--pareto"] if front else []
+    return Command(label="confirm", text=shlex.join([*PROGRAM, "confirm", str(display_path(folder)), *options]))
 
 
 def run_again(program: Sequence[str], best: FrozenTrial, fixed: Sequence[str]) -> Command:

@@ -19,6 +19,8 @@ from sweeper.study.locks import exclusive
 
 BEST: Final = "best"
 """Name of the folder with a copy of the best trial."""
+CONFIRM: Final = "confirm.json"
+"""Name of the file that the command `confirm` leaves."""
 
 
 class StudyFolder:

@@ -232,15 +232,11 @@ def _one_line(reason: Any) -> str:
 def _commands(
     facts: StudyFacts, folder: Path | None, program: Sequence[str] | None, arguments: Sequence[str] | None
 ) -> list[Command]:
-    """Return the commands: more seeds or confirm, go on or raise the budget, run it again."""
+    """Return the commands: confirm or more seeds, go on or raise the budget, run it again."""
     if program is None:
         return []
-    found: list[Command | None] = []
-    best, seed = facts.summary.best, whole(facts.base.get("seed"))
-    if facts.has_front and not facts.is_running:
-        found.append(commands.confirm_front(folder, smallest=facts.goal.smallest))
-    elif best is not None and seed is not None and "seed" not in facts.searched and not facts.is_running:
-        found.append(commands.more_seeds(best, folder, facts.fixed, seed))
+    found: list[Command | None] = [] if facts.is_running else [_fresh_seeds(facts, folder)]
+    best = facts.summary.best
     if arguments:
         arguments = arguments if facts.is_accuracy or folder is None else commands.in_folder(arguments, folder)
         if facts.nothing_feasible:
@@ -255,3 +251,17 @@ def _commands(
     elif best is not None:
         found.append(commands.run_again(program, best, facts.fixed))
     return [command for command in found if command is not None]
+
+
+def _fresh_seeds(facts: StudyFacts, folder: Path | None) -> Command | None:
+    """Return the command that shows what seeds do to the best trial: on the test set only once the search has ended."""
+    best, seed = facts.summary.best, whole(facts.base.get("seed"))
+    if best is None:
+        return None
+    has_ended = facts.is_done or facts.is_at_target
+    # confirm needs the trials' configs, and refuses what was chosen on the test set.
+    if folder is not None and facts.base.get("data.validation") == "split" and has_ended:
+        return commands.confirm(folder, front=facts.has_front and not facts.goal.smallest)
+    if seed is None or "seed" in facts.searched or facts.has_front:
+        return None
+    return commands.more_seeds(best, folder, facts.fixed, seed)
