@@ -435,6 +435,10 @@ def test_new_keys_leave_the_draws_of_the_affine_transform_as_they_were() -> None
     [
         (["augment=elastic", "augment.elastic=-1"], r"augment.elastic must be in \[0, 4\]"),
         (["augment=elastic", "augment.elastic=4.1"], r"augment.elastic must be in \[0, 4\]"),
+        (
+            ["augment=elastic", "augment.elastic=9", "augment.elastic_sigma=50"],
+            r"augment.elastic must be in \[0, 8\], pixels, but got 9",
+        ),
         (["augment=elastic", "augment.elastic=nan"], r"augment.elastic must be in \[0, 4\]"),
         (["augment=elastic", "augment.elastic_sigma=1"], r"augment.elastic_sigma must be in \[2, 100\]"),
         (["augment=erasing", "augment.erasing=1.1"], r"augment.erasing must be in \[0, 1\]"),

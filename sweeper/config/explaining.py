@@ -3,7 +3,7 @@
 import difflib
 import re
 from types import NoneType, UnionType
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -42,29 +42,42 @@ def missing_key(key: str) -> str:
 def unknown_key(schema: DictConfig, key: str) -> str:
     """Return the message for a key that the schema lacks; it lists the keys at that level."""
     parent, _, name = key.rpartition(".")
-    # Group names are free, so the schema lists none; all groups have the same keys.
-    if _is_group(parent):
-        allowed = list(GroupConf.__dataclass_fields__)
-    else:
-        allowed = [str(k) for k in (OmegaConf.select(schema, parent) if parent else schema)]
+    allowed = list(getattr(_owner(schema, parent), "__dataclass_fields__", ()))
     return f"{parent or 'the config'} has no key {name!r}{nearest(name, allowed)}: it has {', '.join(allowed)}"
 
 
 def wrong_type(schema: DictConfig, config: DictConfig, key: str, reason: str) -> str:
-    """Return the message for a value of the wrong type; OmegaConf's `reason` serves types not in `TYPE_NAMES`."""
+    """Return the message for a value of the wrong type; OmegaConf's `reason` serves types without a name."""
     parent, _, name = re.sub(r"\[\d+\]$", "", key).rpartition(".")
-    owner: Any = ExperimentConf
-    if _is_group(parent):
-        owner = GroupConf
-    elif parent:
-        owner = OmegaConf.get_type(schema, parent) or get_type_hints(ExperimentConf).get(parent)
+    owner = _owner(schema, parent)
     hint = get_type_hints(owner).get(name) if isinstance(owner, type) else None
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if not all(kind in TYPE_NAMES for kind in kinds):
+    kinds = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+    if not all(_names(kind) for kind in kinds):
         return f"{key}: {reason.splitlines()[0]}"
+    names = [name for kind in kinds for name in _names(kind)]
     path = f"{parent}.{name}" if parent else name
     got = str(OmegaConf.select(config, path)).replace("None", "null")
-    return f"{path} must be {' or '.join(TYPE_NAMES[kind] for kind in kinds)}, but got {got}"
+    first = ", ".join(names[:-1])
+    return f"{path} must be {first}{' or ' if first else ''}{names[-1]}, but got {got}"
+
+
+def _names(kind: Any) -> list[str]:
+    """Return what messages call a type, or the values of a `Literal`; nothing for another type."""
+    if get_origin(kind) is Literal:
+        return [str(value) for value in get_args(kind)]
+    return [TYPE_NAMES[kind]] if kind in TYPE_NAMES else []
+
+
+def _owner(schema: DictConfig, key: str) -> Any:
+    """Return the class of the config's section at a key; another object for a key that is none."""
+    # Group names are free, so the schema lists none; all groups have the same keys.
+    if _is_group(key):
+        return GroupConf
+    owner: Any = ExperimentConf
+    for depth, name in enumerate(key.split(".") if key else ()):
+        chosen = OmegaConf.get_type(schema, name) if depth == 0 else None  # such as SgdConf
+        owner = chosen or (get_type_hints(owner).get(name) if isinstance(owner, type) else None)
+    return owner
 
 
 def _is_group(key: str) -> bool:

@@ -16,6 +16,8 @@ MAX_THREADS: Final = 256
 """More cores than any machine this program is meant for has."""
 MAX_DATA_FRACTION: Final = 0.5
 """Largest `AugmentConf.shift` or `scale`: beyond half the image, the digit leaves the frame."""
+MAX_ELASTIC: Final = 8
+"""Largest `AugmentConf.elastic`, pixels: beyond, digits leave a frame of 28 pixels."""
 ELASTIC_SIGMAS: Final = (2, 100)
 """Bounds of `AugmentConf.elastic_sigma`, pixels: below, strokes tear; above, the whole image moves as one."""
 
@@ -74,11 +76,8 @@ class AugmentConf:
         low, high = ELASTIC_SIGMAS
         require(low <= self.elastic_sigma <= high, f"elastic_sigma must be in [{low}, {high}]", self.elastic_sigma)
         # Beyond, most images fold over themselves: the displacement's slope has the deviation elastic / (√2 sigma).
-        require(
-            0 <= self.elastic <= self.elastic_sigma,
-            f"elastic must be in [0, {self.elastic_sigma:g}], its elastic_sigma",
-            self.elastic,
-        )
+        bound, why = min((self.elastic_sigma, "its elastic_sigma"), (MAX_ELASTIC, "pixels"))
+        require(0 <= self.elastic <= bound, f"elastic must be in [0, {bound:g}], {why}", self.elastic)
         require(0 <= self.erasing <= 1, "erasing must be in [0, 1]", self.erasing)
         for name in ("elastic", "erasing"):
             value = getattr(self, name)
