@@ -51,6 +51,9 @@ def test_a_steady_fall_is_told_apart_by_the_training_images() -> None:
     assert "fell in each of the last 3 epochs" in over["decline"].text
     assert "augment=affine" in over["decline"].command
     assert "over_fitting" not in over
+    # No change is known to help an augmented run that falls: other seeds show whether it is the run's own.
+    augmented = _rules(make_record("augment=affine", val=falling, train_eval=0.999))
+    assert augmented["decline"].command.endswith("seed=1,2,3,4,5")
     high = _rules(make_record("scheduler=constant", val=falling, train_eval=0.95))
     assert "scheduler=onecycle" in high["collapse"].command
     assert "decline" not in high

@@ -31,7 +31,8 @@ class DatasetFacts:
     """Number of classes."""
     content: int = 28
     """Longer side, in pixels, of the smallest rectangle that holds all of an image that is not black: the largest of the
-    training images. The same for all digits of MNIST, which were scaled to it."""
+    training images. The same for all digits of MNIST, which were scaled to it. The default, the whole image, is assumed
+    for a dataset that was not measured."""
 
 
 class Catalogue(dict[str, DatasetFacts]):
@@ -49,7 +50,7 @@ class Catalogue(dict[str, DatasetFacts]):
 
 # Means and standard deviations were measured on the 60,000 training images of each dataset. MNIST's are the usual ones;
 # mnist5k, a subset of MNIST, has the same. MNIST's most frequent digit is 1, 6,742 of 60,000; the other datasets are
-# balanced. tests/test_diagnosis.py measures the content of the digits that are installed; Kuzushiji-MNIST's was not measured.
+# balanced. tests/test_diagnosis.py measures the content of the digits that are installed; Kuzushiji-MNIST's is assumed.
 DATASETS: Final = Catalogue(
     mnist=DatasetFacts(
         title="MNIST", torchvision_class="MNIST", mean=0.1307, std=0.3081, majority_share=0.1124, content=20

@@ -23,7 +23,6 @@ MOSTLY_WRONG: Final = 0.5
 """Training accuracy below which a network needs more steps before it needs more channels."""
 BUDGET_USED: Final = 0.8
 """Fraction of the budget below which a network that misses its target counts as too small."""
-SEEDS: Final = "seed=1,2,3,4,5"
 
 
 def observe(record: RunRecord, baseline: Baseline) -> list[Observation]:
@@ -205,7 +204,7 @@ def _noise(record: RunRecord, baseline: Baseline) -> Iterator[Observation]:
         text=f"{percent(record.value)} is {points(gain)} above {over}, but on {record.images:,} {record.evaluated_on} images "
         f"up to {points(size)} would be noise, and another seed changes the result too: one run does not prove the gain.",
         evidence={"gain": gain, "noise": size},
-        command=record.command(SEEDS, sweep=True),
+        command=record.command(suggestions.SEEDS, sweep=True),
     )
 
 

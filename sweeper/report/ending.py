@@ -61,7 +61,7 @@ def ending_reason(record: RunRecord) -> str:
 def divergence(record: RunRecord) -> Iterator[Observation]:
     """A run diverged: its learning rate is too high.
 
-    Measured on mnist5k, model=quick: a peak of 30 diverges in the third epoch, a tenth of it reaches 97.4 %.
+    Measured on 3,000 digits of mnist5k, model=quick, 10 epochs, seed 1: a peak of 30 diverges in the third epoch, a tenth of it reaches 97.4 %.
     """
     if record.result is not None or ending(record) != "diverged":
         return

@@ -1,9 +1,14 @@
-"""Suggested changes of a network, as overrides: wider within its budget, or without its bottlenecks."""
+"""Suggested changes of a config, as overrides: a network wider within its budget, or without its bottlenecks; seeds."""
+
+from typing import Final
 
 from sweeper.config.model import ModelConf
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze, image_facts
 from sweeper.network.repair import Bounds, repair, widen, width_bounds
+
+SEEDS: Final = "seed=1,2,3,4,5"
+"""Runs a config again with several seeds."""
 
 
 def wider(conf: ExperimentConf) -> list[str]:
