@@ -80,7 +80,7 @@ def test_notebook_experiment_is_the_reference_protocol() -> None:
 
 
 BAD = {
-    "model=gpa": "model has no option 'gpa' (did you mean gap?): it has compact, deep, gap, notebook, quick",
+    "model=gpa": "model has no option 'gpa' (did you mean gap?): it has compact, deep, ",
     "modle=gap": "the config has no key 'modle' (did you mean model",
     "model.droput=0.1": "the config has no key 'model.droput' (did you mean model.dropout,",
     "data=cifar": "data has no option 'cifar': it has fashion_mnist, kmnist, mnist, mnist5k",
