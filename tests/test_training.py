@@ -325,12 +325,18 @@ def test_every_optimizer_goes_with_every_schedule(optimizer: str, scheduler: str
     assert [epoch.lr for epoch in metrics] == lrs
 
 
+@functools.cache
+def _one_epoch() -> ExperimentConf:
+    return compose([*SMALL, "augment=none", "training.epochs=1"])
+
+
 @settings(max_examples=20)
 @given(st.integers(2, 128), st.integers(2, 64))
 def test_batches_cover_all_images_but_a_last_batch_of_one(images: int, batch_size: int) -> None:
     """All batches have `batch_size` images, except a smaller last one, which is skipped if it has a single image."""
     assume(batch_size <= images)
-    conf = device.resolve(compose([*SMALL, "augment=none", "training.epochs=1", f"training.batch_size={batch_size}"]))
+    conf = device.resolve(_one_epoch())
+    conf = replace(conf, training=replace(conf.training, batch_size=batch_size))
     network = _CountsBatches()
     splits = Splits(
         train=_tiny().train.take(torch.arange(128 - images, 128)),
