@@ -175,6 +175,7 @@ def test_a_diverging_seed_loses_no_other_and_is_said(
     output, _ = process.communicate(timeout=900)
     assert process.returncode == 1
     assert "failed: trial-1 seed 1001: training loss must stay finite" in output
+    assert "try again: python -m sweeper confirm s --seeds 1" in output
     assert {each["name"] for each in _read(tmp_path)["configurations"]} == {"trial-0", "trial-2"}
 
 
@@ -229,6 +230,9 @@ def test_the_verdict_says_what_holds() -> None:
         "set of MNIST was opened 10 times for this study, 12 in all."
     )
     assert said.commands[0].text == "python -m sweeper confirm s --top 2 --seeds 4"
+    failed = verdict(_record({**first, "failed_seeds": [1003], "ci95_new_images": first["ci95"]}), subject=["s"])
+    assert "With 1 seed trial 7 failed, which its mean leaves out." in failed.details
+    assert "on other images" not in failed.details  # it would say the same again
     front = verdict(_record(first, second, command="python -m sweeper confirm s --pareto"), subject=["s"])
     assert front.commands[0].text == "python -m sweeper confirm s --pareto --seeds 4"
     assert len(row(first)) == len(COLUMNS)

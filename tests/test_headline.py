@@ -320,8 +320,13 @@ def test_a_search_that_ended_is_confirmed_next(tmp_path: Path) -> None:
     seeds = {**SEARCH, "space": {"seed": {}}, "grid": True}
     assert "confirm" in commands(headline(trial(0, 0.99), trial(1, 0.9), search=seeds, folder=study))
     study.mkdir()
-    (study / CONFIRM).write_text("{}")
+    (study / CONFIRM).write_text('{"configurations": [{"trial": 0}]}')
     assert list(commands(headline(trial(0, 0.99), folder=study))) == ["go on"]
+    assert "confirm" in commands(
+        headline(trial(0, 0.99), trial(1, 0.995), folder=study)
+    )  # the best trial is another one
+    (study / CONFIRM).write_text("{")
+    assert "confirm" in commands(headline(trial(0, 0.99), folder=study))
 
 
 def test_failures_end_a_grid_by_their_share_of_all_its_points() -> None:

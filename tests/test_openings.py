@@ -128,6 +128,21 @@ def test_counts_follow_a_moved_folder_and_do_not_mix_studies(tmp_path: Path) -> 
     assert count_openings(moved / "one", "mnist").total == 0
 
 
+def test_a_study_is_counted_the_same_from_every_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its log is in its own outputs/, whether `confirm` and `report` run beside that or elsewhere, by a relative path or not."""
+    conf, study = compose(["data=mnist5k"]).data, tmp_path / "project" / "outputs" / "studies" / "s"
+    study.mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    counts = []
+    for cwd, name in ((elsewhere, study), (tmp_path / "project", Path("outputs/studies/s")), (study, Path())):
+        monkeypatch.chdir(cwd)
+        record_opening(conf, Opening(folder=name / "confirmation" / "trial-0" / "seed-1001", weights_sha256="ab"))
+        counts += [count_openings(name, "mnist5k"), count_openings(study, "mnist5k")]
+    assert [(count.own, count.total) for count in counts] == [(1, 1), (1, 1), (2, 2), (2, 2), (3, 3), (3, 3)]
+    assert list(tmp_path.rglob(LOG)) == [tmp_path / "project" / "outputs" / LOG]
+
+
 def test_passwords_are_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A storage's URL on the command line may hold one."""
     monkeypatch.setattr("sys.argv", ["sweeper", "confirm", "x", "--storage", "postgresql://me:secret@host/db"])

@@ -69,6 +69,8 @@ def confirm(arguments: Sequence[str]) -> int:
         console.print(f"report: {page.path}", soft_wrap=True)
     for failure in failures:
         console.print(f"failed: {failure.run.label}: {failure.reason}", soft_wrap=True)
+    if failures:
+        console.print(f"try again: {command}", soft_wrap=True)
     return 1 if failures else 0
 
 

@@ -132,6 +132,11 @@ def _load(storage: BaseStorage, location: StudyLocation) -> tuple[str, Goal, lis
 
 
 def _candidate(files: RunFolder, name: str, trial: int | None) -> Candidate:
+    if not files.path.is_dir():
+        raise RunFolderError(
+            f"a confirmation needs the folder of each of its runs, but {display_path(files.path)} is missing: restore it, or "
+            "confirm other runs by their folders"
+        )
     conf, result = files.read_config(), files.read_result()
     if result is None:
         raise RunFolderError(f"a confirmation needs a complete run, but {display_path(files.path)} has no result.json")

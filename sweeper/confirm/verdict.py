@@ -79,7 +79,8 @@ def interval(bounds: list[float]) -> str:
 def _best(best: Mapping[str, Any]) -> str:
     spread = "" if best.get("sd") is None else f" ± {best['sd'] * 100:.2f}"
     of = f"{counted(best['test_images'], 'test image')}, 95 % interval {interval(best['ci95'])}"
-    others = "" if best.get("sd") is None else f", on other images {interval(best['ci95_new_images'])}"
+    both = interval(best.get("ci95_new_images", best["ci95"]))
+    others = "" if both == interval(best["ci95"]) else f", on other images {both}"
     chance = best.get("probability_of_target")
     reach = (
         "" if chance is None else f"; another seed reaches {percent(best['target'])} with probability {_chance(chance)}"
@@ -123,7 +124,7 @@ def _caution(record: Confirmation) -> list[str]:
     """Say if the test set has chosen: then the mean of the best is a little optimistic."""
     failed = [each for each in record.configurations if each.get("failed_seeds")]
     said = [
-        f"{title(each)} failed with {counted(len(each['failed_seeds']), 'seed')}, which its mean leaves out."
+        f"With {counted(len(each['failed_seeds']), 'seed')} {title(each)} failed, which its mean leaves out."
         for each in failed
     ]
     promised = max(record.configurations, key=lambda each: each["val_accuracy"])

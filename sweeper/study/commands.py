@@ -1,5 +1,6 @@
 """Decides which commands follow a study: confirming it, more seeds, going on, running its best trial again."""
 
+import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -119,9 +120,9 @@ def reproduce(best: FrozenTrial, folder: Path | None) -> Command | None:
     return Command(label="run it again", text=shlex.join([*PROGRAM, "reproduce", str(display_path(path))]))
 
 
-def confirm(folder: Path, *, front: bool) -> Command | None:
-    """Return the command that confirms a study's best trials, or its front; None for a study that was confirmed."""
-    if (folder / CONFIRM).exists():  # the confirmation names the commands that follow it
+def confirm(best: FrozenTrial, folder: Path, *, front: bool) -> Command | None:
+    """Return the command that confirms a study's best trials, or its front; None if its best trial was confirmed."""
+    if _is_confirmed(best, folder):  # the confirmation names the commands that follow it
         return None
     options = ["--pareto"] if front else []
     return Command(label="confirm", text=shlex.join([*PROGRAM, "confirm", str(display_path(folder)), *options]))
@@ -152,6 +153,14 @@ def _config_folder(settings: Mapping[str, Any]) -> list[str]:
         if isinstance(source, Mapping) and source.get("provider") == "command-line" and "path" in source
     ]
     return ["--config-dir", str(display_path(Path(str(given[0]))))] if given else []
+
+
+def _is_confirmed(trial: FrozenTrial, folder: Path) -> bool:
+    try:
+        configurations = json.loads((folder / CONFIRM).read_text())["configurations"]
+        return any(each["trial"] == trial.number for each in configurations)
+    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged: confirm says so
+        return False
 
 
 def _without(arguments: Sequence[str], *keys: str) -> list[str]:

@@ -261,7 +261,7 @@ def _fresh_seeds(facts: StudyFacts, folder: Path | None) -> Command | None:
     has_ended = facts.is_done or facts.is_at_target
     # confirm needs the trials' configs, and refuses what was chosen on the test set.
     if folder is not None and facts.base.get("data.validation") == "split" and has_ended:
-        return commands.confirm(folder, front=facts.has_front and not facts.goal.smallest)
+        return commands.confirm(best, folder, front=facts.has_front and not facts.goal.smallest)
     if seed is None or "seed" in facts.searched or facts.has_front:
         return None
     return commands.more_seeds(best, folder, facts.fixed, seed)
