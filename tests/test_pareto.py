@@ -328,6 +328,18 @@ def test_a_search_for_a_front_runs_resumes_and_leaves_a_front(sweeper_call: Call
     assert sweeper_call("reproduce", str(folder / "best")).returncode == 0
 
 
+def test_a_proposal_of_two_objectives_that_repeats_a_trial_gets_its_values(sweeper_call: Call, tmp_path: Path) -> None:
+    """In a space of two points some of four trials repeat; each has both values of the trial that it repeats."""
+    space = ["hydra.sweeper.widths=false", "optimizer.lr=choice(0.1,0.2)", "hydra.sweeper.n_trials=4"]
+    done = sweeper_call(*PARETO, *space, "training.epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert " repeats trial " in done.stdout
+    trials = trials_of(only_study(tmp_path))
+    repeats = [t for t in trials if "duplicate_of" in t.user_attrs]
+    assert repeats
+    assert all(t.values == trials[t.user_attrs["duplicate_of"]].values for t in repeats)
+
+
 def test_a_search_for_the_smallest_network_rejects_what_is_not_smaller(sweeper_call: Call, tmp_path: Path) -> None:
     """Once a network is at the target, only smaller ones are trained, and each is smaller than the answer before it."""
     smallest = ["-m", "search=smallest", *PARETO[2:], "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.seed=1"]

@@ -99,8 +99,9 @@ class StudyProgress:
 
     def on_repeated(self, number: int, other: FrozenTrial) -> None:
         """Print a proposal that has the same config as a completed trial."""
-        assert other.value is not None
-        self._print(f"trial {number} repeats trial {other.number}: {self._value(other.value)}, not trained again")
+        # A trial of two objectives has no single value: the first one is the accuracy.
+        value = self._value(other.values[0])
+        self._print(f"trial {number} repeats trial {other.number}: {value}, not trained again")
 
     def on_finished(self, result: JobResult, seconds: float, *, is_retried: bool) -> None:
         """Print a job's result; `is_retried` if it failed and its point is queued again."""
