@@ -35,7 +35,17 @@ RESULT_KEYS = {
     *("epochs", "seed", "seconds", "weights_sha256", "versions", "device", "precision", "threads", "data"),
 }
 EPOCH_KEYS = {
-    *("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds", "images_per_second"),
+    *(
+        "epoch",
+        "train_loss",
+        "train_accuracy",
+        "val_loss",
+        "val_accuracy",
+        "lr",
+        "seconds",
+        "images_per_second",
+        "val_changed",
+    ),
 }
 
 

@@ -304,7 +304,7 @@ def test_too_many_failures_end_the_study(sweeper_call: Call) -> None:
 
 BAD = {
     "hydra/sweeper/sampler=grid": "for a grid list the values, as in model.dropout=0.05,0.1",
-    "search=crd": "search has no option 'crd' (did you mean card?): it has card, dropout_lr, widths",
+    "search=crd": "search has no option 'crd' (did you mean card?): it has architecture, card, dropout_lr, pareto, smallest, widths",
     "seed=3": "-m needs something to sweep: list values as in model.dropout=0.05,0.1, or choose a preset with search=NAME",
     "model.droput=0.1,0.2": "the config has no key 'model.droput' (did you mean model.dropout",
     "hydra.sweeper.n_trials=0": "hydra.sweeper.n_trials must be at least 1, but got 0",
