@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,16 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from sweeper.confirm.candidates import Selection
+from sweeper.confirm.candidates import Selection, select_runs
 from sweeper.confirm.record import Confirmation
 from sweeper.confirm.verdict import COLUMNS, row, verdict
 from sweeper.data.openings import LOG
 from sweeper.data.splits import split
+from sweeper.errors import RunFolderError
 from sweeper.report.confirmation_section import confirmation_section
 from sweeper.run.folder import RunFolder
 from sweeper.study.folder import CONFIRM
 
-from .conftest import command, environment
+from .conftest import CHECKOUT, command, environment
 from .studies import Call, wait_for
 
 TRAINING_IMAGES, TEST_IMAGES = 300, 40
@@ -260,6 +262,22 @@ def test_a_page_shows_what_was_confirmed_and_a_damaged_record_is_one_line(tmp_pa
     (tmp_path / CONFIRM).write_text('{"configurations": []}')
     with pytest.raises(Exception, match=r"must hold a confirmation, but is damaged .*: delete it"):
         confirmation_section(tmp_path)
+
+
+def test_runs_are_confirmed_in_their_own_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From another working folder too: otherwise that one's log would get the openings, and the runs' study miss them."""
+    run = next(path.parent for path in sorted((CHECKOUT / "tests" / "saved").rglob("result.json")))
+    copy = tmp_path / "project" / "outputs" / "runs" / "a"
+    shutil.copytree(run, copy)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    selection = select_runs([Path("../project/outputs/runs/a")])
+    assert selection.folder == tmp_path / "project" / "outputs" / "confirmations" / "runs-a"
+    monkeypatch.chdir(tmp_path / "project")
+    assert select_runs([Path("outputs/runs/a")]).folder == Path("outputs/confirmations/runs-a")
+    assert len(select_runs([Path("outputs/runs/a"), Path("outputs/runs/a/")]).candidates) == 1
+    with pytest.raises(RunFolderError, match=r"needs the folder of each of its runs, but outputs/runs/b is missing"):
+        select_runs([Path("outputs/runs/b")])
 
 
 def test_seeds_are_those_that_the_search_never_used() -> None:

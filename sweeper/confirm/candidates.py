@@ -14,12 +14,13 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.config.schema import ExperimentConf
+from sweeper.data.openings import log_path
 from sweeper.errors import RunFolderError, StudyError
 from sweeper.reading.locations import StudyLocation, find_locations, lookup, read_yaml
 from sweeper.reading.storage_reader import StorageReader, study_name
 from sweeper.records import RunResult
 from sweeper.replicates.replicate import NamedConfig
-from sweeper.run.folder import OUTPUTS, RunFolder
+from sweeper.run.folder import RunFolder
 from sweeper.search.space import read_space
 from sweeper.study.attributes import DUPLICATE
 from sweeper.study.folder import StudyFolder, trial_folder
@@ -29,8 +30,8 @@ from sweeper.terminal.console import display_path
 
 FIRST_SEED: Final = 1001
 """The first seed of a confirmation, unless the search has used it."""
-CONFIRMATIONS: Final = OUTPUTS / "confirmations"
-"""Folder of the confirmations of runs; a study's is in the study's folder."""
+CONFIRMATIONS: Final = "confirmations"
+"""Folder of the confirmations of runs, in the outputs/ that holds the first run; a study's is in the study's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,8 @@ def select_trials(name: str, *, storage: str | None, top: int, pareto: bool) -> 
         raise StudyError(f"the trials' configs must be on this machine, but study {name} has no folder here")
     completed = [t for t in trials if t.state is TrialState.COMPLETE and DUPLICATE not in t.user_attrs]
     ranked = front_trials(trials, goal) if pareto else sorted(completed, key=goal.order)
+    if completed and not ranked:
+        raise StudyError(f"a front needs trials with a known size, but study {title} has none: leave out --pareto")
     if not ranked:
         raise StudyError(f"a confirmation needs a completed trial, but study {title} has none: run the search first")
     found = (_candidate(trial_folder(folder, t), f"trial-{t.number}", t.number) for t in ranked)
@@ -121,9 +124,9 @@ def select_runs(folders: Sequence[Path]) -> Selection:
             used.update(_seeds_of_study(parent, []))
     identity = hashlib.sha256("\n".join(sorted(str(path.absolute()) for path in paths)).encode()).hexdigest()
     name = names[0] if len(names) == 1 else f"{names[0]}-and-{len(names) - 1}-more-{identity[:8]}"
-    return Selection(
-        name=name, study=None, folder=CONFIRMATIONS / name, candidates=candidates, used_seeds=frozenset(used)
-    )
+    # In the runs' own outputs/, whatever the working folder: there the openings are logged.
+    folder = display_path(log_path(paths[0]).parent / CONFIRMATIONS / name)
+    return Selection(name=name, study=None, folder=folder, candidates=candidates, used_seeds=frozenset(used))
 
 
 def _load(storage: BaseStorage, location: StudyLocation) -> tuple[str, Goal, list[FrozenTrial]]:

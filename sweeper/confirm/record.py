@@ -56,11 +56,12 @@ class Confirmation:
             record = cls(**{field.name: saved[field.name] for field in fields(cls)})
             if not record.configurations or not all(set(REQUIRED) <= set(each) for each in record.configurations):
                 raise ValueError("configurations are incomplete")  # noqa: TRY301 - reported like any other damage
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
             raise RunFolderError(
-                f"{path} must hold a confirmation, but is damaged ({str(error) or type(error).__name__}): delete it, and "
+                f"{path} must hold a confirmation, but is damaged ({reason}): delete it, and "
                 "confirm again: what was trained is reused"
             ) from error
         return record
