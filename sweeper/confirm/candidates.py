@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.config.schema import ExperimentConf
 from sweeper.data.openings import log_path
-from sweeper.errors import RunFolderError, StudyError
+from sweeper.errors import ConfigError, RunFolderError, StudyError
 from sweeper.reading.locations import StudyLocation, find_locations, lookup, read_yaml
 from sweeper.reading.storage_reader import StorageReader, study_name
 from sweeper.records import RunResult
@@ -140,7 +140,12 @@ def _candidate(files: RunFolder, name: str, trial: int | None) -> Candidate:
             f"a confirmation needs the folder of each of its runs, but {display_path(files.path)} is missing: restore it, or "
             "confirm other runs by their folders"
         )
-    conf, result = files.read_config(), files.read_result()
+    try:
+        conf, result = files.read_config(), files.read_result()
+    except ConfigError as error:
+        raise RunFolderError(
+            f"a confirmation needs runs of sweeper, but the config of {display_path(files.path)} is none: {error}"
+        ) from error
     if result is None:
         raise RunFolderError(f"a confirmation needs a complete run, but {display_path(files.path)} has no result.json")
     if conf.data.validation != "split":
