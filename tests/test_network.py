@@ -114,7 +114,7 @@ def test_gap_model_keeps_several_channels_in_its_transitions() -> None:
     assert all(layer.out_channels > 1 for layer in design.plan.layers if isinstance(layer, Conv))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(models, shapes)
 def test_summary_agrees_with_the_module(model: ModelConf, shape: tuple[int, int, int]) -> None:
     """Shapes, parameters and MACs in closed form equal those of the torch module."""
@@ -137,7 +137,7 @@ def test_summary_agrees_with_the_module(model: ModelConf, shape: tuple[int, int,
     assert counter.get_total_flops() == 2 * summary.macs  # torch counts a multiply and an add as two
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(models)
 def test_receptive_field_is_the_span_of_the_gradient(model: ModelConf) -> None:
     """The input pixels with a gradient from one output value span exactly the receptive field."""
@@ -157,7 +157,7 @@ def test_receptive_field_is_the_span_of_the_gradient(model: ModelConf) -> None:
     assert spans.tolist() == [last.receptive_field] * 2
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(models)
 def test_jump_is_the_distance_of_neighbouring_receptive_fields(model: ModelConf) -> None:
     """From one output value to its neighbour, the input pixels with a gradient move by the jump."""
