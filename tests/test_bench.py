@@ -22,6 +22,12 @@ from .conftest import Completed, Sweeper
 TINY = ["experiment=notebook", "data=mnist5k", "threads=1", "training.batch_size=2", "training.epochs=1", "device=cpu"]
 
 
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notebook's loop validates on test images: its processes log that in the working folder's outputs/."""
+    monkeypatch.chdir(tmp_path)
+
+
 class _Enough(Exception):  # noqa: N818 - not an error
     """The loop has trained the requested number of blocks."""
 
