@@ -4,12 +4,14 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable
-from dataclasses import replace
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +21,10 @@ from sweeper.ablation.variants import folder_name, ingredients, make_variants
 from sweeper.errors import SweeperError
 from sweeper.report import ablation_table
 
-from .conftest import Completed, Sweeper
+from .conftest import CHECKOUT, Completed, Sweeper
+
+SAVED = next(path.parent for path in sorted((CHECKOUT / "tests" / "saved").rglob("result.json")))
+"""A run whose result stands for any."""
 
 BASE = [
     "data=mnist5k",
@@ -172,6 +177,61 @@ def test_the_table_in_markdown_keeps_any_name_in_its_cell() -> None:
     assert len(lines) == 2 + len(variants)
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert record.missing == 2 * len(variants)
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts runs into the ablation small without training: the folder and the result of each variant and seed."""
+
+    def train(base: Sequence[str], arguments: Sequence[str], seeds: Sequence[int]) -> None:
+        monkeypatch.chdir(tmp_path)
+        for variant in make_variants(base, arguments):
+            for seed in seeds:
+                folder = tmp_path / "outputs/ablations/small" / folder_name(variant.name) / f"seed-{seed}"
+                shutil.copytree(SAVED, folder)
+                config = asdict(replace(variant.conf, seed=seed))
+                (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+
+    return train
+
+
+def test_runs_of_another_base_are_refused_and_nothing_is_written(
+    trained: Callable[..., None], sweeper_call: Callable[..., Completed], tmp_path: Path
+) -> None:
+    """A table never attributes a run to another config: with --show and without, one line and the files stay."""
+    trained(["model=tiny"], ["residual"], [1, 2])
+    small = ["--name", "small", "--seeds", "2"]
+    done = sweeper_call("ablate", "model=tiny", *small, "--variants", "residual")
+    assert done.returncode == 0, done.stderr
+    files = [tmp_path / "outputs/ablations/small" / name for name in ("ablation.json", "ablation.md")]
+    before = [file.read_bytes() for file in files]
+    for show in ([], ["--show"]):
+        done = sweeper_call("ablate", "model=tiny", "optimizer.lr=0.05", *small, *show, "--variants", "residual")
+        assert done.returncode == 1
+        assert "holds a run of another config: optimizer.lr is" in done.stderr
+        assert "residual" not in done.stdout
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_show_only_prints(trained: Callable[..., None], sweeper_call: Callable[..., Completed], tmp_path: Path) -> None:
+    """Of fewer variants or more seeds, --show prints the table and how many seeds it is of, and writes no file."""
+    trained(["model=tiny"], ["residual", "training.ema=0.9"], [1, 2])
+    arguments = ["ablate", "model=tiny", "--name", "small", "--seeds", "5", "--show", "--variants", "training.ema=0.9"]
+    done = sweeper_call(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "training.ema=0.9 (2 of 5)" in done.stdout
+    assert "deviation of 2 of 5 seeds so far." in done.stdout
+    assert "6 of 10 runs missing" in done.stdout
+    assert not list((tmp_path / "outputs/ablations/small").glob("ablation.*"))
+
+
+def test_help_fits_a_terminal(sweeper_call: Callable[..., Completed]) -> None:
+    """The usage names each option, in lines of 60 characters; a percent sign is one."""
+    shown = sweeper_call("ablate", "--help").stdout
+    usage = shown.partition("\n\n")[0]
+    assert max(len(line) for line in usage.splitlines()) <= 60
+    assert all(option in usage for option in ("-h", "--variants", "--seeds", "--name", "--workers", "--show"))
+    assert "%%" not in shown
 
 
 @pytest.mark.slow

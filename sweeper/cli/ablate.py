@@ -3,11 +3,15 @@
 import argparse
 import shlex
 from collections.abc import Sequence
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from sweeper.cli.arguments import Parser
 from sweeper.errors import UsageError
 from sweeper.terminal.console import display_path, make_console, print_prose
+
+if TYPE_CHECKING:
+    from sweeper.ablation.record import Ablation
 
 SEEDS: Final = (2, 1000)
 """Fewest and most seeds: one seed says nothing of others."""
@@ -15,6 +19,11 @@ MAX_WORKERS: Final = 1000
 ABLATIONS: Final = "ablations"
 """Folder of all ablations, in outputs/."""
 MARKDOWN: Final = "ablation.md"
+USAGE: Final = """sweeper ablate [-h] [OVERRIDE ...]
+                      --variants VARIANT [VARIANT ...]
+                      [--seeds N] [--name NAME]
+                      [--workers N] [--show]"""
+"""The base comes first: after --variants, its overrides would be variants."""
 
 
 def ablate(arguments: Sequence[str]) -> int:
@@ -23,11 +32,11 @@ def ablate(arguments: Sequence[str]) -> int:
     Raises the errors of `sweeper.ablation.variants.make_variants` and `sweeper.replicates.runner.train_replicates`.
     """
     options = _parser().parse_intermixed_args(arguments)
-    from sweeper.ablation.record import RECORD, make_record  # noqa: PLC0415 - Hydra
+    from sweeper.ablation.record import make_record  # noqa: PLC0415 - Hydra
     from sweeper.ablation.variants import folder_name, make_variants  # noqa: PLC0415 - likewise
-    from sweeper.replicates.replicate import NamedConfig, make_replicates  # noqa: PLC0415 - optuna
+    from sweeper.replicates.replicate import NamedConfig, check_complete, make_replicates  # noqa: PLC0415 - optuna
     from sweeper.replicates.runner import train_replicates  # noqa: PLC0415 - likewise
-    from sweeper.run.folder import OUTPUTS, write_atomically  # noqa: PLC0415 - likewise
+    from sweeper.run.folder import OUTPUTS  # noqa: PLC0415 - likewise
 
     variants = make_variants(options.overrides, options.variants)
     if len(variants) == 1:
@@ -43,27 +52,27 @@ def ablate(arguments: Sequence[str]) -> int:
     # Every variant's first seed comes first: an interruption leaves comparisons, not some variants.
     runs = [run for same_seed in zip(*by_variant, strict=True) for run in same_seed]
     command = shlex.join(["python", "-m", "sweeper", "ablate", *(word for word in arguments if word != "--show")])
-    failures = []
-    try:
-        if not options.show:
-            title = f"ablation {name}"
-            failures = train_replicates(folder, runs, title=title, command=command, workers=options.workers)
-    finally:
-        if any(run.is_complete() for run in runs):
-            from sweeper.report import ablation_table  # noqa: PLC0415 - after the training
 
-            record = make_record(variants, by_variant, base=options.overrides, seeds=seeds, command=command)
-            record.write(folder)
-            write_atomically(folder / MARKDOWN, ablation_table.markdown(record).encode())
-            _print_table(ablation_table.rows(record), ablation_table.COLUMNS)
-            console = make_console()
-            print_prose(console, ablation_table.caption(record), "dim")
-            for line in (ablation_table.missing(record), f"table: {display_path(folder / MARKDOWN)}"):
-                if line is not None:
-                    console.print(line, soft_wrap=True)
-            console.print(f"record: {display_path(folder / RECORD)}", soft_wrap=True)
-        elif options.show:
+    def measured() -> "Ablation | None":
+        """Read what is trained; None for nothing. Runs of another config, such as another command's, are refused."""
+        check_complete(runs)
+        if not any(run.is_complete() for run in runs):
+            return None
+        return make_record(variants, by_variant, base=options.overrides, seeds=seeds, command=command)
+
+    if options.show:
+        record = measured()
+        if record is None:
             make_console().print(f"no run is complete in {display_path(folder)}/: train with {command}", soft_wrap=True)
+        else:
+            _show(record)
+        return 0
+    try:
+        failures = train_replicates(folder, runs, title=f"ablation {name}", command=command, workers=options.workers)
+    except KeyboardInterrupt:
+        _conclude(folder, measured())
+        raise
+    _conclude(folder, measured())
     if failures:
         make_console().print(
             f"failed: {len(failures)} of {len(runs)} runs; try them again with: {command}", soft_wrap=True
@@ -71,12 +80,39 @@ def ablate(arguments: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
+def _conclude(folder: Path, record: "Ablation | None") -> None:
+    """Write and print what was trained; nothing if no run is complete."""
+    if record is None:
+        return
+    from sweeper.ablation.record import RECORD  # noqa: PLC0415 - Hydra
+    from sweeper.report import ablation_table  # noqa: PLC0415 - after the training
+    from sweeper.run.folder import write_atomically  # noqa: PLC0415 - likewise
+
+    record.write(folder)
+    write_atomically(folder / MARKDOWN, ablation_table.markdown(record).encode())
+    _show(record)
+    for label, file in (("table", MARKDOWN), ("record", RECORD)):
+        make_console().print(f"{label}: {display_path(folder / file)}", soft_wrap=True)
+
+
+def _show(record: "Ablation") -> None:
+    """Print the table, its caption and what is missing."""
+    from sweeper.report import ablation_table  # noqa: PLC0415 - as above
+
+    _print_table(ablation_table.rows(record), ablation_table.COLUMNS)
+    console = make_console()
+    print_prose(console, ablation_table.caption(record), "dim")
+    lacking = ablation_table.missing(record)
+    if lacking is not None:
+        console.print(lacking, soft_wrap=True)
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="sweeper ablate",
-        usage="sweeper ablate [OVERRIDE ...] --variants VARIANT [VARIANT ...] [--seeds N] [--name NAME] [--workers N] [--show]",
+        usage=USAGE,
         description="Train a base config and variants of it with the same seeds, and print what each variant is worth: "
-        "its effect on validation accuracy with a 95 %% interval. The test set stays closed. Run it again to resume it, "
+        "its effect on validation accuracy with a 95 % interval. The test set stays closed. Run it again to resume it, "
         "or with more variants or seeds: what is trained is reused.",
     )
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="the base, as for a run: model=deep ...")

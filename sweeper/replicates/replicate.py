@@ -80,6 +80,13 @@ def make_replicates(folder: Path, configs: Sequence[NamedConfig], seeds: Sequenc
     ]
 
 
+def check_complete(runs: Sequence[Replicate]) -> None:
+    """Raise `RunFolderError` if one of the complete runs has another config than asked for."""
+    for run in runs:
+        if run.is_complete():
+            run.check()
+
+
 def remove_unfinished(runs: Sequence[Replicate]) -> None:
     """Delete the folders of runs that were cut short. The caller must hold the folder's lock."""
     for run in runs:

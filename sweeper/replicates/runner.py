@@ -10,7 +10,7 @@ from typing import Final
 
 from sweeper.errors import RunFolderError
 from sweeper.replicates.progress import ReplicatesProgress
-from sweeper.replicates.replicate import Replicate, remove_unfinished
+from sweeper.replicates.replicate import Replicate, check_complete, remove_unfinished
 from sweeper.replicates.training import evaluate, train
 from sweeper.run.folder import RunFolder
 from sweeper.study.executors.base import Job, JobResult
@@ -45,9 +45,7 @@ def train_replicates(
     folder cannot be written; KeyboardInterrupt after Ctrl-C, once the complete runs are counted.
     """
     with locked(folder, waits_aloud=True):
-        for run in runs:
-            if run.is_complete():
-                run.check()
+        check_complete(runs)
         remove_unfinished(runs)
         missing = [run for run in runs if not run.is_complete()]
         with ReplicatesProgress(title, missing, folder=folder, reused=len(runs) - len(missing)) as progress:

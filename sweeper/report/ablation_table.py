@@ -21,8 +21,8 @@ def caption(record: Ablation) -> str:
     count = len(record.variants) - 1
     about = (
         f"Validation accuracy on {counted(record.validation_images, 'image')} of {record.dataset} after "
-        f"{counted(record.epochs, 'epoch')}, mean and standard deviation of {counted(len(record.seeds), 'seed')} "
-        f"({record.seeds[0]} to {record.seeds[-1]}). The effect is the mean difference from the base with the same seed, in "
+        f"{counted(record.epochs, 'epoch')}, mean and standard deviation of {_seeds(record)}. "
+        "The effect is the mean difference from the base with the same seed, in "
         "points, with Student's 95 % interval over the seeds: on these images, of these epochs, on this network. "
     )
     chance = "Variants with other parameters than the base are not compared at equal size. The test set stays closed."
@@ -75,6 +75,15 @@ def _markdown_rows(record: Ablation) -> list[list[str]]:
 
 def _code_in_cell(text: str) -> str:
     return code(text).replace("|", r"\|")  # also in code, a bar would end the cell
+
+
+def _seeds(record: Ablation) -> str:
+    """Return how many seeds the figures are of; while runs are missing, how many there are so far."""
+    total, counts = len(record.seeds), [len(variant.seeds) for variant in record.variants]
+    if min(counts) == total:
+        return f"{total} seeds ({record.seeds[0]} to {record.seeds[-1]})"
+    trained = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{max(counts)}"
+    return f"{trained} of {total} seeds so far"
 
 
 def _row(variant: VariantRecord, base: VariantRecord, seeds: int) -> tuple[str, ...]:
