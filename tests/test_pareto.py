@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -329,14 +330,14 @@ def test_a_search_for_a_front_runs_resumes_and_leaves_a_front(sweeper_call: Call
 
 
 def test_a_proposal_of_two_objectives_that_repeats_a_trial_gets_its_values(sweeper_call: Call, tmp_path: Path) -> None:
-    """In a space of two points some of four trials repeat; each has both values of the trial that it repeats."""
+    """Both points of a space of two are trained first; later trials repeat them and have both of their values."""
     space = ["hydra.sweeper.widths=false", "optimizer.lr=choice(0.1,0.2)", "hydra.sweeper.n_trials=4"]
     done = sweeper_call(*PARETO, *space, "training.epochs=1")
     assert done.returncode == 0, done.stderr
     assert " repeats trial " in done.stdout
     trials = trials_of(only_study(tmp_path))
     repeats = [t for t in trials if "duplicate_of" in t.user_attrs]
-    assert repeats
+    assert [t.number for t in repeats] == [2, 3]
     assert all(t.values == trials[t.user_attrs["duplicate_of"]].values for t in repeats)
 
 
@@ -366,6 +367,9 @@ def test_a_search_for_the_smallest_network_rejects_what_is_not_smaller(sweeper_c
         (["hydra.sweeper.cost=null"], "add hydra.sweeper.cost=parameters"),
         (["hydra.sweeper.cost=null", "hydra.sweeper.smallest=true"], "add hydra.sweeper.cost=parameters"),
         (["hydra.sweeper.pruner.spare=2"], "spare in [0, 1)"),
+        (["hydra.sweeper.pruner.spare=x"], "pruner.spare must be a number, but got x: correct it"),
+        (["hydra.sweeper.sampler.seed=true"], "sampler.seed must be a whole number or null, but got true"),
+        (["hydra.sweeper.pruner.n_startup_trials=1.5"], "a whole number, but got 1.5"),
     ],
 )
 def test_what_two_objectives_cannot_have_is_one_line(sweeper_call: Call, overrides: list[str], fix: str) -> None:
@@ -390,3 +394,22 @@ def test_a_perfect_accuracy_has_a_logarithm() -> None:
     perfect = [trial(number, 1.0, 500 + number, 1.0, 1.0) for number in range(6)]
     assert not FrontPruner().prune(study_of(perfect), trial(6, 0, 400, 1.0, pruned=True))
     assert LEAST_ERROR > 0
+
+
+def test_a_renamed_folder_says_how_to_go_on(sweeper_call: Call, tmp_path: Path) -> None:
+    """Its journal knows the trials under the old name: the message has the settings that resume them."""
+    options = [*PARETO, "training.epochs=1"]
+    assert sweeper_call(*options, "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=old").returncode == 0
+    only_study(tmp_path).rename(tmp_path / "outputs" / "studies" / "my front")
+    refused = sweeper_call(*options, "hydra.sweeper.n_trials=2", "hydra.sweeper.study_name=my front")
+    assert refused.returncode == 1
+    given = refused.stderr.partition("go on with ")[2]
+    again = sweeper_call(*options, "hydra.sweeper.n_trials=2", *shlex.split(given))
+    assert again.returncode == 0, again.stderr
+    storage = open_storage(journal_url(only_study(tmp_path) / "journal.log"))
+    (study,) = optuna.get_all_study_summaries(storage)
+    assert study.study_name == "old"
+    complete = [
+        t for t in optuna.load_study(study_name="old", storage=storage).trials if t.state is TrialState.COMPLETE
+    ]
+    assert len(complete) == 2

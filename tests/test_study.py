@@ -1,6 +1,7 @@
 """Sweeps: grids, searches, failures and refusals; real runs in real storages."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -167,7 +168,16 @@ def test_dry_run_of_a_search_describes_it(sweeper_call: Call, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     for word in ("optimizer.lr : 0.003 to 0.5, logarithmic", "feasible : ", "parameters : ", "time : about"):
         assert word in done.stdout
+    assert "the others are repaired" in done.stdout
     assert not (tmp_path / "outputs").exists() or not list((tmp_path / "outputs").rglob("*.log"))
+
+
+def test_a_dry_run_counts_what_a_trial_takes_beside_its_epochs(sweeper_call: Call) -> None:
+    """Forty trials of one short epoch take most of a minute; with two objectives nothing is repaired."""
+    done = sweeper_call("-m", *TINY, *HERE, "search=pareto", "hydra.sweeper.dry_run=true")
+    assert "points, the others are rejected" in done.stdout
+    (seconds,) = re.findall(r"time : about (\d+) s for 40 trials, 1 at a time on idle cores", done.stdout)
+    assert 20 <= int(seconds) <= 90
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,8 @@ class Search:
         if self.is_grid:
             describe_grid(self.space, self.check)
         else:
-            describe_search(self.space, self.check, self.base, trials=self.total, jobs=jobs)
+            is_repaired = self.options.cost is None
+            describe_search(self.space, self.check, self.base, trials=self.total, jobs=jobs, is_repaired=is_repaired)
 
 
 def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobComposer) -> Search:

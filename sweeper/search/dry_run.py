@@ -1,5 +1,6 @@
 """The dry run of a study: lists a grid's jobs or estimates a search. It trains and writes nothing."""
 
+import math
 from statistics import median
 from typing import Final
 
@@ -17,6 +18,12 @@ SAMPLES: Final = 1000
 MACS_PER_SECOND: Final = 22e9
 """Multiply-accumulates of forward and backward pass on one core in bf16, measured on the default network (576 thousand
 MACs, 13,000 images/s)."""
+STEP_SECONDS: Final = 0.003
+"""What a training step takes beside its multiply-accumulates, measured with batches of 64 and 256."""
+TRIAL_SECONDS: Final = 1.0
+"""What a trial takes beside its epochs: proposal, first step, report. Measured on trials of one epoch."""
+START_SECONDS: Final = 4.0
+"""What a search takes before its first trial trains: imports of torch, data."""
 
 
 def describe_grid(space: Space, check: FeasibilityCheck) -> None:
@@ -26,22 +33,37 @@ def describe_grid(space: Space, check: FeasibilityCheck) -> None:
         print(f"#{number} : {' '.join(as_overrides(space, params))}{f' : {reason}' if reason else ''}")
 
 
-def describe_search(space: Space, check: FeasibilityCheck, base: ExperimentConf, *, trials: int, jobs: int) -> None:
-    """Print the space, and from random points the feasible share, the range of parameters and the expected time."""
+def describe_search(
+    space: Space, check: FeasibilityCheck, base: ExperimentConf, *, trials: int, jobs: int, is_repaired: bool
+) -> None:
+    """Print the space, and from random points the feasible share, the range of parameters and the expected time.
+
+    `is_repaired` is whether the search narrows proposals over budget; otherwise it rejects them.
+    """
     for key, distribution in space.distributions.items():
         print(f"{key} : {describe(distribution)}")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     checked = [check.check(study.ask(space.distributions).params) for _ in range(SAMPLES)]
     feasible = [one.design for one in checked if one.reason is None]
-    fix = ", the others are repaired" if feasible else ": raise budget.parameters, or search narrower widths"
+    others = ", the others are repaired" if is_repaired else ", the others are rejected and do not count in n_trials"
+    fix = others if feasible else ": raise budget.parameters, or search narrower widths"
     print(f"feasible : {percent(len(feasible) / SAMPLES, 1)} of {SAMPLES:,} random points{fix}")
     counts = [one.design.summary.parameters for one in checked if one.design is not None]
     if counts:
         print(f"parameters : {min(counts):,} to {max(counts):,}")
     macs = [design.summary.macs for design in feasible if design is not None]
     if macs:
-        # The backward pass costs about twice the forward pass.
-        held_out = base.data.validation_size if base.data.validation == "split" else 0
-        images = DATASETS.facts(base.data.name).training_images - held_out
-        seconds = 3 * median(macs) * images * base.training.epochs * trials / MACS_PER_SECOND / jobs
-        print(f"time : {about(seconds)} for {trials} trials, {jobs} at a time, none of them pruned")
+        seconds = expected_seconds(base, median(macs), trials=trials, jobs=jobs)
+        print(f"time : {about(seconds)} for {trials} trials, {jobs} at a time on idle cores, none of them pruned")
+
+
+def expected_seconds(base: ExperimentConf, macs: float, *, trials: int, jobs: int) -> float:
+    """Return how long a search takes on idle cores, in seconds, for networks of so many multiply-accumulates."""
+    facts = DATASETS.facts(base.data.name)
+    held_out = base.data.validation_size if base.data.validation == "split" else 0
+    measured = facts.test_images if base.data.validation == "test" else held_out
+    images = facts.training_images - held_out
+    steps = math.ceil(images / base.training.batch_size)
+    # The backward pass costs about twice the forward pass; evaluation has none.
+    epoch = (3 * images + measured) * macs / MACS_PER_SECOND + steps * STEP_SECONDS
+    return START_SECONDS + math.ceil(trials / jobs) * (base.training.epochs * epoch + TRIAL_SECONDS)

@@ -1,5 +1,7 @@
 """Opens a study under its lock: creates or resumes it in its folder and its storage."""
 
+import os
+import shlex
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,12 +11,14 @@ from typing import Any, Final
 import optuna
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS, write_atomically
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
+from sweeper.search.space import to_override
 from sweeper.study.folder import StudyFolder
 from sweeper.study.front_pruner import FrontPruner
 from sweeper.study.front_sampler import FrontSampler
@@ -59,6 +63,7 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
     given_storage = open_storage(options.storage) if options.storage else None
     record = search.record()
     name = options.study_name or _name(search, record, config)
+    wrapped = _feasible(sampler, search)
     folder = StudyFolder(_path(name, search, config))
     url = absolute_url(options.storage) if options.storage else journal_url(folder.journal)
     with folder.lock():
@@ -66,10 +71,12 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
             _check_no_trials(folder)
         folder.claim(name, record)
         study_storage = given_storage or open_storage(url)
+        if given_storage is None:
+            _check_name(folder, study_storage, name)
         study = optuna.create_study(
             study_name=name,
             storage=study_storage,
-            sampler=_feasible(sampler, search),
+            sampler=wrapped,
             pruner=pruner,
             directions=goal.directions,
             load_if_exists=True,
@@ -77,7 +84,7 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
         if goal.cost is not None:
             study.set_user_attr(GOAL, goal.record)
             study.set_metric_names([f"{'test' if _is_on_test(search) else 'validation'} accuracy", goal.unit])
-            study = FrontStudy(name, study_storage, sampler=sampler, pruner=pruner)
+            study = FrontStudy(name, study_storage, sampler=wrapped, pruner=pruner)
         trials = TrialStore(study, search.space, max_retry=options.max_retry)
         if trials.trials():
             sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
@@ -99,10 +106,12 @@ def typed_settings(config: DictConfig) -> list[str]:
 
 
 def _feasible(sampler: optuna.samplers.BaseSampler, search: Search) -> optuna.samplers.BaseSampler:
-    """Return the sampler with its proposals repaired into the budget; a grid proposes nothing, and is not repaired."""
+    """Return the sampler without repeats, and with one objective repaired into the budget; a grid proposes nothing."""
     repair = search.repair
-    if repair is None or search.options.cost is not None:
+    if repair is None:
         return sampler
+    if search.options.cost is not None:
+        return FeasibleSampler(sampler, search.space, None, None)
     return FeasibleSampler(sampler, search.space, repair, search.anchor)
 
 
@@ -157,6 +166,19 @@ def _check_no_trials(folder: StudyFolder) -> None:
             f"a study's trials must be in its storage, but {folder.path} holds trials that the storage does "
             "not know: give the storage they are in, or move the folder away"
         )
+
+
+def _check_name(folder: StudyFolder, storage: BaseStorage, name: str) -> None:
+    """Raise `StudyError` if the folder's own journal has the trials under another name, as after the folder's renaming."""
+    names = [study.study_name for study in optuna.get_all_study_summaries(storage) if study.n_trials]
+    if not names or name in names or not folder.holds_trials():
+        return
+    settings = {"hydra.sweep.dir": os.path.relpath(folder.path), "hydra.sweeper.study_name": names[0]}
+    typed = " ".join(shlex.quote(f"{key}={to_override(value)}") for key, value in settings.items())
+    raise StudyError(
+        f"a study must have the name that its journal knows, but {folder.path} holds the trials of study {names[0]}, not "
+        f"of {name}: go on with {typed}"
+    )
 
 
 def _set_for_jobs(config: DictConfig, folder: Path, name: str, url: str | None) -> None:

@@ -1,10 +1,13 @@
 """Creates the configured sampler and pruner: only Optuna's classes and our own, never other code that a config names."""
 
+import inspect
 import warnings
-from typing import Final
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
 
 import optuna
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 
 from sweeper.errors import StudyError
@@ -16,6 +19,16 @@ SAMPLERS: Final = (
 )
 PRUNERS: Final = ("optuna.pruners.*", "sweeper.study.front_pruner.FrontPruner")
 """Patterns of the only targets that these configs may name."""
+
+
+KINDS: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
+    "int": ("a whole number", (int,)),
+    "float": ("a number", (int, float)),
+    "bool": ("true or false", (bool,)),
+    "str": ("text", (str,)),
+    "None": ("null", (type(None),)),
+}
+"""By a parameter's annotation: what messages call its type, and the types that it takes."""
 
 
 def make_sampler(config: DictConfig) -> optuna.samplers.BaseSampler:
@@ -41,9 +54,38 @@ def _make(config: DictConfig, allowed: tuple[str, ...], name: str) -> object:
         # Some of the classes in conf/ are marked experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
+            _check_types(config, allowed, f"hydra.sweeper.{name}")
             return instantiate(config, _execution_whitelist_=allowed)
+        except StudyError:
+            raise
         except Exception as error:  # each of Optuna's classes checks its arguments in its own way
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise StudyError(
                 f"hydra.sweeper.{name} must be a config that {config.get('_target_')} accepts, but it is not: {reason}"
             ) from error
+
+
+def _check_types(config: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> None:
+    """Raise `StudyError` for an argument of another type than its class declares: Python would fail later, or never."""
+    target = str(config.get("_target_"))
+    if not any(fnmatchcase(target, pattern) for pattern in allowed):
+        return  # refused by the caller
+    parameters = inspect.signature(get_class(target)).parameters
+    for name, value in config.items():
+        key = f"{where}.{name}"
+        if isinstance(value, Mapping):
+            _check_types(value, allowed, key)
+        elif name in parameters:
+            annotation = parameters[name].annotation  # text, in modules that postpone annotations
+            declared = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+            kinds = [KINDS.get(part.strip()) for part in declared.split("|")]
+            known = [kind for kind in kinds if kind is not None]
+            if len(known) == len(kinds) and not any(_is_of(value, types) for _, types in known):
+                names = " or ".join(words for words, _ in known)
+                shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+                raise StudyError(f"{key} must be {names}, but got {shown}: correct it, or leave it out")
+
+
+def _is_of(value: object, types: tuple[type, ...]) -> bool:
+    # To Python, true is a whole number.
+    return isinstance(value, types) and (not isinstance(value, bool) or bool in types)

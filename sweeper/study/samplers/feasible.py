@@ -1,4 +1,4 @@
-"""Wraps a sampler so that every proposal is a whole new point of the space within the budget."""
+"""Wraps a sampler so that every proposal is a whole new point of the space, within the budget where it is repaired."""
 
 import random
 from collections.abc import Sequence
@@ -28,8 +28,13 @@ class FeasibleSampler(BaseSampler):
     A point that cannot be repaired is proposed as it is, and the caller rejects it.
     """
 
-    def __init__(self, wrapped: BaseSampler, space: Space, repair: ProposalRepair, anchor: Params | None) -> None:
-        """Wrap a sampler. `anchor` is a feasible point, see `ProposalRepair.repair`; None if none is known."""
+    def __init__(
+        self, wrapped: BaseSampler, space: Space, repair: ProposalRepair | None, anchor: Params | None
+    ) -> None:
+        """Wrap a sampler. `repair` is None in a search that repairs nothing, and only repeats are avoided.
+
+        `anchor` is a feasible point, see `ProposalRepair.repair`; None if none is known.
+        """
         self._wrapped, self._space, self._repair, self._anchor = wrapped, space, repair, anchor
         self._seen: dict[int, tuple[tuple[str, Any], ...]] = {}
         """Points by trial number: those that this process has proposed or read."""
@@ -53,7 +58,7 @@ class FeasibleSampler(BaseSampler):
         params: Params = {}
         for _ in range(DRAWS):
             params = self._proposal(study, trial)
-            repaired = self._repair.repair(params, self._anchor)
+            repaired = self._repaired(params)
             if repaired is not None and _key(repaired) not in known:
                 return self._propose(trial, repaired)
         if repaired is None:  # no point may be feasible at all, and the caller gives up after many
@@ -61,7 +66,7 @@ class FeasibleSampler(BaseSampler):
         generator = random.Random(trial.number)  # noqa: S311 - no secret; the same for a resumed study
         for _ in range(MOVES):
             moved_on = moved(params, self._space.distributions, generator)
-            repaired = self._repair.repair(self._whole(study, trial, moved_on), self._anchor)
+            repaired = self._repaired(self._whole(study, trial, moved_on))
             if repaired is not None:
                 params = repaired
                 if _key(repaired) not in known:
@@ -87,6 +92,9 @@ class FeasibleSampler(BaseSampler):
     def reseed_rng(self) -> None:
         """Reseed the wrapped sampler."""
         self._wrapped.reseed_rng()
+
+    def _repaired(self, params: Params) -> Params | None:
+        return params if self._repair is None else self._repair.repair(params, self._anchor)
 
     def _proposal(self, study: optuna.Study, trial: FrozenTrial) -> Params:
         relative = self._wrapped.infer_relative_search_space(study, trial)
