@@ -1,5 +1,6 @@
 """The command `ablate`: what it compares, what it refuses, its effects, its files, resuming and more seeds."""
 
+import io
 import json
 import math
 import random
@@ -14,12 +15,14 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from sweeper.ablation.effects import effect
 from sweeper.ablation.record import make_record
 from sweeper.ablation.variants import folder_name, ingredients, make_variants
 from sweeper.errors import SweeperError
 from sweeper.report import ablation_table
+from sweeper.terminal.result_table import result_table
 
 from .conftest import CHECKOUT, Completed, Sweeper
 
@@ -177,6 +180,38 @@ def test_the_table_in_markdown_keeps_any_name_in_its_cell() -> None:
     assert len(lines) == 2 + len(variants)
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert record.missing == 2 * len(variants)
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_the_table_reads_in_a_narrow_terminal(width: int) -> None:
+    """Variant, effect and verdict are there at any width; no figure is cut, no line too long, a name breaks in words."""
+    name = "model.groups.block1.channels=[5,5,6] training.ema=0.95"
+    rows = [
+        ("base", "12,345", "98.12 %", "0.11", "", "", ""),
+        (f"{name} (2 of 5)", "12,345 (+1,234)", "98.15 %", "0.11", "+22.57", "-11.58 to +46.71", "no evidence"),
+    ]
+    columns, dropped = ablation_table.COLUMNS, ablation_table.DROPPED
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(result_table(columns, rows, width=width, dropped=dropped))
+    shown = console.export_text()
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= width
+    assert "…" not in shown
+    assert all(cell in shown for cell in ("variant", "effect", "+22.57", "no evidence", "-11.58 to +46.71"))
+    assert all(word in shown for word in ("[5,5,6]", "ema=0.95", "(2 of 5)"))
+    assert (f"{name} (2 of 5)" in shown) == (width == 140)
+    left_out = [column for column in dropped if column not in shown.splitlines()[0]]
+    assert left_out == list(dropped[: len(left_out)])
+    assert all(column in shown for column in left_out)  # named below
+
+
+@given(st.text("ab1.=,_ ()é", max_size=60), st.integers(1, 60), st.integers(1, 12))
+def test_a_table_loses_no_character_of_a_name(name: str, width: int, figure: int) -> None:
+    """Whatever the width, the first column has the whole name, and a figure is complete if there is room for it."""
+    console = Console(width=max(width, figure + 12), record=True, file=io.StringIO())
+    table = result_table(["name", "n"], [[name, "7" * figure]], width=console.width, dropped=[])
+    console.print(table, markup=False)
+    lines = [line.replace("7" * figure, "") for line in console.export_text().splitlines()[1:]]
+    assert "".join("".join(lines).split()) == "".join(name.split())
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`confirm`: fresh seeds, all training images, the test set opened once per network and after the last training; resumable."""
 
 import functools
+import io
 import json
 import os
 import shutil
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+from sweeper.cli.confirm import _show
 from sweeper.confirm.candidates import Selection, select_runs
 from sweeper.confirm.record import Confirmation
 from sweeper.confirm.verdict import COLUMNS, row, verdict
@@ -249,6 +252,18 @@ def test_the_verdict_says_what_holds() -> None:
     assert "It equals trial 3; trial 3 is smaller: take it." in equal.details
     one = _configuration("trial-1", [0.98], sd=None, probability_of_target=None, selection_bias=None)
     assert verdict(_record(one), subject=["s"]).lead == "Target missed by 1.00 points with 1 seed."
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_table_reads_in_a_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cell is cut: the columns that do not fit are left out, and named."""
+    shown = Console(width=width, record=True, file=io.StringIO(), markup=False)
+    monkeypatch.setattr("sweeper.cli.confirm.make_console", lambda: shown)
+    _show(_record(_configuration("trial-12", [0.994, 0.9945])), subject=["s"])
+    text = shown.export_text()
+    assert "…" not in text
+    assert all(cell in text for cell in ("trial 12", "9,000", "99.43 %", "99.35–99.50 %", "99.5 %"))
+    assert ("In a wider terminal also: sd, validation" in text) == (width == 60)
 
 
 def test_a_page_shows_what_was_confirmed_and_a_damaged_record_is_one_line(tmp_path: Path) -> None:

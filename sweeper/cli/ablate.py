@@ -98,9 +98,14 @@ def _conclude(folder: Path, record: "Ablation | None") -> None:
 def _show(record: "Ablation") -> None:
     """Print the table, its caption and what is missing."""
     from sweeper.report import ablation_table  # noqa: PLC0415 - as above
+    from sweeper.terminal.result_table import result_table  # noqa: PLC0415 - likewise
 
-    _print_table(ablation_table.rows(record), ablation_table.COLUMNS)
-    console = make_console()
+    console, styles = make_console(), {"helps": "green", "hurts": "red"}
+    columns, dropped = ablation_table.COLUMNS, ablation_table.DROPPED
+    console.print()
+    console.print(
+        result_table(columns, ablation_table.rows(record), width=console.width, dropped=dropped, styles=styles)
+    )
     print_prose(console, ablation_table.caption(record), "dim")
     lacking = ablation_table.missing(record)
     if lacking is not None:
@@ -144,24 +149,3 @@ class _between:  # noqa: N801 - used as a function
         if not text.isdecimal() or not self._low <= int(text) <= self._high:
             raise argparse.ArgumentTypeError(f"must be {self._low} to {self._high}, but got {text!r}")
         return int(text)
-
-
-def _print_table(rows: Sequence[tuple[str, ...]], columns: Sequence[str]) -> None:
-    from rich.table import Table  # noqa: PLC0415 - after the training
-    from rich.text import Text  # noqa: PLC0415 - likewise
-
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    last = len(columns) - 1
-    for at, heading in enumerate(columns):
-        table.add_column(
-            heading,
-            justify="left" if at in {0, last} else "right",
-            no_wrap=at > 0,
-            overflow="fold" if at == 0 else "ellipsis",
-        )
-    styles = {"helps": "green", "hurts": "red"}
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row[:-1]), Text(row[-1], style=styles.get(row[-1], "")))
-    console = make_console()
-    console.print()
-    console.print(table)

@@ -80,21 +80,15 @@ def _subject(options: argparse.Namespace) -> list[str]:
 
 def _show(record: "Confirmation", *, subject: list[str]) -> None:
     """Print the verdict, the table of configs and the commands that follow."""
-    from rich.table import Table  # noqa: PLC0415 - after the training
-    from rich.text import Text  # noqa: PLC0415 - likewise
-
-    from sweeper.confirm.verdict import COLUMNS, row, verdict  # noqa: PLC0415 - likewise
+    from sweeper.confirm.verdict import COLUMNS, DROPPED, row, verdict  # noqa: PLC0415 - after the training
+    from sweeper.terminal.result_table import result_table  # noqa: PLC0415 - likewise
 
     said, console = verdict(record, subject=subject), make_console()
     console.print()
     print_prose(console, said.lead, "bold green" if said.tone == "met" else "bold yellow")
     print_prose(console, said.details)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in COLUMNS:
-        table.add_column(heading, justify="left" if heading == COLUMNS[0] else "right", no_wrap=True)
-    for configuration in record.configurations:
-        table.add_row(*(Text(cell) for cell in row(configuration)))
-    console.print(table)
+    rows = [row(configuration) for configuration in record.configurations]
+    console.print(result_table(COLUMNS, rows, width=console.width, dropped=DROPPED, gap=2))
     for command in said.commands:
         console.print(f"{command.label}: {command.text}", soft_wrap=True)
 

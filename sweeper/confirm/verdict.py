@@ -12,6 +12,8 @@ from sweeper.terminal.formats import counted, percent, points
 
 COLUMNS: Final = ("config", "parameters", "test mean", "sd", "95 % interval", "P(target)", "validation")
 """The columns of the table of configs."""
+DROPPED: Final = ("sd", "validation", "parameters", "P(target)", "95 % interval")
+"""The columns to leave out in a narrow terminal, the first to go first."""
 HELP: Final = (
     "Mean and standard deviation of the test accuracy over seeds that the search never used, each network trained on all "
     "training images. The 95 % interval of the mean covers other seeds, on these test images. P(target) is the probability "

@@ -8,6 +8,8 @@ from sweeper.terminal.formats import counted, percent
 
 COLUMNS = ("variant", "parameters", "validation", "sd", "effect", "95 % interval", "")
 """The columns of the table; accuracies in percent, the others in points of it."""
+DROPPED = ("sd", "parameters", "validation", "95 % interval")
+"""The columns to leave out in a narrow terminal, the first to go first."""
 
 
 def rows(record: Ablation) -> list[tuple[str, ...]]:
