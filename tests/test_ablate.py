@@ -131,6 +131,18 @@ def test_a_folder_name_is_one_folder(text: str) -> None:
     [
         ([], ["afine"], r"a variant must be overrides or one of all, .*but got 'afine' \(did you mean affine\?\)"),
         ([], [""], "a variant must be overrides such as training.ema=0.99, but got ''"),
+        (
+            [],
+            ["two words: training.ema=0.9"],
+            r"name must be one word of letters, .*, but got 'two words' in 'two words: ",
+        ),
+        ([], [": training.ema=0.9"], "name must be one word of letters, .*, but got ''"),
+        (
+            [],
+            ["affine training.ema=0.9"],
+            "overrides key=value or one ingredient alone, but got 'affine' in 'affine tr",
+        ),
+        ([], ["training.ema = 0.9"], "but got 'training.ema' in .*: leave no spaces around ="),
         ([], ["'a=1"], "must have its quotes closed"),
         ([], ["training.ema=0"], "must change something besides the seed, but training.ema=0 equals the base"),
         ([], ["seed=7"], "must change something besides the seed, but seed=7 equals the base"),

@@ -78,6 +78,10 @@ def make_variants(base: Sequence[str], arguments: Sequence[str]) -> list[Variant
 def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
     """Return the name and the overrides of one argument."""
     named = re.fullmatch(r"\s*([\w.-]+):\s*(.*)", argument)
+    if not named and (wrong := re.match(r"([^=:~@]*):", argument)):
+        raise UsageError(
+            f"a variant's name must be one word of letters, digits, and any of _ . -, but got {wrong[1]!r} in {argument!r}"
+        )
     name, text = (named[1], named[2]) if named else ("", argument)
     try:
         overrides = tuple(shlex.split(text))
@@ -94,6 +98,12 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
         return name or overrides[0], built_in[overrides[0]]
     if not overrides:
         raise UsageError(f"a variant must be overrides such as training.ema=0.99, but got {argument!r}")
+    for word in overrides:
+        if "=" not in word and not word.startswith("~"):
+            raise UsageError(
+                f"a variant must be overrides key=value or one ingredient alone, but got {word!r} in {argument!r}: leave no "
+                "spaces around =, put a value with spaces in inner quotes"
+            )
     return name or " ".join(overrides), overrides
 
 
