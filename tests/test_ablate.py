@@ -136,6 +136,7 @@ def test_a_folder_name_is_one_folder(text: str) -> None:
             ["two words: training.ema=0.9"],
             r"name must be one word of letters, .*, but got 'two words' in 'two words: ",
         ),
+        (["affine"], ["residual"], "the base must be overrides key=value, but got 'affine'"),
         ([], [": training.ema=0.9"], "name must be one word of letters, .*, but got ''"),
         (
             [],

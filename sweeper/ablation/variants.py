@@ -49,10 +49,14 @@ def make_variants(base: Sequence[str], arguments: Sequence[str]) -> list[Variant
     An argument is `all`, an ingredient's name, or overrides separated by spaces, with ``NAME:`` before them or without.
     `all` leaves out the ingredients that the base has already.
 
-    Raises `UsageError` for an argument that is none of these, or for two variants of one name; `ConfigError` for
+    Raises `UsageError` for an argument that is none of these, for a base that is no overrides, or for two variants of one name; `ConfigError` for
     overrides that do not compose, a variant that equals the base, or data that differ from the base's or are the test
     set; `BudgetError` for a network over its budget.
     """
+    for word in filter(_is_no_override, base):
+        raise UsageError(
+            f"the base must be overrides key=value, but got {word!r}: leave no spaces around =, put variants after --variants"
+        )
     first = _variant(BASE, base, ())
     if first.conf.data.validation == "test":
         raise ConfigError(
@@ -98,13 +102,16 @@ def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
         return name or overrides[0], built_in[overrides[0]]
     if not overrides:
         raise UsageError(f"a variant must be overrides such as training.ema=0.99, but got {argument!r}")
-    for word in overrides:
-        if "=" not in word and not word.startswith("~"):
-            raise UsageError(
-                f"a variant must be overrides key=value or one ingredient alone, but got {word!r} in {argument!r}: leave no "
-                "spaces around =, put a value with spaces in inner quotes"
-            )
+    for word in filter(_is_no_override, overrides):
+        raise UsageError(
+            f"a variant must be overrides key=value or one ingredient alone, but got {word!r} in {argument!r}: leave no "
+            "spaces around =, put a value with spaces in inner quotes"
+        )
     return name or " ".join(overrides), overrides
+
+
+def _is_no_override(word: str) -> bool:
+    return "=" not in word and not word.startswith("~")
 
 
 def _variant(name: str, base: Sequence[str], overrides: tuple[str, ...]) -> Variant:
