@@ -218,6 +218,17 @@ def test_inspect_shows_whole_cells(width: int, model: str) -> None:
     assert ("jump" in missing) == (width < 140)
 
 
+def test_a_long_operation_takes_two_lines_before_a_column_goes() -> None:
+    """At 80 columns separable units keep MACs and receptive field, and a part such as ``+ input`` stays on one line."""
+    unit = ["model.conv=separable", "model.residual=true", "model.squeeze_excite=4", "model.activation=prelu"]
+    terminal = console(80)
+    network_table.show(terminal, conf := compose(["model=deep", *unit]), analyze(conf))
+    shown = shown_in(terminal)
+    assert shown.splitlines()[1].split() == ["layer", "operation", "output", "params", "MACs", "RF"]
+    assert shown.count("+ input") == 7
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_the_time_left_counts_validation() -> None:
     """Where validation takes most of an epoch, the time left does not count training alone."""
     console = Console(file=io.StringIO(), force_terminal=True, width=140)

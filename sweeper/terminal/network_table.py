@@ -45,15 +45,19 @@ def show(console: Console, conf: ExperimentConf, design: Design) -> None:
 
 
 def layer_table(console: Console, design: Design) -> Table:
-    """Return a table with one row per layer and a separator between groups; columns that do not fit are left out."""
+    """Return a table with one row per layer and a separator between groups.
+
+    If it does not fit, the jump is left out, then long operations take two lines, and then more columns are left out.
+    """
     for count in range(len(DROPPED) + 1):
-        table = _layer_table(design, DROPPED[:count])
-        if Measurement.get(console, console.options.update_width(UNLIMITED), table).maximum <= console.width:
-            return table
+        for in_two in (False, True) if count else (False,):
+            table = _layer_table(design, DROPPED[:count], in_two=in_two)
+            if Measurement.get(console, console.options.update_width(UNLIMITED), table).maximum <= console.width:
+                return table
     return _layer_table(design, DROPPED, wrap=True)
 
 
-def _layer_table(design: Design, dropped: Sequence[str], *, wrap: bool = False) -> Table:
+def _layer_table(design: Design, dropped: Sequence[str], *, wrap: bool = False, in_two: bool = False) -> Table:
     caption = f"In a wider terminal also: {', '.join(reversed(dropped))}" if dropped else None
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
     shown = [index for index, title in enumerate(LAYER_COLUMNS) if title not in dropped]
@@ -66,8 +70,16 @@ def _layer_table(design: Design, dropped: Sequence[str], *, wrap: bool = False) 
         if group is not None and row[0].partition(".")[0] != group:
             table.add_section()
         group = row[0].partition(".")[0]
-        table.add_row(*(row[index] for index in shown))
+        table.add_row(*(_two_lines(row[index]) if in_two and index == 1 else row[index] for index in shown))
     return table
+
+
+def _two_lines(operation: str) -> str:
+    """Return a list of operations in two lines of similar length, broken after a comma; a single one unchanged."""
+    # By hand: rich breaks at every space, unbreakable ones included.
+    parts = operation.split(", ")
+    halves = [(", ".join(parts[:count]) + ",", ", ".join(parts[count:])) for count in range(1, len(parts))]
+    return "\n".join(min(halves, key=lambda lines: max(map(len, lines)))) if halves else operation
 
 
 def layer_rows(design: Design) -> list[tuple[str, ...]]:
