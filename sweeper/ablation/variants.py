@@ -49,9 +49,9 @@ def make_variants(base: Sequence[str], arguments: Sequence[str]) -> list[Variant
     An argument is `all`, an ingredient's name, or overrides separated by spaces, with ``NAME:`` before them or without.
     `all` leaves out the ingredients that the base has already.
 
-    Raises `UsageError` for an argument that is none of these, for a base that is no overrides, or for two variants of one name; `ConfigError` for
-    overrides that do not compose, a variant that equals the base, or data that differ from the base's or are the test
-    set; `BudgetError` for a network over its budget.
+    Raises `UsageError` for an argument that is none of these, for a base that is no overrides, or for two variants of
+    one name; `ConfigError` for overrides that do not compose, a variant that equals the base, or data that differ from
+    the base's or are the test set; `BudgetError` for a network over its budget.
     """
     for word in filter(_is_no_override, base):
         raise UsageError(
