@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.config.explaining import nearest
-from sweeper.config.loading import load
+from sweeper.config.loading import dotted, load
 from sweeper.config.schema import ExperimentConf
 from sweeper.errors import CompositionError
 
@@ -74,9 +74,24 @@ def _no_option(match: re.Match[str]) -> str:
 
 
 def _no_key(match: re.Match[str]) -> str:
+    having = _options_with(match[1])
+    if having:
+        group, _, name = match[1].partition(".")
+        choices = " or ".join(f"{group}={option}" for option in having)
+        return f"the chosen {group} has no key {name!r}, but others do: choose {choices}"
     # The default config may have this key, in an option of a group that was replaced: do not suggest it again.
     others = [name for name in _keys() if name != match[1]]
     return f"the config has no key {match[1]!r}{nearest(match[1], others)}: print the whole config with --cfg job"
+
+
+def _options_with(key: str) -> list[str]:
+    """Return the options of a key's config group that have it; the one of the key's own name comes first."""
+    group, _, name = key.partition(".")
+    files = sorted((conf_dir() / group).glob("*.yaml")) if re.fullmatch(r"\w+", group) and name else []
+    having = [
+        file.stem for file in files if name in dict(dotted(OmegaConf.to_container(OmegaConf.load(file), resolve=False)))
+    ]
+    return sorted(having, key=lambda option: option != name)
 
 
 def _no_override(match: re.Match[str]) -> str:

@@ -42,6 +42,7 @@ def load(cfg: DictConfig | Mapping[str, Any]) -> ExperimentConf:
             chosen[section] = str(name)
         schema = _schema(**chosen)
         merged = OmegaConf.merge(schema, config)
+        _check_booleans(schema, config, merged)
         return _to_dataclasses(merged)
     except MissingMandatoryValue as error:
         raise ConfigError(missing_key(str(error.full_key))) from error
@@ -66,6 +67,14 @@ def _schema(**names: str) -> DictConfig:
     for section, name in names.items():
         schema[section] = OmegaConf.structured(VARIANTS[section][name])
     return schema
+
+
+def _check_booleans(schema: DictConfig, config: DictConfig, merged: Any) -> None:
+    """Raise `ConfigError` for a boolean that was not given as one: OmegaConf takes 2 and ``on`` for true."""
+    for key, value in dotted(OmegaConf.to_container(merged, throw_on_missing=False)):
+        given = OmegaConf.select(config, key, default=None) if isinstance(value, bool) else None
+        if given is not None and str(given).lower() not in {"true", "false"}:
+            raise ConfigError(wrong_type(schema, config, key, f"true or false, but got {given}"))
 
 
 def _as_json(plain: Mapping[str, Any]) -> str:

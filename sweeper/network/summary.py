@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from sweeper.errors import ConfigError
+from sweeper.network.layers import Conv, Layer
+from sweeper.network.layers.base import Shape
 from sweeper.network.plan import Plan
 
 
@@ -51,7 +54,14 @@ def summarize(plan: Plan) -> Summary:
     shape = plan.input_shape
     receptive_field = jump = 1
     for layer in plan.layers:
-        output_shape = layer.output_shape(shape)
+        try:
+            output_shape = layer.output_shape(shape)
+        except ConfigError as error:
+            strided = [conv for conv in plan.layers[: len(layers)] if isinstance(conv, Conv) and conv.stride > 1]
+            if not strided or not _fits(layer, (shape[0], *plan.input_shape[1:])):
+                raise
+            keys = dict.fromkeys(f"model.groups.{conv.group}.stride, which is {conv.stride}" for conv in strided)
+            raise ConfigError(f"{error}, or lower {' and '.join(keys)}") from error
         receptive_field += (layer.window(shape) - 1) * jump
         jump *= layer.step
         layers.append(
@@ -74,3 +84,11 @@ def summarize(plan: Plan) -> Summary:
         parameters=sum(summary.parameters for summary in layers),
         macs=sum(summary.macs for summary in layers),
     )
+
+
+def _fits(layer: Layer, shape: Shape) -> bool:
+    try:
+        layer.output_shape(shape)
+    except ConfigError:
+        return False
+    return True
