@@ -117,7 +117,7 @@ def _under_fitting(record: RunRecord) -> Iterator[Observation]:
     wider = [] if is_early else suggestions.wider(record.conf)
     yield Observation(
         rule="under_fitting",
-        text=f"With dropout off, accuracy is {percent(train)} on training images, below the target of {percent(target)}, and "
+        text=f"{_accuracy(record)} is {percent(train)} on training images, below the target of {percent(target)}, and "
         f"{percent(record.value)} on {record.evaluated_on} images: the network has not learned the task yet. That is not "
         "over-fitting.",
         evidence={"train_accuracy_eval": train, "val_accuracy": record.value, "target": target},
@@ -139,7 +139,7 @@ def _over_fitting(record: RunRecord) -> Iterator[Observation]:
     change = f"training.epochs={2 * record.conf.training.epochs}" if is_augmented else "augment=affine"
     yield Observation(
         rule="over_fitting",
-        text=f"With dropout off, accuracy is {percent(train)} on training images and {percent(record.value)} on "
+        text=f"{_accuracy(record)} is {percent(train)} on training images and {percent(record.value)} on "
         f"{record.evaluated_on} images: {points(gap)} do not generalize; up to {points(by_chance)} would be noise.",
         evidence={"train_accuracy_eval": train, "val_accuracy": record.value, "gap": gap, "noise": by_chance},
         command=record.command(change),
@@ -214,6 +214,10 @@ def _findings(record: RunRecord, rule: str) -> list[Finding]:
 
 def _convs(record: RunRecord) -> Iterator[tuple[str, Conv]]:
     return ((layer.name, layer) for layer in record.design.plan.layers if isinstance(layer, Conv))
+
+
+def _accuracy(record: RunRecord) -> str:
+    return "With dropout off, accuracy" if record.has_dropout else "Accuracy"
 
 
 def _met(record: RunRecord) -> bool:

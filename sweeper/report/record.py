@@ -12,6 +12,7 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.data.catalogue import DATASETS
 from sweeper.design import Design, analyze
 from sweeper.errors import RunFolderError, SweeperError
+from sweeper.network.plan import Conv
 from sweeper.records import EpochRecord, Mistakes, RunResult
 from sweeper.report.run_command import PROGRAM, Composition, make_command, read_composition
 from sweeper.run.folder import RunFolder
@@ -66,6 +67,11 @@ class RunRecord:
             return self.result.data.validation_images
         is_test = self.evaluated_on == "test"
         return DATASETS.facts(self.conf.data.name).test_images if is_test else self.conf.data.validation_size
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether any convolution of the network drops activations."""
+        return any(isinstance(layer, Conv) and layer.dropout > 0 for layer in self.design.plan.layers)
 
     def command(self, *changes: str, sweep: bool = False) -> str:
         """Return the shell command that runs this again with other overrides; `sweep` adds ``-m``."""

@@ -43,6 +43,16 @@ class RunReport:
     again: str
     """The command that runs this again and compares the results."""
 
+    @property
+    def analysis(self) -> list[tuple[Observation, str]]:
+        """Each observation with its command, which is empty if the report shows it already: as `next`, or above."""
+        shown = {self.next}
+        pairs = []
+        for observation in self.observations:
+            pairs.append((observation, "" if observation.command in shown else observation.command))
+            shown.add(observation.command)
+        return pairs
+
 
 def write_report(folder: Path) -> RunReport:
     """Write a run's report and its PNG figures into its folder. Raises the errors of `read_run`, and OSError."""
@@ -96,9 +106,9 @@ def as_markdown(report: RunReport) -> str:
     lines += ["## Analysis", ""]
     if not report.observations:
         lines += [nothing_found(record), ""]
-    for observation in report.observations:
+    for observation, command in report.analysis:
         lines += [f"**{observation.rule.replace('_', ' ').capitalize()}.** {plain(observation.text)}", ""]
-        lines += [fenced(observation.command, "sh"), ""]
+        lines += [fenced(command, "sh"), ""] if command else []
     lines += ["## Next", "", fenced(report.next, "sh"), ""]
     lines += ["Run it again and compare every bit:", "", fenced(report.again, "sh"), ""]
     lines += ["## Target", "", plain(report.target), ""]
@@ -129,6 +139,7 @@ def format_value(value: Any) -> str:
 
 def _rows(record: RunRecord) -> list[tuple[str, str]]:
     last, result = record.epochs[-1], record.result
+    on, off = ("dropout on", "dropout off") if record.has_dropout else ("while training", "after training")
     rows = []
     if result is None:
         rows += [
@@ -142,10 +153,10 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
     rows += [
         (f"last {record.evaluated_on} accuracy", f"{percent(record.value)} {sample}"),
         (f"best {record.evaluated_on} accuracy", best),
-        ("training accuracy, dropout on", percent(last.train_accuracy)),
+        (f"training accuracy, {on}", percent(last.train_accuracy)),
     ]
     if result is not None:
-        rows += [("training accuracy, dropout off", percent(result.train_accuracy_eval))]
+        rows += [(f"training accuracy, {off}", percent(result.train_accuracy_eval))]
     limit = record.conf.budget.parameters
     allowed = "" if limit is None else f" of {limit:,} allowed"
     rows += [
