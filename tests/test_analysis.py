@@ -12,6 +12,7 @@ from sweeper.design import analyze_within_budget
 from sweeper.report.analysis import observe
 from sweeper.report.observation import Observation
 from sweeper.report.record import Baseline, RunRecord
+from sweeper.report.run_report import make_report
 from sweeper.statistics import standard_error
 
 from .runs import make_record
@@ -108,6 +109,17 @@ def test_each_observation_suggests_a_command_within_the_budget(record: RunRecord
         conf = compose(fixed)
         analyze_within_budget(conf)
         assert conf != record.conf or fixed != overrides or "search=" in observation.command
+
+
+@pytest.mark.parametrize("record", [case[1] for case in CASES], ids=[case[0] for case in CASES])
+def test_a_report_shows_a_command_once(record: RunRecord) -> None:
+    """What is to try next, and what several observations suggest, stands there one time; texts stay."""
+    report = make_report(record)
+    shown = [report.next, *(command for _, command in report.analysis if command)]
+    assert len(shown) == len(set(shown))
+    assert set(shown) >= {observation.command for observation in report.observations}
+    if not record.has_dropout:
+        assert not any("dropout off, accuracy" in observation.text for observation in report.observations)
 
 
 def test_the_notebooks_ceiling_is_explained_with_its_numbers() -> None:
