@@ -212,7 +212,7 @@ def test_a_real_search_is_shown_with_its_duplicate(sweeper_call: Call) -> None:
     assert note.startswith("**Target missed by ")
     assert "2 of 2 trials, 1 proposal rejected" in note
     assert "Run it again: `python -m sweeper reproduce outputs/studies/grid/best`" in note
-    assert "More seeds: `python -m sweeper -m data=mnist5k" in note
+    assert "Confirm: `python -m sweeper confirm outputs/studies/grid`" in note
     assert "[The study's page: figures, and a table of all trials](/pages/0/report.html)" in note
     assert "Searched with `python -m sweeper -m data=mnist5k" in note
     page = _ask(storage, "/pages/0/report.html")
