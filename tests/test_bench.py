@@ -198,4 +198,5 @@ def test_bench_measures_this_machine(sweeper_process: Sweeper, tmp_path: Path) -
     assert figures["trial_overhead_ms"] > 0
     assert figures["plans_per_second"] > 0
     assert figures["seconds_to_target"] is None
-    assert not list(tmp_path.iterdir())
+    # The notebook validates on the test set: that is all that is left.
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["test_openings.jsonl"]

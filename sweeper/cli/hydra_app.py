@@ -71,7 +71,8 @@ def run_hydra() -> None:
 @contextmanager
 def _write_study_page() -> Iterator[None]:
     """If the block runs a search, write the study's page afterwards, also after an interruption or a failure."""
-    # Importing plotly takes a second or two: a thread does it while the first trials train.
+    # Importing plotly takes a second or two: a thread does it while the first trials train, unless they do so in this
+    # process and import torch: scipy, imported here, fails if it finds torch half imported.
     page_import = threading.Thread(target=_load_page)
     StudySweeper.last_sweep, StudySweeper.on_open = None, page_import.start
     try:
@@ -80,7 +81,8 @@ def _write_study_page() -> Iterator[None]:
         StudySweeper.on_open = None
         opened = StudySweeper.last_sweep.opened if StudySweeper.last_sweep is not None else None
         if opened is not None:
-            page_import.join()
+            if page_import.is_alive():
+                page_import.join()
             from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
 
             page = write_study_page(opened.study, folder=opened.folder.path, url=opened.url)

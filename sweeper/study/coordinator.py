@@ -58,7 +58,10 @@ class Coordinator:
                     return
                 with self._interrupts.allowed():
                     results = self._executor.wait(WAIT_SECONDS)
-                for result in results:
+                for result in sorted(results, key=lambda each: each.error is not None):
+                    if result.error is not None:
+                        # Ctrl-C in a job of this process may end in an error of a library: then no trial has failed.
+                        self._interrupts.check()
                     self._tell(result)
         finally:
             self._executor.cancel()

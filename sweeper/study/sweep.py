@@ -16,6 +16,7 @@ from sweeper.search.options import StudyOptions
 from sweeper.study.coordinator import Coordinator
 from sweeper.study.ending import Ending
 from sweeper.study.executors import make_executor
+from sweeper.study.executors.in_process import InProcess
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
@@ -35,7 +36,9 @@ class Sweep:
         self._jobs = options.n_jobs or len(os.sched_getaffinity(0))
 
     def run(self, arguments: list[str], on_open: Callable[[], None] | None) -> list[list[JobReturn]]:
-        """Run the study; `on_open` is called once it is open. Return the jobs' `JobReturn`s, in lists of `n_jobs`.
+        """Run the study. Return the jobs' `JobReturn`s, in lists of `n_jobs`.
+
+        `on_open` is called once the study is open, unless jobs run in this process.
 
         Raises `StudyError` if the study cannot be started, too many trials failed, or no proposal was feasible.
         """
@@ -57,8 +60,6 @@ class Sweep:
             return {}
         settings = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
         opened = self.opened = open_study(search, self._options, self._config)
-        if on_open is not None:
-            on_open()
         executor = make_executor(
             self._context,
             self._task,
@@ -66,6 +67,8 @@ class Sweep:
             lambda job: composer.job(job.overrides, job.number),
             jobs=self._jobs,
         )
+        if on_open is not None and not isinstance(executor, InProcess):
+            on_open()
         ending = Ending(opened, search, self._options, [*arguments, *settings])
         base = search.base
         with (
