@@ -41,7 +41,7 @@ def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_comparison_is_resumed(tmp_path: Path) -> None:
     """A search is stopped after its time, and a second call reads it instead of running it again."""
-    tiny = ["data=mnist5k", "model=compact", "training.epochs=1", "data.validation_size=3900"]
+    tiny = ["data=mnist5k", "model=compact", "training.epochs=1", "data.validation_size=3900", "training.batch_size=50"]
     arguments = {"methods": ["start"], "seeds": [1], "minutes": 1.0, "folder": tmp_path / "searches"}
     first = compare_searches(tiny, **arguments)  # type: ignore[arg-type]
     assert first[0].values
