@@ -3,7 +3,7 @@
 Two things vary. Another seed gives another network: replicates show how much, in their standard deviation. Other test
 images would give another accuracy: replicates share their images, so they do not show it, and it comes from the number of
 images alone. Each function says which of the two its interval covers. The standard deviation over seeds counts as at least
-that of rounding to whole images: a few seeds that happen to agree are not certain.
+that of rounding to whole images: a few seeds that happen to agree do not prove a spread of zero.
 """
 
 import math

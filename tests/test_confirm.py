@@ -19,8 +19,8 @@ from rich.console import Console
 
 from sweeper.cli.confirm import _show
 from sweeper.confirm.candidates import Selection, select_runs
+from sweeper.confirm.headline import COLUMNS, headline, row
 from sweeper.confirm.record import Confirmation
-from sweeper.confirm.verdict import COLUMNS, row, verdict
 from sweeper.data.openings import LOG
 from sweeper.data.splits import split
 from sweeper.errors import RunFolderError
@@ -220,12 +220,12 @@ def _record(*configurations: dict[str, Any], **changes: Any) -> Confirmation:
     return Confirmation(**{**fields, **changes})
 
 
-def test_the_verdict_says_what_holds() -> None:
+def test_the_headline_says_what_holds() -> None:
     """Target, interval, probability, promise, the second best and the count of openings, in this order."""
     first = _configuration("trial-7", [0.994, 0.9945])
     second = _configuration("trial-3", [0.994, 0.994], parameters=5_000, val_accuracy=0.996)
     found = {"winner": "trial-7", "runner_up": "trial-3", "difference": 0.00025, "ci95": [-0.001, 0.002]}
-    said = verdict(_record(first, second, comparison={**found, "beyond_noise": False}), subject=["s"])
+    said = headline(_record(first, second, comparison={**found, "beyond_noise": False}), subject=["s"])
     assert said.lead == "Target met by 0.43 points on average over 2 seeds."
     assert said.details == (
         "Best: trial 7, 9,000 parameters, 99.43 ± 0.05 % (10,000 test images, 95 % interval 99.35–99.50 %, on other images "
@@ -235,23 +235,23 @@ def test_the_verdict_says_what_holds() -> None:
         "set of MNIST was opened 10 times for this study, 12 in all."
     )
     assert said.commands[0].text == "python -m sweeper confirm s --top 2 --seeds 4"
-    failed = verdict(_record({**first, "failed_seeds": [1003], "ci95_new_images": first["ci95"]}), subject=["s"])
+    failed = headline(_record({**first, "failed_seeds": [1003], "ci95_new_images": first["ci95"]}), subject=["s"])
     assert "With 1 seed trial 7 failed, which its mean leaves out." in failed.details
     assert "on other images" not in failed.details  # it would say the same again
-    front = verdict(_record(first, second, command="python -m sweeper confirm s --pareto"), subject=["s"])
+    front = headline(_record(first, second, command="python -m sweeper confirm s --pareto"), subject=["s"])
     assert front.commands[0].text == "python -m sweeper confirm s --pareto --seeds 4"
     assert len(row(first)) == len(COLUMNS)
     poor = {**second, "mean": 0.985}  # smaller, but it misses the target
     assert (
         "take it"
-        not in verdict(_record(first, poor, comparison={**found, "beyond_noise": False}), subject=["s"]).details
+        not in headline(_record(first, poor, comparison={**found, "beyond_noise": False}), subject=["s"]).details
     )
-    equal = verdict(
+    equal = headline(
         _record(first, second, comparison={**found, "difference": 0.0, "beyond_noise": False}), subject=["s"]
     )
     assert "It equals trial 3; trial 3 is smaller: take it." in equal.details
     one = _configuration("trial-1", [0.98], sd=None, probability_of_target=None, selection_bias=None)
-    assert verdict(_record(one), subject=["s"]).lead == "Target missed by 1.00 points with 1 seed."
+    assert headline(_record(one), subject=["s"]).lead == "Target missed by 1.00 points with 1 seed."
 
 
 @pytest.mark.parametrize("width", [60, 80])

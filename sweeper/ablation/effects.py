@@ -8,7 +8,7 @@ from typing import Literal
 
 from sweeper.intervals import Interval, t_quantile
 
-Verdict = Literal["helps", "hurts", "no evidence"]
+Finding = Literal["helps", "hurts", "no evidence"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,7 @@ class Effect:
     """Of the mean difference: Student's t over the seeds. It covers other seeds on these images, not other images."""
 
     @property
-    def verdict(self) -> Verdict:
+    def finding(self) -> Finding:
         """Whether zero is outside the interval, and on which side."""
         if self.interval.low > 0:
             return "helps"

@@ -39,7 +39,7 @@ class VariantRecord:
     """Mean difference from the base, of the seeds that both have; None for the base, and for fewer than two such seeds."""
     ci95: list[float] | None
     """95 % interval of `effect`, low and high."""
-    verdict: str | None
+    finding: str | None
     """`helps`, `hurts` or `no evidence`; None without an effect."""
 
 
@@ -119,5 +119,5 @@ def _record(variant: Variant, by_seed: dict[int, float], compared: Effect | None
         sd=stdev(values) if len(values) > 1 else None,
         effect=compared.difference if compared else None,
         ci95=[compared.interval.low, compared.interval.high] if compared else None,
-        verdict=compared.verdict if compared else None,
+        finding=compared.finding if compared else None,
     )

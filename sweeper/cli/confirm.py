@@ -79,11 +79,11 @@ def _subject(options: argparse.Namespace) -> list[str]:
 
 
 def _show(record: "Confirmation", *, subject: list[str]) -> None:
-    """Print the verdict, the table of configs and the commands that follow."""
-    from sweeper.confirm.verdict import COLUMNS, DROPPED, row, verdict  # noqa: PLC0415 - after the training
+    """Print the headline, the table of configs and the commands that follow."""
+    from sweeper.confirm.headline import COLUMNS, DROPPED, headline, row  # noqa: PLC0415 - after the training
     from sweeper.terminal.result_table import result_table  # noqa: PLC0415 - likewise
 
-    said, console = verdict(record, subject=subject), make_console()
+    said, console = headline(record, subject=subject), make_console()
     console.print()
     print_prose(console, said.lead, "bold green" if said.tone == "met" else "bold yellow")
     print_prose(console, said.details)

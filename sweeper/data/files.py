@@ -136,7 +136,7 @@ def _download(conf: DataConf, torchvision_class: str) -> None:
             # torchvision prints every mirror and every failure; we report one line.
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 getattr(torchvision.datasets, torchvision_class)(scratch, download=True)
-        except Exception as error:  # a download fails in more ways than can be listed
+        except Exception as error:  # a download fails in more ways than can be named
             raise DataError(
                 f"data={conf.name} is not in data.root={conf.root}, and downloading it failed "
                 f"({_first_line(error)}): set data.root or SWEEPER_DATA to a torchvision root that has it, "

@@ -45,7 +45,7 @@ def missing(record: Ablation) -> str | None:
 
 def markdown(record: Ablation) -> str:
     """Return the table as a Markdown document with the command that makes it."""
-    columns = [*COLUMNS[:-1], "verdict"]
+    columns = [*COLUMNS[:-1], "finding"]
     alignment = ["---", *["---:"] * (len(COLUMNS) - 2), "---"]
     lines = [f"| {' | '.join(cells)} |" for cells in (columns, alignment, *_markdown_rows(record))]
     lacking = missing(record)
@@ -99,5 +99,5 @@ def _row(variant: VariantRecord, base: VariantRecord, seeds: int) -> tuple[str, 
         "" if variant.sd is None else f"{variant.sd * 100:.2f}",
         "" if variant.effect is None else f"{variant.effect * 100:+.2f}",
         "" if variant.ci95 is None else " to ".join(f"{bound * 100:+.2f}" for bound in variant.ci95),
-        variant.verdict or "",
+        variant.finding or "",
     )

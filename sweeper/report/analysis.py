@@ -152,7 +152,7 @@ def _bottleneck(record: RunRecord) -> Iterator[Observation]:
     if not findings:
         return
     names = list(dict.fromkeys(name for finding in findings for name in finding.layers))
-    # The command below widens them, so the message's own advice is left out.
+    # The command below widens them, so what the message itself suggests is left out.
     texts = [finding.message.partition(" Widen")[0] for finding in findings]
     repaired = suggestions.repaired(record.conf)
     # Only a search that Hydra composes from sweeper's own configs can be of widths.

@@ -1,11 +1,11 @@
-"""The section of a study's page about its confirmation: the verdict, a figure of intervals, the table, what to do."""
+"""The section of a study's page about its confirmation: the headline, a figure of intervals, the table, what to do."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sweeper.confirm.headline import COLUMNS, HELP, Headline, headline, row, title
 from sweeper.confirm.record import Confirmation
-from sweeper.confirm.verdict import COLUMNS, HELP, Verdict, row, title, verdict
 from sweeper.report.value_scale import round_ticks
 from sweeper.terminal.console import display_path
 from sweeper.terminal.formats import percent
@@ -33,7 +33,7 @@ class IntervalRow:
 
 @dataclass(frozen=True, kw_only=True)
 class IntervalFigure:
-    """Each config's test accuracies, their mean and its interval, and the target; drawn without plotly."""
+    """Each config's test accuracies, their mean and its interval, and the target; plotted without plotly."""
 
     height: int
     rows: list[IntervalRow]
@@ -46,7 +46,7 @@ class IntervalFigure:
 class ConfirmationSection:
     """The content of the section."""
 
-    verdict: Verdict
+    headline: Headline
     figure: IntervalFigure
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
@@ -64,7 +64,7 @@ def confirmation_section(folder: Path | None) -> ConfirmationSection | None:
         return None
     name = record.study if record.study is not None else str(display_path(folder))
     return ConfirmationSection(
-        verdict=verdict(record, subject=[name]),
+        headline=headline(record, subject=[name]),
         figure=_figure(record),
         columns=COLUMNS,
         rows=[row(each) for each in record.configurations],

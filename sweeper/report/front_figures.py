@@ -14,9 +14,9 @@ from sweeper.study.front import WORST_ERROR, front_trials, log_hypervolume, wors
 from sweeper.study.goal import Goal
 
 STAGES: Final = ((0.25, 0.25), (0.5, 0.5))
-"""Shares of the completed trials after which the front is drawn too, and the opacity of each."""
+"""Shares of the completed trials after which the front is plotted too, and the opacity of each."""
 FEW: Final = 8
-"""With fewer completed trials, only the last front is drawn."""
+"""With fewer completed trials, only the last front is plotted."""
 MARGIN: Final = 1.15
 """Factor by which the axis of the cost reaches beyond its values."""
 

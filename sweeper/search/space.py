@@ -72,14 +72,14 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
         if override.get_key_element().lstrip("+").startswith(("hydra.", "hydra/")):
             raise StudyError(f"Hydra's own settings cannot be swept, but got {override.input_line}")
     distributions = {override.get_key_element(): _distribution(override) for override in swept}
-    listed = not params and bool(swept) and not any(override.is_interval_sweep() for override in swept)
+    is_grid = not params and bool(swept) and not any(override.is_interval_sweep() for override in swept)
     return Space(
         distributions=distributions,
         template=tuple(
             override.get_key_element() if override.is_sweep_override() else _line(override)
             for override in overrides.values()
         ),
-        grid=tuple(_grid(swept)) if listed else None,
+        grid=tuple(_grid(swept)) if is_grid else None,
     )
 
 
@@ -193,7 +193,7 @@ def _interval(override: Override, interval: IntervalSweep) -> BaseDistribution:
 
 
 def _values(override: Override) -> Iterator[Value]:
-    """Yield each distinct value of a listed sweep: numbers and booleans as such, all others as Hydra's text."""
+    """Yield each distinct value of a sweep over a list: numbers and booleans as such, all others as Hydra's text."""
     seen = set()
     for plain in override.sweep_iterator(transformer=Transformer.identity):
         value = quoted(plain) if isinstance(plain, str) else Transformer.encode(plain)

@@ -167,9 +167,9 @@ class RunProgress(Listener):
 
     def show_comparison(self, comparison: Comparison) -> None:
         """Print whether a run was reproduced, and the differences if it was not."""
-        outcome = "different" if comparison.differences else "identical"
+        result = "different" if comparison.differences else "identical"
         epochs = f"{comparison.epochs} epoch{'s' if comparison.epochs != 1 else ''}"
-        self.console.print(f"{outcome}: {comparison.original} and {comparison.repetition}, {epochs}", soft_wrap=True)
+        self.console.print(f"{result}: {comparison.original} and {comparison.repetition}, {epochs}", soft_wrap=True)
         for line in comparison.differences:
             self.console.print(f"  {line}", soft_wrap=True)
         if comparison.circumstances:

@@ -49,7 +49,7 @@ class HydraLauncher:
             self._has_started_jobs = True
             results = [job_result(job.number, one) for job, one in zip(batch, returned, strict=True)]
         except Exception as error:  # noqa: BLE001 - each launcher raises its own
-            first_line = next(iter(str(error).splitlines()), "")  # some errors append pages of advice
+            first_line = next(iter(str(error).splitlines()), "")  # some errors append pages of explanation
             results = self._recover(batch, f"{type(error).__name__}: {first_line}".rstrip(": "))
         self._forget_launched()
         return results

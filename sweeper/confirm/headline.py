@@ -22,7 +22,7 @@ HELP: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Headline:
     """A confirmation in words."""
 
     lead: str
@@ -33,7 +33,7 @@ class Verdict:
     commands: list[Command]
 
 
-def verdict(record: Confirmation, *, subject: list[str]) -> Verdict:
+def headline(record: Confirmation, *, subject: list[str]) -> Headline:
     """Return what a confirmation says; `subject` has the arguments of `confirm` that name the study or the runs."""
     best = record.best
     gap = best["mean"] - best["target"]
@@ -41,7 +41,7 @@ def verdict(record: Confirmation, *, subject: list[str]) -> Verdict:
     low, high = best["ci95"]
     near = ", within noise" if gap and low <= best["target"] <= high else ""
     by = f" by {points(abs(gap))}" if gap else " exactly"
-    return Verdict(
+    return Headline(
         lead=f"Target {'met' if gap >= 0 else 'missed'}{by} {over}{near}.",
         details=" ".join([_best(best), *_bias(best), *_second(record), *_caution(record), _openings(record)]),
         tone="met" if gap >= 0 else "missed",
@@ -118,8 +118,8 @@ def _second(record: Confirmation) -> list[str]:
     # A smaller one that misses a target which the best one meets is no substitute.
     is_enough = other["mean"] >= other["target"] or best["mean"] < best["target"]
     is_smaller = other["parameters"] < best["parameters"]
-    advice = f"; {title(other)} is smaller: take it" if is_smaller and is_enough else ""
-    return [f"It {is_above}{', within noise' if gap else ''}{advice}."]
+    suggestion = f"; {title(other)} is smaller: take it" if is_smaller and is_enough else ""
+    return [f"It {is_above}{', within noise' if gap else ''}{suggestion}."]
 
 
 def _caution(record: Confirmation) -> list[str]:
