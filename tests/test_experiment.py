@@ -22,8 +22,9 @@ from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.errors import RunFolderError, TrainingDivergedError
 from sweeper.network.build import build
-from sweeper.run.experiment import CompletedRun, run, weights_sha256
+from sweeper.run.experiment import CompletedRun, run
 from sweeper.run.folder import RunFolder
+from sweeper.run.provenance import weights_sha256
 from sweeper.training.evaluate import evaluate
 from sweeper.training.loop import make_autocast
 

@@ -1,12 +1,9 @@
 """Runs one experiment: config → design → data → network → epochs → files → result."""
 
-import hashlib
 import logging
-import platform
-import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +15,13 @@ from sweeper.data.splits import Splits, split
 from sweeper.design import Design, analyze_within_budget
 from sweeper.errors import TrainingDivergedError
 from sweeper.network.build import build
-from sweeper.records import TRAIN_EVAL_IMAGES, BatchProgress, DataRecord, EpochRecord, RunResult, VersionsRecord
+from sweeper.records import TRAIN_EVAL_IMAGES, BatchProgress, EpochRecord, RunResult
 from sweeper.run.folder import RunFolder, atomic_write, new_run_path
 from sweeper.run.listener import Listener
+from sweeper.run.provenance import data_record, versions, weights_sha256
 from sweeper.training.device import keep_freed_memory, reproducible, resolve
 from sweeper.training.evaluate import Score, evaluate, mistakes
 from sweeper.training.loop import check_batch_size, fit, make_autocast
-from sweeper.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -118,15 +115,6 @@ def run(
                 for listener in listeners:
                     listener.on_mistakes(wrong)
     return CompletedRun(folder=run_folder.path, conf=conf, epochs=epochs, result=result)
-
-
-def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
-    """Return the hexadecimal SHA-256 of a state dict's names and bytes, in the dict's order."""
-    digest = hashlib.sha256()
-    for name, tensor in state.items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def _configured_listeners(conf: ExperimentConf) -> list[Listener]:
@@ -232,36 +220,6 @@ def _result(
         device=conf.device,
         precision=conf.precision,
         threads=conf.threads,
-        data=DataRecord(
-            name=conf.data.name,
-            sha256=splits.sha256,
-            train_images=len(splits.train),
-            validation_images=len(splits.validation),
-            validation_is_test=splits.validation_is_test,
-        ),
+        data=data_record(conf.data, splits),
         seconds=round(time.perf_counter() - started, 3),
     )
-
-
-def versions() -> VersionsRecord:
-    """Return the versions of this process's software."""
-    checkout = Path(__file__).resolve().parent.parent.parent
-    status = _git(checkout, "status", "--porcelain")
-    return VersionsRecord(
-        python=platform.python_version(),
-        torch=torch.__version__,
-        sweeper=__version__,
-        git_commit=_git(checkout, "rev-parse", "HEAD") or None,
-        git_dirty=None if status is None else bool(status),
-    )
-
-
-def _git(checkout: Path, *arguments: str) -> str | None:
-    """Return git's output for sweeper's own checkout; None for an installed package, or if git is missing or fails."""
-    if not (checkout / ".git").exists():
-        return None
-    try:
-        command = ["git", "-C", str(checkout), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - our own arguments
-    except (OSError, subprocess.CalledProcessError):
-        return None

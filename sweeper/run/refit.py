@@ -16,9 +16,10 @@ from sweeper.data.splits import Splits
 from sweeper.design import analyze
 from sweeper.errors import RunFolderError
 from sweeper.network.build import build
-from sweeper.records import DataRecord, EpochRecord, RefitResult, SealedTestResult
-from sweeper.run.experiment import logging_to, versions, weights_sha256
+from sweeper.records import EpochRecord, RefitResult, SealedTestResult
+from sweeper.run.experiment import logging_to
 from sweeper.run.folder import RunFolder, atomic_write
+from sweeper.run.provenance import data_record, versions, weights_sha256
 from sweeper.training.device import keep_freed_memory, reproducible, resolve
 from sweeper.training.evaluate import evaluate
 from sweeper.training.loop import check_batch_size, fit, make_autocast
@@ -73,13 +74,7 @@ def refit(conf: ExperimentConf, *, folder: Path, read_splits: Callable[[DataConf
                 device=conf.device,
                 precision=conf.precision,
                 threads=conf.threads,
-                data=DataRecord(
-                    name=conf.data.name,
-                    sha256=splits.sha256,
-                    train_images=len(splits.train),
-                    validation_images=0,
-                    validation_is_test=False,
-                ),
+                data=data_record(conf.data, splits),
                 seconds=round(time.perf_counter() - started, 3),
             )
             files.write_refit(result)
