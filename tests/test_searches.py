@@ -1,11 +1,14 @@
 """`bench --search`: what it runs, what it reads, its table."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sweeper.bench.searches import SearchResult, compare_searches, draw, table
 from sweeper.errors import BenchError
+
+from .conftest import Completed
 
 
 def _result(method: str, seed: int, values: tuple[float, ...]) -> SearchResult:
@@ -46,3 +49,15 @@ def test_a_comparison_is_resumed(tmp_path: Path) -> None:
     first = compare_searches(tiny, **arguments)  # type: ignore[arg-type]
     assert first[0].values
     assert compare_searches(tiny, **arguments) == first  # type: ignore[arg-type]
+    with pytest.raises(BenchError, match="choose another --folder"):
+        compare_searches(tiny, **{**arguments, "minutes": 2.0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["--minutes=0", "--minutes=nan", "--minutes=x", "--seeds=0", "--methods=best"])
+def test_bad_options_are_one_line(sweeper_call: Callable[..., Completed], option: str) -> None:
+    """Exit 1 and one line with the bounds or the choices; nothing is run."""
+    done = sweeper_call("bench", "--search", option)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "but got" in done.stderr
+    assert not Path("outputs").exists()

@@ -60,7 +60,8 @@ def compare_searches(
     """Run every method with every seed for so many minutes, one after the other, and return the results.
 
     A search that `folder` holds to its end is read, not run again; another starts anew. Writes `searches.json`,
-    `searches.md` and `searches.png` after each. Raises `BenchError` for an unknown method or a command that fails.
+    `searches.md` and `searches.png` after each. Raises `BenchError` for an unknown method, a command that fails or does
+    not begin in its time, or a folder whose searches had other overrides or minutes.
     """
     for method in methods:
         if method not in METHODS:
@@ -116,11 +117,15 @@ def draw(results: Sequence[SearchResult], minutes: float, file: Path) -> None:
 
 def _result(overrides: Sequence[str], method: str, seed: int, minutes: float, folder: Path) -> SearchResult:
     done = folder / "done.json"
+    asked = {"overrides": list(overrides), "minutes": minutes}
     if not done.exists():
         study = folder / f"{time.time_ns()}"
-        seconds = _run(overrides, method, seed, minutes, study)
-        write_atomically(done, json.dumps({"study": study.name, "started": seconds}).encode())
+        started = _run(overrides, method, seed, minutes, study)
+        write_atomically(done, json.dumps({"study": study.name, "started": started, **asked}).encode())
     saved = json.loads(done.read_text())
+    there = {key: saved.get(key) for key in asked}
+    if there != asked:
+        raise BenchError(f"{folder} holds a search of {there}, but {asked} is asked for: choose another --folder")
     return _read(method, seed, folder / saved["study"], saved["started"])
 
 
@@ -149,7 +154,12 @@ def _run(overrides: Sequence[str], method: str, seed: int, minutes: float, study
 
 def _read(method: str, seed: int, study: Path, started: float) -> SearchResult:
     storage = open_storage(journal_url(study / "journal.log"))
-    trials: list[Any] = optuna.load_study(study_name="search", storage=storage).get_trials(deepcopy=False)
+    try:
+        trials: list[Any] = optuna.load_study(study_name="search", storage=storage).get_trials(deepcopy=False)
+    except KeyError as error:
+        raise BenchError(
+            f"the search {method} must begin within its time, but did not: give more --minutes in another --folder"
+        ) from error
     completed = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.datetime_complete]
     completed.sort(key=lambda trial: trial.datetime_complete)
     rejected = sum("rejected" in trial.user_attrs for trial in trials)

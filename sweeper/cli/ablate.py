@@ -1,12 +1,11 @@
 """The command `ablate`: measures what each change of a config is worth, over several seeds, on validation images."""
 
-import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sweeper.cli.arguments import Parser
+from sweeper.cli.arguments import Parser, count
 from sweeper.errors import UsageError
 from sweeper.terminal.console import display_path, make_console, print_prose
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 SEEDS: Final = (2, 1000)
 """Fewest and most seeds: one seed says nothing of others."""
-MAX_WORKERS: Final = 1000
 ABLATIONS: Final = "ablations"
 """Folder of all ablations, in outputs/."""
 MARKDOWN: Final = "ablation.md"
@@ -130,22 +128,8 @@ def _parser() -> Parser:
         "the name of an ingredient in conf/ingredients.yaml; or all, for each of these",
     )
     low, high = SEEDS
-    parser.add_argument("--seeds", type=_between(low, high), default=5, metavar="N", help="number of seeds, default 5")
+    parser.add_argument("--seeds", type=count(low, high), default=5, metavar="N", help="number of seeds, default 5")
     parser.add_argument("--name", help="name of its folder in outputs/ablations, default: the base's overrides")
-    parser.add_argument(
-        "--workers", type=_between(1, MAX_WORKERS), metavar="N", help="runs at a time, default: one per core"
-    )
+    parser.add_argument("--workers", type=count(), metavar="N", help="runs at a time, default: one per core")
     parser.add_argument("--show", action="store_true", help="print the table of what is trained; train nothing")
     return parser
-
-
-class _between:  # noqa: N801 - used as a function
-    """Reads a whole number within bounds."""
-
-    def __init__(self, low: int, high: int) -> None:
-        self._low, self._high = low, high
-
-    def __call__(self, text: str) -> int:
-        if not text.isdecimal() or not self._low <= int(text) <= self._high:
-            raise argparse.ArgumentTypeError(f"must be {self._low} to {self._high}, but got {text!r}")
-        return int(text)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeper.cli.arguments import Parser
+from sweeper.cli.arguments import Parser, count, minutes
 from sweeper.terminal.console import make_console
 
 
@@ -29,8 +29,8 @@ def bench(arguments: Sequence[str]) -> int:
         action="store_true",
         help="compare ways to search instead: methods times seeds times minutes, resumable in the folder",
     )
-    parser.add_argument("--minutes", type=float, default=60, help="with --search: minutes of each search")
-    parser.add_argument("--seeds", type=int, default=3, help="with --search: seeds 1 to this")
+    parser.add_argument("--minutes", type=minutes, default=60, help="with --search: minutes of each search")
+    parser.add_argument("--seeds", type=count(), default=3, help="with --search: seeds 1 to this")
     parser.add_argument("--methods", help="with --search: a comma-separated part of start,random,card,architecture")
     parser.add_argument("--folder", default="outputs/searches", help="with --search: where the results go")
     parser.add_argument("overrides", nargs="*", help="choose the data: data.root=... data=mnist5k ...")

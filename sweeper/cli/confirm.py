@@ -4,16 +4,14 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Parser
+from sweeper.cli.arguments import Parser, count
 from sweeper.errors import UsageError
 from sweeper.terminal.console import display_path, make_console, print_prose
 
 if TYPE_CHECKING:
     from sweeper.confirm.record import Confirmation
-
-MAX_SEEDS: Final = 1000
 
 
 def confirm(arguments: Sequence[str]) -> int:
@@ -28,12 +26,12 @@ def confirm(arguments: Sequence[str]) -> int:
         "seeds or a larger --top: what is done is reused.",
     )
     parser.add_argument("names", nargs="+", metavar="STUDY|RUN", help="a study's name or folder, or runs' folders")
-    parser.add_argument("--top", type=_count, metavar="K", help="number of a study's best trials, default 3")
-    parser.add_argument("--seeds", type=_count, default=5, metavar="N", help="number of seeds for each, default 5")
+    parser.add_argument("--top", type=count(), metavar="K", help="number of a study's best trials, default 3")
+    parser.add_argument("--seeds", type=count(), default=5, metavar="N", help="number of seeds for each, default 5")
     parser.add_argument(
         "--pareto", action="store_true", help="instead of --top: all trials that no other beats in accuracy and size"
     )
-    parser.add_argument("--workers", type=_count, metavar="N", help="runs at a time, default: one per core")
+    parser.add_argument("--workers", type=count(), metavar="N", help="runs at a time, default: one per core")
     parser.add_argument("--storage", metavar="URL", help="storage of the study, if its folder does not record it")
     options = parser.parse_intermixed_args(arguments)
     if options.top and options.pareto:
@@ -91,9 +89,3 @@ def _show(record: "Confirmation", *, subject: list[str]) -> None:
     console.print(result_table(COLUMNS, rows, width=console.width, dropped=DROPPED, gap=2))
     for command in said.commands:
         console.print(f"{command.label}: {command.text}", soft_wrap=True)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_SEEDS:
-        raise argparse.ArgumentTypeError(f"must be 1 to {MAX_SEEDS}, but got {text!r}")
-    return int(text)
