@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from statistics import NormalDist, fmean, variance
 from typing import Final
 
+from sweeper.statistics import standard_error
+
 LEVEL: Final = 0.95
 _NORMAL: Final = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
@@ -72,7 +74,9 @@ def new_images_interval(accuracies: Sequence[float], images: int) -> Interval:
     mean = fmean(accuracies)
     if len(accuracies) == 1:
         return wilson_interval(round(mean * images), images)
-    half = _half_width([(_of_mean(accuracies, images), len(accuracies) - 1), (_of_images(mean, images), math.inf)])
+    half = _half_width(
+        [(_of_mean(accuracies, images), len(accuracies) - 1), (standard_error(mean, images) ** 2, math.inf)]
+    )
     return _clipped(mean, half)
 
 
@@ -104,7 +108,7 @@ def selection_bias(
         return None
     mean, freedom = fmean(accuracies), len(accuracies) - 1
     seeds = _of_seeds(accuracies, test_images) * (1 + 1 / len(accuracies))
-    images = _of_images(val_accuracy, val_images) + _of_images(mean, test_images)
+    images = standard_error(val_accuracy, val_images) ** 2 + standard_error(mean, test_images) ** 2
     difference = val_accuracy - mean
     half = _half_width([(seeds, freedom), (images, math.inf)])
     return MeanDifference(difference=difference, interval=Interval(low=difference - half, high=difference + half))
@@ -162,12 +166,6 @@ def _of_seeds(accuracies: Sequence[float], images: int) -> float:
 
 def _of_mean(accuracies: Sequence[float], images: int) -> float:
     return _of_seeds(accuracies, images) / len(accuracies)
-
-
-def _of_images(accuracy: float, images: int) -> float:
-    """Return the binomial variance of an accuracy; two successes and failures keep 100 % from being certain."""
-    share = (accuracy * images + 2) / (images + 4)
-    return share * (1 - share) / (images + 4)
 
 
 def _half_width(variances: Sequence[tuple[float, float]]) -> float:

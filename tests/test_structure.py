@@ -10,7 +10,8 @@ from .conftest import CHECKOUT
 
 PACKAGE = CHECKOUT / "sweeper"
 FLOORS = [
-    {"errors", "intervals", "records", "startup", "statistics", "version"},
+    {"errors", "records", "startup", "statistics", "version"},
+    {"intervals"},
     {"config"},
     {"network", "data"},
     {"design", "training"},

@@ -2,37 +2,20 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-from sweeper.intervals import Interval, t_quantile
+from sweeper.intervals import Interval, MeanDifference, t_quantile
 
 Finding = Literal["helps", "hurts", "no evidence"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Effect:
-    """The effect of a variant on validation accuracy, fractions."""
+def effect(base: Mapping[int, float], variant: Mapping[int, float], images: int) -> MeanDifference | None:
+    """Return how much more accurate a variant is than the base, by seed; None if they share fewer than two seeds.
 
-    difference: float
-    """Mean over the seeds of the variant's accuracy minus the base's."""
-    interval: Interval
-    """Of the mean difference: Student's t over the seeds. It covers other seeds on these images, not other images."""
-
-    @property
-    def finding(self) -> Finding:
-        """Whether zero is outside the interval, and on which side."""
-        if self.interval.low > 0:
-            return "helps"
-        return "hurts" if self.interval.high < 0 else "no evidence"
-
-
-def effect(base: Mapping[int, float], variant: Mapping[int, float], images: int) -> Effect | None:
-    """Compare accuracies by seed, of those seeds that both have; None for fewer than two.
-
-    The standard deviation of the differences is at least that of rounding two accuracies to whole images: a few seeds
-    with the same difference of an image or two are no certainty.
+    The interval is Student's t over the seeds: it covers other seeds on these images, not other images. The standard
+    deviation of the differences is at least that of rounding two accuracies to whole images: a few seeds with the same
+    difference of an image or two are no certainty.
     """
     differences = [variant[seed] - base[seed] for seed in base if seed in variant]
     count = len(differences)
@@ -40,4 +23,11 @@ def effect(base: Mapping[int, float], variant: Mapping[int, float], images: int)
         return None
     mean, spread = fmean(differences), max(stdev(differences), math.sqrt(2 / 12) / images)
     half = t_quantile(count - 1) * spread / math.sqrt(count)
-    return Effect(difference=mean, interval=Interval(low=mean - half, high=mean + half))
+    return MeanDifference(difference=mean, interval=Interval(low=mean - half, high=mean + half))
+
+
+def finding(effect: MeanDifference) -> Finding:
+    """Return what an effect says: whether zero is outside its interval, and on which side."""
+    if not effect.is_beyond_noise:
+        return "no evidence"
+    return "helps" if effect.difference > 0 else "hurts"

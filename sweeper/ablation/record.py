@@ -8,9 +8,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Final
 
-from sweeper.ablation.effects import Effect, effect
+from sweeper.ablation.effects import effect, finding
 from sweeper.ablation.variants import Variant
 from sweeper.errors import RunFolderError
+from sweeper.intervals import MeanDifference
 from sweeper.replicates.replicate import Replicate
 from sweeper.run.folder import RunFolder, write_atomically
 
@@ -106,7 +107,7 @@ def make_record(
     )
 
 
-def _record(variant: Variant, by_seed: dict[int, float], compared: Effect | None) -> VariantRecord:
+def _record(variant: Variant, by_seed: dict[int, float], compared: MeanDifference | None) -> VariantRecord:
     values = list(by_seed.values())
     return VariantRecord(
         name=variant.name,
@@ -119,5 +120,5 @@ def _record(variant: Variant, by_seed: dict[int, float], compared: Effect | None
         sd=stdev(values) if len(values) > 1 else None,
         effect=compared.difference if compared else None,
         ci95=[compared.interval.low, compared.interval.high] if compared else None,
-        finding=compared.finding if compared else None,
+        finding=finding(compared) if compared else None,
     )
