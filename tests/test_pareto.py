@@ -11,7 +11,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -21,12 +21,12 @@ from sweeper.report.study_page import study_page
 from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.study.front import LEAST_ERROR, answer, front_trials, hypervolume
 from sweeper.study.front_pruner import FrontPruner
-from sweeper.study.front_sampler import FrontSampler
 from sweeper.study.front_sentence import count_epochs
 from sweeper.study.front_table import front_status, live_front
 from sweeper.study.goal import GOAL, Goal
 from sweeper.study.headline import study_headline
 from sweeper.study.optuna_private import FrontStudy, report, should_prune
+from sweeper.study.samplers.front import FrontSampler
 from sweeper.study.storage import journal_url, open_storage
 
 from .studies import TINY, Call, only_study, storage_of, trials_of
@@ -222,6 +222,17 @@ def test_proposals_stay_in_the_space_and_repeat_with_the_seed(goal: Goal) -> Non
     assert found == proposals(1) != proposals(2)
     assert all(1 <= point[WIDTH] <= 32 and isinstance(point[WIDTH], int) for point in found)
     assert all(0.01 <= point["optimizer.lr"] <= 1 for point in found)
+
+
+def test_a_width_near_the_front_may_be_one_of_a_list() -> None:
+    """Where widths are choices, all widths times a factor are still choices."""
+    space = {**SPACE, WIDTH: CategoricalDistribution((4, 8, 12))}
+    study = study_of([], FRONT, sampler=FrontSampler(seed=1, local=1))
+    for _ in range(25):
+        asked = study.ask(space)
+        asked.set_user_attr("parameters", 100 * asked.params[WIDTH])
+        study.tell(asked, [1 - 1 / asked.params[WIDTH], 100 * asked.params[WIDTH]])
+    assert {trial.params[WIDTH] for trial in study.trials[6:]} == {4, 8, 12}
 
 
 def test_a_front_is_told_in_words() -> None:

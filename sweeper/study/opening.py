@@ -21,11 +21,11 @@ from sweeper.search.options import StudyOptions
 from sweeper.search.space import to_override
 from sweeper.study.folder import StudyFolder
 from sweeper.study.front_pruner import FrontPruner
-from sweeper.study.front_sampler import FrontSampler
 from sweeper.study.goal import GOAL, Goal
 from sweeper.study.optuna_private import FrontStudy
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
 from sweeper.study.samplers.feasible import FeasibleSampler
+from sweeper.study.samplers.front import FrontSampler
 from sweeper.study.storage import absolute_url, journal_url, open_storage
 from sweeper.study.trials import TrialStore
 

@@ -14,7 +14,7 @@ from sweeper.errors import StudyError
 
 SAMPLERS: Final = (
     "optuna.samplers.*",
-    "sweeper.study.front_sampler.FrontSampler",
+    "sweeper.study.samplers.front.FrontSampler",
     "sweeper.study.samplers.evolution.EvolutionSampler",
 )
 PRUNERS: Final = ("optuna.pruners.*", "sweeper.study.front_pruner.FrontPruner")

@@ -13,7 +13,7 @@ from sweeper.search.conditions import is_active, width_before
 from sweeper.search.proposals import ProposalRepair
 from sweeper.search.space import Params, Space
 from sweeper.study.optuna_private import queued_params
-from sweeper.study.samplers.moves import moved
+from sweeper.study.samplers.moves import moved, nearest
 
 DRAWS: Final = 8
 """Proposals that the wrapped sampler makes for one trial, before the last one is moved instead."""
@@ -115,7 +115,7 @@ class FeasibleSampler(BaseSampler):
             elif distribution.single():
                 params[key] = _only_value(distribution)
             elif before in given or (before in params and given):
-                params[key] = _nearest(distribution, params[before])
+                params[key] = nearest(distribution, params[before])
             else:
                 params[key] = self._wrapped.sample_independent(study, trial, key, distribution)
         return params
@@ -139,7 +139,3 @@ def _key(params: Params) -> tuple[tuple[str, Any], ...]:
 def _only_value(distribution: BaseDistribution) -> Any:
     choices = getattr(distribution, "choices", None)
     return choices[0] if choices else getattr(distribution, "low")  # noqa: B009 - numbers have it, by their class
-
-
-def _nearest(distribution: BaseDistribution, value: Any) -> Any:
-    return min(max(value, distribution.low), distribution.high)  # type: ignore[attr-defined]  # widths are whole numbers

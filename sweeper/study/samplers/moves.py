@@ -58,3 +58,16 @@ def _step(value: Any, distribution: BaseDistribution, random: Random) -> Any:
             new = value - steps * step if low <= value - steps * step <= high else low if steps < 0 else high
         return new
     return min(max(new, low), high)
+
+
+def nearest(distribution: BaseDistribution, value: Any) -> Any:
+    """Return the number of a distribution that is nearest to a number; of choices, only numbers count."""
+    if isinstance(distribution, CategoricalDistribution):
+        return min(
+            (choice for choice in distribution.choices if isinstance(choice, int | float)),
+            key=lambda choice: abs(choice - value),
+        )
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    if distribution.step is not None:
+        value = distribution.low + round((value - distribution.low) / distribution.step) * distribution.step
+    return type(distribution.low)(min(max(value, distribution.low), distribution.high))

@@ -6,21 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.search.conditions import WIDTH
 from sweeper.study.front import answer, front_trials
 from sweeper.study.goal import Goal
+from sweeper.study.samplers.moves import moved, nearest
 
-RELATIVE: Final = 0.25
-"""Standard deviation of a change on a logarithmic scale: a width or a rate changes by about a quarter."""
-SHARE: Final = 0.1
-"""Standard deviation of a change on a linear scale, as a share of the range."""
 SCALING: Final = 0.35
 """Standard deviation of the common factor of all widths, on a logarithmic scale."""
-ATTEMPTS: Final = 20
-"""Draws of a changed point before an unchanged one is accepted."""
 
 
 class FrontSampler(optuna.samplers.BaseSampler):
@@ -75,14 +71,7 @@ class FrontSampler(optuna.samplers.BaseSampler):
         if not self._is_local:
             return self._tpe.sample_relative(study, trial, search_space)
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        known = {_key(other.params) for other in study.get_trials(deepcopy=False)}
-        parent = self._parent(completed, Goal.of(study))
-        point: dict[str, Any] = {}
-        for _ in range(ATTEMPTS):
-            point = self._changed(parent.params, search_space)
-            if _key(point) not in known:
-                break
-        return point
+        return self._changed(self._parent(completed, Goal.of(study)).params, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -102,38 +91,11 @@ class FrontSampler(optuna.samplers.BaseSampler):
 
     def _changed(self, params: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
         point = {name: params[name] for name in space}
-        widths = [name for name in space if ".channels" in name]
-        if widths and self._random.random() < 0.5:
+        if self._random.random() < 0.5:
             factor = math.exp(self._random.gauss(0, SCALING))
-            for name in widths:
-                point[name] = _moved(space[name], point[name] * factor)
-        count = 1 + int(self._random.expovariate(1.0))
-        for name in self._random.sample(list(space), min(count, len(space))):
-            point[name] = self._neighbour(space[name], point[name])
+            point |= {
+                name: nearest(space[name], value * factor) for name, value in point.items() if WIDTH.fullmatch(name)
+            }
+        for _ in range(1 + int(self._random.expovariate(1.0))):
+            point = moved(point, space, self._random)
         return point
-
-    def _neighbour(self, distribution: BaseDistribution, value: Any) -> Any:
-        if isinstance(distribution, CategoricalDistribution):
-            return self._random.choice(distribution.choices)
-        assert isinstance(distribution, IntDistribution | FloatDistribution)
-        if distribution.log:
-            moved = value * math.exp(self._random.gauss(0, RELATIVE))
-        else:
-            moved = value + self._random.gauss(0, SHARE) * (distribution.high - distribution.low)
-        if isinstance(distribution, IntDistribution) and round(moved) == value:
-            moved = value + self._random.choice((-1, 1)) * distribution.step
-        return _moved(distribution, moved)
-
-
-def _moved(distribution: BaseDistribution, value: float) -> Any:
-    """Return the nearest value within the distribution."""
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    low, high = distribution.low, distribution.high
-    if distribution.step is not None:
-        value = low + round((value - low) / distribution.step) * distribution.step
-    value = min(high, max(low, value))
-    return int(value) if isinstance(distribution, IntDistribution) else float(value)
-
-
-def _key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(params.items()))
