@@ -149,6 +149,16 @@ def test_a_small_network_under_fits_even_if_it_over_fits_a_little() -> None:
     assert "over_fitting" not in found
 
 
+def test_a_run_beyond_its_target_is_confirmed_next_unless_test_images_chose_it() -> None:
+    """The next command is `confirm` with the run's folder; a run on test images, or one below its target, is changed."""
+    met = make_record(val=[0.98, 0.999])
+    assert make_report(met).next == f"python -m sweeper confirm {met.folder}"
+    chosen = make_record("data.validation=test", "augment=affine", val=[0.98, 0.999])
+    assert make_report(chosen).next == "python -m sweeper data.validation=test augment=affine seed=2"
+    assert "confirm" not in make_report(make_record(val=[0.98, 0.98])).next
+    assert make_report(make_record(val=[0.98, 0.9905])).next.endswith("seed=1,2,3,4,5")  # within noise
+
+
 def test_a_gain_over_the_first_trial_is_compared_with_both_trials_noise() -> None:
     """A gain of half a point over the first trial is within the noise on 500 images, and not on 50,000."""
     first, later = make_record(val=[0.98, 0.98], images=500), make_record(val=[0.98, 0.985], images=500)

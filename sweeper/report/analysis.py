@@ -10,7 +10,7 @@ from sweeper.report.ending import divergence, ending
 from sweeper.report.epoch_rules import decline, is_lr_high, oscillation, still_improving
 from sweeper.report.noise import generalization_noise, noise, pair_noise
 from sweeper.report.observation import Observation
-from sweeper.report.record import Baseline, RunRecord
+from sweeper.report.record import Baseline, RunRecord, confirm_command
 from sweeper.terminal.formats import percent, points
 
 CEILING_REACHED: Final = 0.95
@@ -49,6 +49,8 @@ def next_command(record: RunRecord, observations: list[Observation]) -> str:
     doubtful = [observation.command for observation in observations if observation.rule == "within_noise"]
     if is_met and doubtful:
         return doubtful[0]
+    if is_met and record.conf.data.validation == "split":  # what the test set has chosen, it cannot confirm
+        return confirm_command(record.folder)
     if observations and not is_met:
         return observations[0].command
     if record.conf.augment.name == "none":

@@ -120,6 +120,11 @@ def reproduce_command(folder: Path) -> str:
     return shlex.join([*PROGRAM, "reproduce", str(display_path(folder))])
 
 
+def confirm_command(folder: Path) -> str:
+    """Return the shell command that trains a folder's config with fresh seeds and measures it on the test set."""
+    return shlex.join([*PROGRAM, "confirm", str(display_path(folder))])
+
+
 def find_baseline(record: RunRecord) -> Baseline:
     """Return the baseline: for a trial the first readable earlier trial of its study, else the default experiment."""
     for folder in _earlier_trials(record.folder):
