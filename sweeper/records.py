@@ -46,8 +46,8 @@ class EpochRecord(_Record):
     images_per_second: float
     """Training images per second of training time, without validation."""
     val_changed: int | None = None
-    """Number of validation images that became right or wrong since the epoch before; None for the first epoch, and in
-    the records of earlier versions. With the two accuracies it gives McNemar's counts of the two epochs."""
+    """Number of validation images that became right or wrong since the epoch before; None for the first epoch, without
+    validation, and in the records of earlier versions. With the two accuracies it gives McNemar's counts of the two epochs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

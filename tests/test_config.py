@@ -105,6 +105,8 @@ BAD = {
     "model.groups.block1.kernel_size=40": "block1.0 needs a feature map of at least 40 pixels",
     "model.groups.block1.stride=3": "less before it, or lower model.groups.block1.stride, which is 3",
     "augment.elastic=1": "the chosen augment has no key 'elastic', but others do: choose augment=elastic or augment=affi",
+    "layer.padding=1": "the config has no key 'layer.padding' (did you mean model.padding",
+    "head.bias=true": "the config has no key 'head.bias' (did you mean model.head.bias",
     "model.residual=2": "model.residual must be true or false, but got 2",
     "model.groups.block1.bias=on": "model.groups.block1.bias must be true or false or null, but got on",
     "model.groups.block2.pool=30": "block2.pool needs a feature map of at least 30 pixels",

@@ -87,7 +87,8 @@ def _no_key(match: re.Match[str]) -> str:
 def _options_with(key: str) -> list[str]:
     """Return the options of a key's config group that have it; the one of the key's own name comes first."""
     group, _, name = key.partition(".")
-    files = sorted((conf_dir() / group).glob("*.yaml")) if re.fullmatch(r"\w+", group) and name else []
+    # Options of other groups, such as group and layer, are placed elsewhere in the config.
+    files = sorted((conf_dir() / group).glob("*.yaml")) if group in ExperimentConf.__dataclass_fields__ and name else []
     having = [
         file.stem for file in files if name in dict(dotted(OmegaConf.to_container(OmegaConf.load(file), resolve=False)))
     ]

@@ -19,7 +19,7 @@ from sweeper.records import TRAIN_EVAL_IMAGES, BatchProgress, EpochRecord, RunRe
 from sweeper.run.folder import RunFolder, atomic_write, new_run_path
 from sweeper.run.listener import Listener
 from sweeper.run.provenance import data_record, versions, weights_sha256
-from sweeper.training.device import keep_freed_memory, reproducible, resolve
+from sweeper.training.device import keep_freed_memory, place, reproducible, resolve
 from sweeper.training.evaluate import Score, evaluate, mistakes
 from sweeper.training.loop import check_batch_size, fit, make_autocast
 
@@ -71,8 +71,7 @@ def run(
     started = time.perf_counter()
     design = analyze_within_budget(conf)
     listeners = (*listeners, *_configured_listeners(conf))
-    conf = resolve(conf)
-    conf = replace(conf, data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
+    conf = resolved(conf)
     run_folder = RunFolder(folder if folder is not None else new_run_path())
     device = torch.device(conf.device)
     keep_freed_memory()
@@ -91,7 +90,7 @@ def run(
                 listener.on_start(conf, design, splits, run_folder.path)
 
             with _ended(listeners):
-                network = build(design.plan).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks device and memory_format together
+                network = place(build(design.plan), device)
                 epochs, score = _train(network, splits, conf, run_folder, listeners)
                 first_images = splits.train.take(torch.arange(min(TRAIN_EVAL_IMAGES, len(splits.train))))
                 train_score = evaluate(network, first_images, autocast=make_autocast(conf))
@@ -115,6 +114,11 @@ def run(
                 for listener in listeners:
                     listener.on_mistakes(wrong)
     return CompletedRun(folder=run_folder.path, conf=conf, epochs=epochs, result=result)
+
+
+def resolved(conf: ExperimentConf) -> ExperimentConf:
+    """Return the config that is trained and saved: `resolve(conf)`, with an absolute `data.root`. Raises `DeviceError`."""
+    return replace(resolve(conf), data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
 
 
 def _configured_listeners(conf: ExperimentConf) -> list[Listener]:

@@ -143,7 +143,7 @@ class RunFolder:
 
     def append_epoch(self, record: EpochRecord) -> None:
         """Append one epoch to the metrics."""
-        saved = {key: None if value != value else value for key, value in asdict(record).items()}  # noqa: PLR0124 - NaN
+        saved = asdict(record) | {key: None for key in UNMEASURED if math.isnan(getattr(record, key))}
         with self.metrics.open("a") as file:
             file.write(json.dumps(saved) + "\n")
 

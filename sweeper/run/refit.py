@@ -17,10 +17,10 @@ from sweeper.design import analyze
 from sweeper.errors import RunFolderError
 from sweeper.network.build import build
 from sweeper.records import EpochRecord, RefitResult, SealedTestResult
-from sweeper.run.experiment import logging_to
+from sweeper.run.experiment import logging_to, resolved
 from sweeper.run.folder import RunFolder, atomic_write
 from sweeper.run.provenance import data_record, versions, weights_sha256
-from sweeper.training.device import keep_freed_memory, reproducible, resolve
+from sweeper.training.device import keep_freed_memory, place, reproducible, resolve
 from sweeper.training.evaluate import evaluate
 from sweeper.training.loop import check_batch_size, fit, make_autocast
 
@@ -37,8 +37,7 @@ def refit(conf: ExperimentConf, *, folder: Path, read_splits: Callable[[DataConf
     assert conf.data.validation == "none"
     started = time.perf_counter()
     design = analyze(conf)
-    conf = resolve(conf)
-    conf = replace(conf, data=replace(conf.data, root=str(Path(conf.data.root).expanduser().absolute())))
+    conf = resolved(conf)
     device = torch.device(conf.device)
     keep_freed_memory()
     with reproducible(conf):
@@ -50,10 +49,9 @@ def refit(conf: ExperimentConf, *, folder: Path, read_splits: Callable[[DataConf
         files.claim()
         with logging_to(files.log):
             files.write_config(conf, overrides="[]\n", hydra=None)
-            network = build(design.plan).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks device and memory_format together
+            network = place(build(design.plan), device)
             last: EpochRecord | None = None
-            for record in fit(network, splits, conf):
-                last = replace(record, val_changed=None)
+            for last in fit(network, splits, conf):
                 files.append_epoch(last)
                 _log.info("%s", last)
             assert last is not None
@@ -90,14 +88,17 @@ def evaluate_on_test(folder: Path) -> SealedTestResult:
     test set cannot be read, and the errors of `resolve`.
     """
     files = RunFolder(folder)
-    done, trained, conf = files.read_test(), files.read_refit(), resolve(files.read_config())
+    done = files.read_test()
     if done is not None:
         return done
+    trained, conf = files.read_refit(), resolve(files.read_config())
     if trained is None:
-        raise RunFolderError(f"{folder} must hold a run without validation, but has no {files.refit.name}")
+        raise RunFolderError(
+            f"{folder} must hold a run without validation, but has no {files.refit.name}: delete it to train it again"
+        )
     device = torch.device(conf.device)
     with reproducible(conf):
-        network = build(analyze(conf).plan)
+        network = place(build(analyze(conf).plan), device)
         try:
             network.load_state_dict(torch.load(files.weights, weights_only=True, map_location="cpu"))
         except Exception as error:  # torch raises whatever a damaged file makes it raise
@@ -105,7 +106,6 @@ def evaluate_on_test(folder: Path) -> SealedTestResult:
         weights = weights_sha256(network.state_dict())
         if weights != trained.weights_sha256:
             raise RunFolderError(f"{files.weights} is not what was trained: delete {folder} to train it again")
-        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in `refit`
         images = read(conf.data, "test", opening=Opening(folder=folder, weights_sha256=weights)).to(device)
         score = evaluate(network, images, autocast=make_autocast(conf))
         wrong = (score.predicted_n != images.labels_b).nonzero().squeeze(1)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 import torch
+from torch import nn
 
 from sweeper.config.schema import ExperimentConf
 from sweeper.errors import DeviceError
@@ -59,6 +60,11 @@ def has_bf16(device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+
+
+def place(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, its weights in channels-last format, as the batches of images are."""
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks device and memory_format together
 
 
 @contextmanager

@@ -65,11 +65,11 @@ def fit(
         shuffled = train.take(torch.randperm(len(train), generator=order).to(device))
         variations_nk = draw_variations(len(train), conf.augment, variation, shape=train.shape).to(device)
         labels_n = shuffled.labels_b  # once: it selects the labels of all images
-        batches = _batches(shuffled, variations_nk, conf, starts)
         means = _RunningMeans(device)
         lr = math.nan
-        for step, start in enumerate(starts, 1):
-            pixels_bchw, labels_b = next(batches), labels_n[start : start + training.batch_size]
+        batches = zip(starts, _batches(shuffled, variations_nk, conf, starts), strict=True)
+        for step, (start, pixels_bchw) in enumerate(batches, 1):
+            labels_b = labels_n[start : start + training.batch_size]
             with autocast:
                 logits_bk = network(pixels_bchw).float()
             loss = F.cross_entropy(logits_bk, labels_b, label_smoothing=training.label_smoothing)
@@ -96,7 +96,7 @@ def fit(
             raise _diverged(epoch, conf, score.loss, rule="validation loss must stay finite")
         right_n = score.predicted_n == splits.validation.labels_b
         changed = None if right_before_n is None else int((right_n != right_before_n).sum())
-        right_before_n = right_n
+        right_before_n = right_n if len(right_n) else None
         if on_score is not None:
             on_score(score)
         yield EpochRecord(
