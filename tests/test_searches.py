@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.bench.searches import SearchResult, compare_searches, draw, table
+from sweeper.bench import searches
+from sweeper.bench.searches import SearchResult, compare_searches, plot, table
 from sweeper.errors import BenchError
 
 from .conftest import Completed
@@ -20,7 +21,7 @@ def _result(method: str, seed: int, values: tuple[float, ...]) -> SearchResult:
 
 
 def test_the_table_has_the_best_so_far_at_each_share_of_the_time(tmp_path: Path) -> None:
-    """Median and range over seeds of the best after a quarter, half and all of the time; the figure is drawn."""
+    """Median and range over seeds of the best after a quarter, half and all of the time; the figure is plotted."""
     results = [
         _result("card", 1, (0.9, 0.8, 0.95, 0.91)),
         _result("card", 2, (0.91, 0.92, 0.93, 0.97)),
@@ -31,7 +32,7 @@ def test_the_table_has_the_best_so_far_at_each_share_of_the_time(tmp_path: Path)
     assert lines[2].startswith("| card | 3 | 4 | 2 | 90.00 % (70.00 % to 91.00 %) | 92.00 %")
     assert lines[2].endswith("96.00 % (95.00 % to 97.00 %) |")
     assert results[0].best_after(1) is None
-    draw(results, 1, tmp_path / "figure.png")
+    plot(results, 1, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
@@ -39,6 +40,26 @@ def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
     """The error lists the methods."""
     with pytest.raises(BenchError, match="one of start, random, card, architecture, but got best"):
         compare_searches([], methods=["best"], seeds=[1], minutes=1, folder=tmp_path)
+
+
+def test_a_folder_that_cannot_be_created_is_one_line(tmp_path: Path) -> None:
+    """Below a file there is no folder; nothing is run."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BenchError, match="name another --folder"):
+        compare_searches([], methods=["start"], seeds=[1], minutes=1, folder=tmp_path / "file" / "searches")
+
+
+def test_a_failed_search_says_why(tmp_path: Path) -> None:
+    """The command's own error and its log are in the message."""
+    with pytest.raises(BenchError, match=r"start failed: model has no option 'none'.*: see .*output\.log"):
+        compare_searches(["model=none"], methods=["start"], seeds=[1], minutes=1, folder=tmp_path / "searches")
+
+
+def test_a_search_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without time to start or to stop, the search is killed, and the message asks for more minutes."""
+    monkeypatch.setattr(searches, "STOPPING_SECONDS", 0)
+    with pytest.raises(BenchError, match="give more --minutes"):
+        compare_searches([], methods=["start"], seeds=[1], minutes=0, folder=tmp_path / "searches")
 
 
 @pytest.mark.slow

@@ -6,17 +6,21 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import optuna
 from optuna.trial import TrialState
 
 from sweeper.errors import BenchError
 from sweeper.run.folder import write_atomically
+from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url, open_storage
+from sweeper.study.summary import state_of
 from sweeper.terminal.formats import percent
 
 METHODS: Final[dict[str, tuple[str, ...]]] = {
@@ -26,6 +30,8 @@ METHODS: Final[dict[str, tuple[str, ...]]] = {
     "architecture": ("search=architecture",),
 }
 """Overrides of each method. `start` is only what every search tries first."""
+STUDY: Final = "search"
+"""Name of each study in its own journal."""
 UNLIMITED: Final = "hydra.sweeper.n_trials=100000"
 STOPPING_SECONDS: Final = 120
 """A search that takes longer to stop is killed."""
@@ -61,18 +67,22 @@ def compare_searches(
 
     A search that `folder` holds to its end is read, not run again; another starts anew. Writes `searches.json`,
     `searches.md` and `searches.png` after each. Raises `BenchError` for an unknown method, a command that fails or does
-    not begin in its time, or a folder whose searches had other overrides or minutes.
+    not start in its time, or a folder that cannot be created or whose searches had other overrides or minutes.
     """
     for method in methods:
         if method not in METHODS:
             raise BenchError(f"a method must be one of {', '.join(METHODS)}, but got {method}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(f"{folder} cannot be created ({error.strerror}): name another --folder") from error
     results: list[SearchResult] = []
     for seed in seeds:
-        for method in methods:
+        for method in dict.fromkeys(methods):
             results.append(_result(overrides, method, seed, minutes, folder / f"{method}-{seed}"))
             write_atomically(folder / "searches.json", json.dumps([asdict(one) for one in results]).encode())
             write_atomically(folder / "searches.md", table(results, minutes).encode())
-            draw(results, minutes, folder / "searches.png")
+            plot(results, minutes, folder / "searches.png")
     return results
 
 
@@ -92,14 +102,12 @@ def table(results: Sequence[SearchResult], minutes: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(results: Sequence[SearchResult], minutes: float, file: Path) -> None:
-    """Draw each method's median best accuracy over time, and the range over seeds as a band."""
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only needed here
+def plot(results: Sequence[SearchResult], minutes: float, file: Path) -> None:
+    """Plot each method's median best accuracy over time, and the range over seeds as a band."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and only needed here
 
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - likewise
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     times = [60 * minutes * step / 200 for step in range(201)]
     for method in dict.fromkeys(one.method for one in results):
         runs = [one for one in results if one.method == method]
@@ -112,7 +120,6 @@ def draw(results: Sequence[SearchResult], minutes: float, file: Path) -> None:
     axes.set(xlabel="minutes", ylabel="best validation accuracy, %")
     axes.legend(loc="lower right")
     figure.savefig(file, dpi=150)
-    plt.close(figure)
 
 
 def _result(overrides: Sequence[str], method: str, seed: int, minutes: float, folder: Path) -> SearchResult:
@@ -131,46 +138,52 @@ def _result(overrides: Sequence[str], method: str, seed: int, minutes: float, fo
 
 def _run(overrides: Sequence[str], method: str, seed: int, minutes: float, study: Path) -> float:
     """Search until the time is over; return when it started, in seconds since the epoch."""
-    own = ("hydra.sweeper.stop_at_target=false", "hydra.sweeper.study_name=search", f"hydra.sweep.dir={study}")
+    own = ("hydra.sweeper.stop_at_target=false", f"hydra.sweeper.study_name={STUDY}", f"hydra.sweep.dir={study}")
     options = (UNLIMITED, *METHODS[method], f"hydra.sweeper.sampler.seed={seed}", f"seed={seed}", *own)
     command = [sys.executable, "-m", "sweeper", "-m", *overrides, *options]
     study.mkdir(parents=True)
     # A shell's background jobs ignore interrupts, and would pass that on to the search.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     started = time.time()
-    with (study / "output.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:  # noqa: S603 - our own command
+    output = study / "output.log"
+    with output.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:  # noqa: S603 - our own command
         try:
             process.wait(60 * minutes)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
-            process.wait(STOPPING_SECONDS)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOPPING_SECONDS)
         else:
             if process.returncode != 0:
-                raise BenchError(f"the search {method} must end, but failed: see {study / 'output.log'}")
+                reason = next(iter(output.read_text().strip().splitlines()[-1:]), "no message")
+                raise BenchError(f"the search {method} failed: {reason.removeprefix('sweeper: ')}: see {output}")
         finally:
             process.kill()
     return started
 
 
 def _read(method: str, seed: int, study: Path, started: float) -> SearchResult:
-    storage = open_storage(journal_url(study / "journal.log"))
+    storage = open_storage(journal_url(StudyFolder(study).journal))
     try:
-        trials: list[Any] = optuna.load_study(study_name="search", storage=storage).get_trials(deepcopy=False)
+        trials = optuna.load_study(study_name=STUDY, storage=storage).get_trials(deepcopy=False)
     except KeyError as error:
         raise BenchError(
-            f"the search {method} must begin within its time, but did not: give more --minutes in another --folder"
+            f"the search {method} must start within its time, but did not: give more --minutes in another --folder"
         ) from error
-    completed = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.datetime_complete]
-    completed.sort(key=lambda trial: trial.datetime_complete)
-    rejected = sum("rejected" in trial.user_attrs for trial in trials)
+    completed = sorted(
+        (trial.datetime_complete.timestamp() - started, trial.values[0], len(trial.intermediate_values))
+        for trial in trials
+        if trial.state is TrialState.COMPLETE and trial.datetime_complete is not None
+    )
+    states = Counter(map(state_of, trials))
     return SearchResult(
         method=method,
         seed=seed,
-        seconds=tuple(trial.datetime_complete.timestamp() - started for trial in completed),
-        values=tuple(trial.value for trial in completed),
-        epochs=tuple(len(trial.intermediate_values) for trial in completed),
-        rejected=rejected,
-        pruned=sum(trial.state is TrialState.PRUNED for trial in trials) - rejected,
+        seconds=tuple(seconds for seconds, _, _ in completed),
+        values=tuple(value for _, value, _ in completed),
+        epochs=tuple(epochs for _, _, epochs in completed),
+        rejected=states["rejected"],
+        pruned=states["pruned"],
     )
 
 
