@@ -1,90 +1,19 @@
-"""A study's headline: its sentence, details and commands in every way a study may end."""
+"""A study's headline: its sentence and details in every way a study may end."""
 
 import math
-import shlex
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 
 from sweeper.records import Mistakes
 from sweeper.run.folder import RunFolder
-from sweeper.study.folder import CONFIRM
-from sweeper.study.headline import Headline, study_headline
 from sweeper.study.owner import identify_process
 
-START = datetime(2026, 1, 1, 12)  # noqa: DTZ001 - Optuna's times have no zone
-BASE = {
-    "seed": 1,
-    "target": 0.99,
-    "data": {"name": "mnist5k", "validation": "split", "validation_size": 500},
-    "budget": {"parameters": 9999, "macs": None},
-    "training": {"epochs": 4},
-}
-SEARCH = {"space": {"optimizer.lr": {}}, "fixed": ["search=card", "model=compact"], "base": BASE, "grid": False}
-TASK = ["search=card", "model=compact"]
-
-
-def sweep(n_trials: int = 4, *typed: str) -> dict[str, Any]:
-    """A multirun.yaml."""
-    overrides = {"task": TASK, "hydra": ["hydra.mode=MULTIRUN", *typed]}
-    return {"hydra": {"sweeper": {"n_trials": n_trials, "max_failure_rate": 0.5}, "overrides": overrides}}
-
-
-def trial(
-    number: int,
-    value: float | None = None,
-    state: TrialState | None = None,
-    *,
-    parameters: int | None = 9000,
-    lr: float | None = None,
-    minutes: float = 1,
-    **attrs: Any,
-) -> FrozenTrial:
-    """A trial: completed with a value, otherwise in the given state. Each starts where the one before it ends."""
-    made = create_trial(
-        state=TrialState.COMPLETE if state is None else state,
-        value=value,
-        params={"optimizer.lr": 0.001 * (number + 1) if lr is None else lr},
-        distributions={"optimizer.lr": FloatDistribution(0, 1)},
-        user_attrs={} if parameters is None else {"parameters": parameters},
-    )
-    made.user_attrs.update(attrs)
-    made.number = number
-    made.datetime_start = START + timedelta(minutes=number)
-    made.datetime_complete = (
-        made.datetime_start + timedelta(minutes=minutes) if made.state.is_finished() and minutes else None
-    )
-    return made
-
-
-def rejected(number: int, parameters: int | None, **attrs: Any) -> FrozenTrial:
-    """A rejected proposal."""
-    rule = "over budget" if parameters else "cannot be built"
-    reasons = {"rejected": f"model is {rule}", "rejected_by": rule, **attrs}
-    return trial(number, state=TrialState.PRUNED, parameters=parameters, minutes=0, **reasons)
-
-
-def headline(
-    *trials: FrozenTrial,
-    search: Any = SEARCH,
-    multirun: Any = None,
-    direction: StudyDirection = StudyDirection.MAXIMIZE,
-    **more: Any,
-) -> Headline:
-    """The headline of trials, by default of a search for four trials."""
-    multirun = sweep() if multirun is None else multirun
-    return study_headline(trials, direction, folder=more.pop("folder", None), search=search, sweep=multirun, **more)
-
-
-def commands(found: Headline) -> dict[str, str]:
-    """The commands by their labels."""
-    return {command.label: command.text for command in found.commands}
+from .headlines import SEARCH, START, commands, headline, rejected, sweep, trial
 
 
 def test_a_missed_target_is_named_first_with_the_gain_and_its_noise() -> None:
@@ -173,36 +102,6 @@ def test_of_equal_accuracies_the_smaller_network_is_the_best() -> None:
     assert "equal to where it began: the search found nothing better, only smaller." in found.details
 
 
-def test_an_interrupted_search_says_where_it_stopped_and_goes_on_with_the_same_command() -> None:
-    """Interrupted at how many of how many; the command is the same, without another total."""
-    found = headline(
-        trial(0, 0.97),
-        trial(1, 0.95),
-        trial(2, state=TrialState.WAITING),
-        trial(3, state=TrialState.FAIL, requeued=True),
-    )
-    assert found.sentence == "Interrupted at 2 of 4 trials, 2.00 points short of the target."
-    assert found.tone == "interrupted"
-    assert commands(found)["go on"] == "python -m sweeper -m search=card model=compact"
-    was_running = trial(0, state=TrialState.FAIL, requeued=True)
-    queued = headline(was_running, rejected(1, 20000), trial(2, state=TrialState.WAITING))
-    assert queued.sentence == "Interrupted at 0 of 4 trials, none completed."  # although all others were rejected
-    assert headline(trial(0, state=TrialState.WAITING)).sentence == "Interrupted at 0 of 4 trials, none completed."
-
-
-def test_going_on_past_the_target_does_not_end_at_it_again() -> None:
-    """A search that met its target would end at the next trial that does; one that does not end there is just resumed."""
-    same = "python -m sweeper -m search=card model=compact"
-    assert commands(headline(trial(0, 0.99)))["go on"] == f"{same} hydra.sweeper.stop_at_target=false"
-    twice = commands(headline(trial(0, 0.98), trial(1, 0.99), multirun=sweep(2, "hydra.sweeper.n_trials=2")))["go on"]
-    assert twice == f"{same} hydra.sweeper.n_trials=4 hydra.sweeper.stop_at_target=false"
-    more = headline(*(trial(number, 0.9) for number in range(3)), multirun=sweep(1))
-    assert commands(more)["go on"].endswith(" hydra.sweeper.n_trials=6")  # twice what there is
-    on = sweep()
-    on["hydra"]["sweeper"]["stop_at_target"] = False
-    assert commands(headline(trial(0, 0.99), multirun=on))["go on"] == same
-
-
 def test_a_search_that_runs_says_how_far_it_is() -> None:
     """A trial of a live process: running; of a process that is gone: interrupted."""
     alive = trial(1, state=TrialState.RUNNING, owner=identify_process())
@@ -213,28 +112,6 @@ def test_a_search_that_runs_says_how_far_it_is() -> None:
     assert headline(trial(0, 0.97), gone).tone == "interrupted"
     assert headline(alive).sentence == "Running: 0 of 4 trials, none completed yet."
     assert "more seeds" not in commands(found)
-
-
-def test_nothing_feasible_says_the_smallest_proposal_and_what_to_raise() -> None:
-    """The sentence names the limit; the command raises it, as another study."""
-    typed = ["hydra.sweeper.study_name=s", "budget.parameters=9999"]
-    proposals = [rejected(number, 20000 + number) for number in range(100)]
-    found = headline(*proposals, multirun=sweep(4, *typed))
-    assert found.sentence == (
-        "Nothing feasible: the smallest of 100 proposals has 20,000 parameters, so raise budget.parameters from 9,999."
-    )
-    assert found.tone == "infeasible"
-    expected = "python -m sweeper -m search=card model=compact budget.parameters=20000"
-    assert commands(found) == {"raise the budget": expected}
-    assert headline(rejected(0, None)).sentence == "Nothing feasible: the only proposal cannot be built."
-
-
-def test_a_limit_of_macs_is_the_one_to_raise() -> None:
-    """Only the limits that the smallest proposal exceeds are named."""
-    base = {**BASE, "budget": {"parameters": 9999, "macs": 1000}}
-    found = headline(rejected(0, 9000, macs=1234), rejected(1, 9000, macs=5000), search={**SEARCH, "base": base})
-    assert "the smallest of 2 proposals has 1,234 MACs, so raise budget.macs from 1,000." in found.sentence
-    assert commands(found)["raise the budget"].endswith(" budget.macs=1300")
 
 
 def test_failures_alone_say_so_and_why() -> None:
@@ -254,23 +131,6 @@ def test_a_search_ended_by_rejections_or_failures_is_not_interrupted() -> None:
     )
     failures = [trial(number, state=TrialState.FAIL, failed="x") for number in range(1, 4)]
     assert headline(trial(0, 0.9), *failures[:3], multirun=sweep(5)).sentence.startswith("Too many trials failed")
-
-
-def test_another_application_has_values_without_percent_parameters_or_our_commands() -> None:
-    """Any number may be minimized: no target, no percent, no noise; commands only of a known program."""
-    trials = [trial(number, value, parameters=None) for number, value in enumerate((12.5, 3.25, 7.0, 8.0))]
-    search = {"space": {"+x": {}}, "fixed": ["data=big"], "base": {}, "grid": False}
-    found = headline(*trials, search=search, direction=StudyDirection.MINIMIZE)
-    assert (found.sentence, found.tone) == ("Best 3.25 in trial 1.", "neutral")
-    assert found.details == "-9.25 from where it began. 4 of 4 trials, 4 min."
-    assert (found.commands, found.metric, found.target) == ((), "value", None)
-    own = headline(*trials, search=search, direction=StudyDirection.MINIMIZE, program=["python", "app.py"])
-    assert commands(own) == {
-        "go on": "python app.py -m search=card model=compact hydra.sweeper.n_trials=8",
-        "run it again": "python app.py data=big optimizer.lr=0.002",
-    }
-    placed = headline(*trials, search=search, program=["python", "app.py"], folder=Path("multirun/12-00"))
-    assert " hydra.sweep.dir=multirun/12-00 hydra.sweeper.n_trials=8" in commands(placed)["go on"]
 
 
 def test_an_accuracy_that_is_minimized_has_no_target() -> None:
@@ -303,56 +163,12 @@ def test_seeds_that_all_reach_the_target_meet_it() -> None:
     assert found.sentence == "Target met on average over 6 seeds."
 
 
-def test_a_search_that_ended_is_confirmed_next(tmp_path: Path) -> None:
-    """Before its end the test set stays closed: more seeds on validation; a confirmation has its own commands."""
-    study = tmp_path / "of mine"
-    ended, reached, early = (
-        commands(headline(*trials, folder=study))
-        for trials in ([trial(n, 0.9) for n in range(4)], [trial(0, 0.99)], [trial(0, 0.9)])
-    )
-    assert list(ended) == ["confirm", "go on"]
-    assert shlex.split(ended["confirm"]) == ["python", "-m", "sweeper", "confirm", str(study)]
-    assert reached["confirm"] == ended["confirm"]
-    assert "confirm" not in early
-    assert early["more seeds"].startswith("python -m sweeper -m ")
-    running = trial(1, state=TrialState.RUNNING, owner=identify_process())
-    assert not {"confirm", "more seeds"} & set(commands(headline(trial(0, 0.99), running, folder=study)))
-    seeds = {**SEARCH, "space": {"seed": {}}, "grid": True}
-    assert "confirm" in commands(headline(trial(0, 0.99), trial(1, 0.9), search=seeds, folder=study))
-    study.mkdir()
-    (study / CONFIRM).write_text('{"configurations": [{"trial": 0}]}')
-    assert list(commands(headline(trial(0, 0.99), folder=study))) == ["go on"]
-    assert "confirm" in commands(
-        headline(trial(0, 0.99), trial(1, 0.995), folder=study)
-    )  # the best trial is another one
-    (study / CONFIRM).write_text("{")
-    assert "confirm" in commands(headline(trial(0, 0.99), folder=study))
-
-
 def test_failures_end_a_grid_by_their_share_of_all_its_points() -> None:
     """Infeasible points count, as they do for the search that stops: 3 of 10 are not more than half."""
     points = [*(rejected(number, 20000) for number in range(5)), trial(5, 0.9), trial(6, state=TrialState.WAITING)]
     failures = [trial(number, state=TrialState.FAIL, failed="x") for number in range(7, 10)]
     found = headline(*points, *failures, search={**SEARCH, "grid": True})
     assert found.sentence.startswith("Interrupted at 4 of 5 trials")
-
-
-def test_commands_run_in_a_shell_and_are_one_line_each(tmp_path: Path) -> None:
-    """More seeds repeats the best trial's own overrides, going on asks for twice the trials, reproduce names best/."""
-    study = tmp_path / "study of mine"
-    for name in ("1", "best"):
-        (study / name / ".hydra").mkdir(parents=True)
-        (study / name / ".hydra" / "config.yaml").write_text("seed: 1\n")
-        (study / name / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(["model=gap", "search=card", "seed=1"]))
-    multirun = sweep(2, "hydra.sweeper.n_trials=2", "hydra.sweeper.storage=postgresql://me:secret@host/db")
-    tested = {**SEARCH, "base": {**BASE, "data": {"name": "mnist5k", "validation": "test"}}}  # which confirm refuses
-    found = commands(headline(trial(0, 0.9), trial(1, 0.95), search=tested, multirun=multirun, folder=study))
-    assert shlex.split(found["more seeds"]) == ["python", "-m", "sweeper", "-m", "model=gap", "seed=2,3,4,5"]
-    assert shlex.split(found["go on"])[-2:] == ["hydra.sweeper.storage=URL", "hydra.sweeper.n_trials=4"]
-    assert shlex.split(found["run it again"]) == ["python", "-m", "sweeper", "reproduce", str(study / "best")]
-    (study / "best" / ".hydra" / "config.yaml").write_text("seed: 2\n")  # of an earlier best trial
-    again = commands(headline(trial(0, 0.9), trial(1, 0.95), multirun=multirun, folder=study))["run it again"]
-    assert shlex.split(again)[-1] == str(study / "1")
 
 
 @pytest.mark.parametrize("damage", [None, 7, [], {"base": 3, "space": 1, "fixed": "x"}, {"base": {"target": "x"}}])
@@ -369,16 +185,3 @@ def test_a_pause_between_two_sessions_is_not_time_spent() -> None:
     second.datetime_start = first.datetime_start
     later.datetime_start, later.datetime_complete = START + timedelta(hours=9), START + timedelta(hours=9, minutes=2)
     assert ", 4 min," in headline(first, second, later).details
-
-
-def test_integer_values_and_whole_widths_are_overrides() -> None:
-    """Values of the best trial read as overrides, whatever their type."""
-    made = create_trial(
-        value=0.9,
-        params={"model.groups.block1.channels.0": 8, "model.bias": True},
-        distributions={
-            "model.groups.block1.channels.0": IntDistribution(1, 9),
-            "model.bias": trial(0, 0.1).distributions["optimizer.lr"],
-        },
-    )
-    assert "model.groups.block1.channels.0=8 model.bias=true seed=2,3,4,5" in commands(headline(made))["more seeds"]
