@@ -145,7 +145,7 @@ def test_a_study_is_counted_the_same_from_every_working_folder(tmp_path: Path, m
 
 def test_passwords_are_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A storage's URL on the command line may hold one."""
-    monkeypatch.setattr("sys.argv", ["sweeper", "confirm", "x", "--storage", "postgresql://me:secret@host/db"])
+    monkeypatch.setattr("sys.argv", ["sweeper", "confirm", "x", "--storage", "postgresql://me:@secret@host/db"])
     record_opening(compose(["data=mnist5k"]).data, Opening())
     assert "secret" not in (tmp_path / "outputs" / LOG).read_text()
     assert _entries(tmp_path)[0]["command"] == "python -m sweeper confirm x --storage 'postgresql://***@host/db'"

@@ -19,8 +19,9 @@ from sweeper.config.schema import DataConf
 from sweeper.errors import DataError
 
 OUTPUTS: Final = Path("outputs")
+"""Folder of all runs and studies, relative to the working directory."""
 LOG: Final = "test_openings.jsonl"
-_PASSWORD: Final = re.compile(r"(?<=://)[^@\s]*(?=@)|(?<=[?&]password=)[^&\s]*")
+_PASSWORD: Final = re.compile(r"(?<=://)\S*(?=@)|(?<=[?&]password=)[^&\s]*")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,13 +15,12 @@ import yaml
 
 from sweeper.config.loading import dump, load
 from sweeper.config.schema import ExperimentConf
+from sweeper.data import openings
 from sweeper.errors import RunFolderError
 from sweeper.records import EpochRecord, Mistake, Mistakes, RefitResult, RunResult, SealedTestResult
 
-OUTPUTS = Path("outputs")
+OUTPUTS: Final = openings.OUTPUTS
 """Folder of all runs and studies, relative to the working directory."""
-
-
 UNMEASURED: Final = ("val_loss", "val_accuracy")
 """Fields of an epoch that are null in the file of a run without validation."""
 _Record = TypeVar("_Record", RunResult, RefitResult, SealedTestResult)
