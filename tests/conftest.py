@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def _own_log_of_test_openings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 CHECKOUT = Path(__file__).resolve().parent.parent
 Completed = subprocess.CompletedProcess[str]
 Sweeper = Callable[..., Completed]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 def command(*arguments: str) -> list[str]:
@@ -61,6 +63,27 @@ def sweeper_process(tmp_path: Path) -> Sweeper:
         )
 
     return run
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """``python -m sweeper`` started as a real process, killed if it still runs when the test ends."""
+    with ExitStack() as ending:
+
+        def start_process(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                command(*arguments),
+                cwd=tmp_path,
+                env=environment(**variables),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            ending.enter_context(process)
+            ending.callback(process.kill)
+            return process
+
+        yield start_process
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ SAVED = Path(__file__).parent / "saved"
 """A run and a study that an earlier version saved."""
 # A hundred training images, so that an epoch takes a tenth of a second; one process, which pytest has already.
 TINY = ["data=mnist5k", "model=compact", "training.epochs=1", "data.validation_size=3900", "training.batch_size=50"]
+LONG = ["-m", "search=dropout_lr", *TINY, "training.epochs=30", "hydra.sweeper.study_name=long"]
 HERE = ["hydra.sweeper.n_jobs=1"]
 PRUNING = [
     *("-m", *TINY, "data.validation_size=2500", "training.epochs=4", "optimizer.lr=0.1,0.09,0.08,0.07,1e-7,1e-8"),

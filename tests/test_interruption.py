@@ -1,6 +1,5 @@
-"""Kill -9, Ctrl-C and several processes on one study: real processes, real storages."""
+"""Kill -9 and Ctrl-C of a search and of its workers: real processes, real storages."""
 
-import errno
 import os
 import random
 import re
@@ -8,9 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -18,36 +15,10 @@ import pytest
 from optuna.trial import TrialState
 
 from sweeper.config.composition import conf_dir
-from sweeper.run.folder import atomic_write, write_atomically
 from sweeper.study.storage import journal_url, open_storage
 
-from .conftest import Sweeper, command, environment
-from .postgresql import PASSWORD
-from .studies import HERE, PRUNING, TINY, Call, only_study, trials_of, wait_for
-
-Start = Callable[..., subprocess.Popen[str]]
-LONG = ["-m", "search=dropout_lr", *TINY, "training.epochs=30", "hydra.sweeper.study_name=long"]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """``python -m sweeper`` started as a real process, killed if it still runs when the test ends."""
-    with ExitStack() as ending:
-
-        def start_process(*arguments: str, **variables: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                command(*arguments),
-                cwd=tmp_path,
-                env=environment(**variables),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            ending.enter_context(process)
-            ending.callback(process.kill)
-            return process
-
-        yield start_process
+from .conftest import Start, Sweeper, environment
+from .studies import LONG, trials_of, wait_for
 
 
 def _children(pid: int) -> Iterator[int]:
@@ -256,71 +227,6 @@ def test_a_killed_submitit_job_costs_its_trial_alone(start: Start, tmp_path: Pat
     assert not (folder / ".jobs").exists()
 
 
-@pytest.mark.slow
-def test_two_processes_share_a_study(start: Start, tmp_path: Path) -> None:
-    """Two at once on one study: n_trials in all, every trial of it trained once and on the page, no point twice."""
-    arguments = [*LONG[:-2], "training.epochs=5", LONG[-1], "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=8"]
-    processes = [start(*arguments) for _ in range(2)]
-    for process in processes:
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-    trials = trials_of(tmp_path / "outputs" / "studies" / "long")
-    assert len(trials) == 8
-    assert len({tuple(trial.params.items()) for trial in trials}) == 8
-    owners = {trial.user_attrs["owner"]["pid"] for trial in trials}
-    assert owners <= {process.pid for process in processes}
-    assert len(owners) == 2
-    page = (tmp_path / "outputs" / "studies" / "long" / "report.html").read_text()
-    assert len(re.findall('<tr [^>]*data-state="(?:done|pruned)"', page)) == 8
-
-
-@pytest.mark.slow
-def test_two_processes_share_a_study_on_postgresql(start: Start, postgresql: str, tmp_path: Path) -> None:
-    """On a real server: n_trials in all from two processes, none twice, hopeless ones pruned, the password nowhere."""
-    arguments = [*PRUNING, "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra.sweeper.study_name=shared"]
-    processes = [start(*arguments, "hydra.sweeper.n_jobs=1", STUDY_URL=postgresql) for _ in range(2)]
-    for process in processes:
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-        assert PASSWORD not in out + err
-    storage = optuna.storages.RDBStorage(postgresql)
-    trials = optuna.load_study(study_name="shared", storage=storage).trials
-    storage.engine.dispose()
-    assert len(trials) == 6
-    assert len({tuple(trial.params.items()) for trial in trials}) == 6
-    assert [trial for trial in trials if trial.state is TrialState.PRUNED]
-    assert len({trial.user_attrs["owner"]["pid"] for trial in trials}) == 2
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            assert PASSWORD.encode() not in path.read_bytes(), path
-
-
-def test_many_who_write_one_file_at_once_leave_one_of_their_texts(tmp_path: Path) -> None:
-    """Two searches that end together write one page: none fails, the file is whole, nothing else is left."""
-    path, texts = tmp_path / "report.html", [bytes([letter]) * 100_000 for letter in b"abcdefgh"]
-    with ThreadPoolExecutor(len(texts)) as pool:
-        for written in [pool.submit(write_atomically, path, text) for text in 20 * texts]:
-            written.result()
-    assert path.read_bytes() in texts
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
-    """What fails half-way, as on a full disk, leaves the file of before and nothing beside it."""
-    path = tmp_path / "model.pt"
-    path.write_text("before")
-
-    def fail_half_way() -> None:
-        with atomic_write(path) as temporary:
-            temporary.write_text("half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        fail_half_way()
-    assert path.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's signals from /proc")
 def test_a_worker_ignores_ctrl_c_from_its_first_instruction(tmp_path: Path) -> None:
     """The first process a sweep spawns blocks SIGINT from its start: no traceback out of the middle of its imports."""
@@ -339,14 +245,3 @@ def test_a_worker_ignores_ctrl_c_from_its_first_instruction(tmp_path: Path) -> N
     )
     (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", done.stdout, re.MULTILINE)
     assert int(blocked, 16) & 1 << (signal.SIGINT - 1)
-
-
-def test_a_lost_journal_is_not_passed_over(sweeper_call: Call, tmp_path: Path) -> None:
-    """Trials' folders that the storage does not know of are refused, not mixed with new ones."""
-    arguments = ["-m", *TINY, *HERE, "model.dropout=0.05,0.1"]
-    assert sweeper_call(*arguments).returncode == 0
-    (only_study(tmp_path) / "journal.log").unlink()
-    done = sweeper_call(*arguments)
-    assert done.returncode == 1
-    assert "holds trials that the storage does not know" in done.stderr
-    assert done.stderr.count("\n") == 1

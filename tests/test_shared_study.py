@@ -1,0 +1,62 @@
+"""Several processes on one study: no trial twice, none lost, and a storage that is gone."""
+
+import re
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from .conftest import Start
+from .postgresql import PASSWORD
+from .studies import HERE, LONG, PRUNING, TINY, Call, only_study, trials_of
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study(start: Start, tmp_path: Path) -> None:
+    """Two at once on one study: n_trials in all, every trial of it trained once and on the page, no point twice."""
+    arguments = [*LONG[:-2], "training.epochs=5", LONG[-1], "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=8"]
+    processes = [start(*arguments) for _ in range(2)]
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    trials = trials_of(tmp_path / "outputs" / "studies" / "long")
+    assert len(trials) == 8
+    assert len({tuple(trial.params.items()) for trial in trials}) == 8
+    owners = {trial.user_attrs["owner"]["pid"] for trial in trials}
+    assert owners <= {process.pid for process in processes}
+    assert len(owners) == 2
+    page = (tmp_path / "outputs" / "studies" / "long" / "report.html").read_text()
+    assert len(re.findall('<tr [^>]*data-state="(?:done|pruned)"', page)) == 8
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study_on_postgresql(start: Start, postgresql: str, tmp_path: Path) -> None:
+    """On a real server: n_trials in all from two processes, none twice, hopeless ones pruned, the password nowhere."""
+    arguments = [*PRUNING, "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra.sweeper.study_name=shared"]
+    processes = [start(*arguments, "hydra.sweeper.n_jobs=1", STUDY_URL=postgresql) for _ in range(2)]
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert PASSWORD not in out + err
+    storage = optuna.storages.RDBStorage(postgresql)
+    trials = optuna.load_study(study_name="shared", storage=storage).trials
+    storage.engine.dispose()
+    assert len(trials) == 6
+    assert len({tuple(trial.params.items()) for trial in trials}) == 6
+    assert [trial for trial in trials if trial.state is TrialState.PRUNED]
+    assert len({trial.user_attrs["owner"]["pid"] for trial in trials}) == 2
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+def test_a_lost_journal_is_not_passed_over(sweeper_call: Call, tmp_path: Path) -> None:
+    """Trials' folders that the storage does not know of are refused, not mixed with new ones."""
+    arguments = ["-m", *TINY, *HERE, "model.dropout=0.05,0.1"]
+    assert sweeper_call(*arguments).returncode == 0
+    (only_study(tmp_path) / "journal.log").unlink()
+    done = sweeper_call(*arguments)
+    assert done.returncode == 1
+    assert "holds trials that the storage does not know" in done.stderr
+    assert done.stderr.count("\n") == 1
