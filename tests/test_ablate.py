@@ -5,6 +5,7 @@ import json
 import math
 import random
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -19,7 +20,7 @@ from rich.console import Console
 
 from sweeper.ablation.effects import effect, finding
 from sweeper.ablation.record import make_record
-from sweeper.ablation.variants import folder_name, ingredients, make_variants
+from sweeper.ablation.variants import _parse, folder_name, ingredients, make_variants, to_argument
 from sweeper.errors import SweeperError
 from sweeper.report import ablation_table
 from sweeper.terminal.result_table import result_table
@@ -259,6 +260,67 @@ def test_runs_of_another_base_are_refused_and_nothing_is_written(
         assert "holds a run of another config: optimizer.lr is" in done.stderr
         assert "residual" not in done.stdout
     assert [file.read_bytes() for file in files] == before
+
+
+def test_a_smaller_ablation_keeps_what_was_trained(
+    trained: Callable[..., None], sweeper_call: Callable[..., Completed], tmp_path: Path
+) -> None:
+    """Fewer variants and seeds lose none in record, table and --show; the command in it gives the same record again."""
+    arguments, folder = (
+        ["residual", "slow: optimizer.lr=0.05", "training.ema=0.9"],
+        tmp_path / "outputs/ablations/small",
+    )
+    trained(["model=tiny"], arguments, [1, 2, 3])
+    small = ["ablate", "model=tiny", "--name", "small", "--seeds"]
+    assert sweeper_call(*small, "3", "--variants", *arguments).returncode == 0
+    whole = json.loads((folder / "ablation.json").read_text())
+    shutil.rmtree(folder / "residual")  # what has no run is not kept
+    (folder / "slow" / "seed-3").rename(folder / "slow" / "seed-5")
+    config = folder / "slow" / "seed-5" / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 3", "seed: 5"))
+    done = sweeper_call(*small, "2", "--variants", "training.ema=0.9")
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((folder / "ablation.json").read_text())
+    assert [each["name"] for each in kept["variants"]] == ["base", "training.ema=0.9", "slow"]
+    assert [each["seeds"] for each in kept["variants"]] == [[1, 2, 3], [1, 2, 3], [1, 2, 5]]
+    assert kept["variants"][1] == whole["variants"][3]
+    assert kept["seeds"] == [1, 2, 3, 5]
+    assert "3 of 12 runs missing, train them with: python -m sweeper ablate model=tiny --variants" in done.stdout
+    for show in ([], ["--show"]):
+        assert "slow (3 of 4)" in sweeper_call(*small, "2", *show, "--variants", "training.ema=0.9").stdout
+    words = shlex.split(kept["command"])[3:]
+    assert words[words.index("--variants") :][1:3] == ["training.ema=0.9", "slow: optimizer.lr=0.05"]
+    again = sweeper_call(*words, "--show")
+    assert "runs missing" in again.stdout
+    assert kept["command"] in again.stdout  # it lists nothing twice
+
+
+def test_a_variant_of_another_base_is_not_kept(
+    trained: Callable[..., None], sweeper_call: Callable[..., Completed], tmp_path: Path
+) -> None:
+    """A record of other configs in the folder stays out of a new table; a damaged one is one line with the fix."""
+    trained(["model=tiny"], ["residual", "training.ema=0.9"], [1, 2])
+    small, record = ["--name", "small", "--seeds", "2"], tmp_path / "outputs/ablations/small/ablation.json"
+    assert sweeper_call("ablate", "model=tiny", *small, "--variants", "residual", "training.ema=0.9").returncode == 0
+    for name in ("base", "training.ema=0.9"):
+        shutil.rmtree(record.parent / name)
+    trained(["model=tiny", "optimizer.lr=0.05"], ["training.ema=0.9"], [1, 2])
+    done = sweeper_call("ablate", "model=tiny", "optimizer.lr=0.05", *small, "--variants", "training.ema=0.9")
+    assert done.returncode == 0, done.stderr
+    assert [each["name"] for each in json.loads(record.read_text())["variants"]] == ["base", "training.ema=0.9"]
+    record.write_text("{}")
+    done = sweeper_call("ablate", "model=tiny", *small, "--variants", "training.ema=0.9")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "ablation.json must hold an ablation, but is damaged ('variants'): delete it" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "two-words_2.0"])
+@given(st.lists(st.sampled_from(["training.ema=0.9", "~augment", "x='a b'", "y=[1, 2]", "z='it''s'"]), min_size=1))
+def test_a_variants_argument_is_that_variant(name: str, overrides: list[str]) -> None:
+    """What a record says of a variant is an argument that gives the same name and overrides, whatever its quotes."""
+    base, *_ = make_variants(["model=tiny"], ["training.ema=0.9"])
+    asked = replace(base, name=name or " ".join(overrides), overrides=tuple(overrides))
+    assert _parse(to_argument(asked)) == (asked.name, asked.overrides)
 
 
 def test_show_only_prints(trained: Callable[..., None], sweeper_call: Callable[..., Completed], tmp_path: Path) -> None:

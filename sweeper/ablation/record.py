@@ -49,7 +49,7 @@ class Ablation:
     """An ablation as saved, key by key the content of `ablation.json`."""
 
     command: str
-    """The shell command that made it, resumes it, and makes it again."""
+    """The shell command that makes all of it, from nothing or from what there is."""
     updated: str
     """ISO time of the last change."""
     base: list[str]
@@ -59,9 +59,9 @@ class Ablation:
     epochs: int
     """Epochs of the base."""
     seeds: list[int]
-    """All seeds that were asked for."""
+    """All seeds that are asked for, or that a variant has."""
     variants: list[VariantRecord]
-    """The base first, the others in the order in which they were given."""
+    """The base first, then those that the last command gave, in its order, then those kept of earlier commands."""
 
     @property
     def missing(self) -> int:
@@ -74,6 +74,25 @@ class Ablation:
             write_atomically(folder / RECORD, (json.dumps(asdict(self), indent=2) + "\n").encode())
         except OSError as error:
             raise RunFolderError(f"{folder / RECORD} cannot be written ({error.strerror}): make it writable") from error
+
+
+def read_variants(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the overrides of each variant in a folder's record, by name; empty without a record.
+
+    Raises `RunFolderError` if it is damaged.
+    """
+    path = folder / RECORD
+    try:
+        _, *saved = json.loads(path.read_text())["variants"]
+        return {str(each["name"]): tuple(map(str, each["overrides"])) for each in saved}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+        raise RunFolderError(
+            f"{path} must hold an ablation, but is damaged ({reason}): delete it; what was trained is reused for the "
+            "variants that are asked for again"
+        ) from error
 
 
 def make_record(

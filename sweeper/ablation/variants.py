@@ -57,7 +57,7 @@ def make_variants(base: Sequence[str], arguments: Sequence[str]) -> list[Variant
         raise UsageError(
             f"the base must be overrides key=value, but got {word!r}: leave no spaces around =, put variants after --variants"
         )
-    first = _variant(BASE, base, ())
+    first = make_variant(BASE, base, ())
     if first.conf.data.validation == "test":
         raise ConfigError(
             "an ablation compares validation accuracies, but data.validation=test validates on the test set: "
@@ -67,16 +67,48 @@ def make_variants(base: Sequence[str], arguments: Sequence[str]) -> list[Variant
     for argument in arguments:
         asked = ingredients() if argument == ALL else dict([_parse(argument)])
         for name, overrides in asked.items():
-            variant = _variant(name, base, overrides)
+            variant = make_variant(name, base, overrides)
             if variant.conf == first.conf and argument == ALL:
                 continue
-            _check_comparable(variant, first)
+            check_comparable(variant, first)
             if name in {other.name for other in variants}:
                 raise UsageError(
                     f"each variant needs a name of its own, but two are called {name}: rename one, NAME:..."
                 )
             variants.append(variant)
     return variants
+
+
+def make_variant(name: str, base: Sequence[str], overrides: tuple[str, ...]) -> Variant:
+    """Return the variant of a base's overrides with `overrides` added.
+
+    Raises `ConfigError` or `BudgetError` if its config is not valid, with the variant's name.
+    """
+    try:
+        conf = compose([*base, *overrides])
+        return Variant(name=name, overrides=overrides, conf=conf, design=analyze_within_budget(conf))
+    except BudgetError as error:
+        hint = "" if name == BASE else "; or lift the limit with budget=unlimited before --variants"
+        raise BudgetError(f"{_of(name)}{error}{hint}") from error
+    except ConfigError as error:
+        raise type(error)(f"{_of(name)}{error}") from error
+
+
+def check_comparable(variant: Variant, base: Variant) -> None:
+    """Raise `ConfigError` for a variant that differs from the base in nothing, or in its images."""
+    if replace(variant.conf, seed=base.conf.seed) == base.conf:
+        raise ConfigError(f"a variant must change something besides the seed, but {variant.name} equals the base")
+    if variant.conf.data != base.conf.data:
+        raise ConfigError(
+            f"variants must be validated on the base's images, but {variant.name} changes data: "
+            "put data overrides before --variants"
+        )
+
+
+def to_argument(variant: Variant) -> str:
+    """Return the argument that asks for a variant: `make_variants` takes it back to the same name and overrides."""
+    overrides = shlex.join(variant.overrides)
+    return overrides if variant.name == " ".join(variant.overrides) else f"{variant.name}: {overrides}"
 
 
 def _parse(argument: str) -> tuple[str, tuple[str, ...]]:
@@ -114,31 +146,8 @@ def _is_no_override(word: str) -> bool:
     return "=" not in word and not word.startswith("~")
 
 
-def _variant(name: str, base: Sequence[str], overrides: tuple[str, ...]) -> Variant:
-    """Compose and check one config. Its error says which variant it is of."""
-    try:
-        conf = compose([*base, *overrides])
-        return Variant(name=name, overrides=overrides, conf=conf, design=analyze_within_budget(conf))
-    except BudgetError as error:
-        hint = "" if name == BASE else "; or lift the limit with budget=unlimited before --variants"
-        raise BudgetError(f"{_of(name)}{error}{hint}") from error
-    except ConfigError as error:
-        raise type(error)(f"{_of(name)}{error}") from error
-
-
 def _of(name: str) -> str:
     return "" if name == BASE else f"variant {name}: "
-
-
-def _check_comparable(variant: Variant, base: Variant) -> None:
-    """Raise `ConfigError` for a variant that differs from the base in nothing, or in its images."""
-    if replace(variant.conf, seed=base.conf.seed) == base.conf:
-        raise ConfigError(f"a variant must change something besides the seed, but {variant.name} equals the base")
-    if variant.conf.data != base.conf.data:
-        raise ConfigError(
-            f"variants must be validated on the base's images, but {variant.name} changes data: "
-            "put data overrides before --variants"
-        )
 
 
 def folder_name(text: str) -> str:

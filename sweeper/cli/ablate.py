@@ -1,7 +1,8 @@
 """The command `ablate`: measures what each change of a config is worth, over several seeds, on validation images."""
 
+import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,9 +31,10 @@ def ablate(arguments: Sequence[str]) -> int:
     Raises the errors of `sweeper.ablation.variants.make_variants` and `sweeper.replicates.runner.train_replicates`.
     """
     options = _parser().parse_intermixed_args(arguments)
-    from sweeper.ablation.record import make_record  # noqa: PLC0415 - Hydra
-    from sweeper.ablation.variants import folder_name, make_variants  # noqa: PLC0415 - likewise
-    from sweeper.replicates.replicate import NamedConfig, check_complete, make_replicates  # noqa: PLC0415 - optuna
+    from sweeper.ablation.kept import complete_runs, replicated  # noqa: PLC0415 - Hydra
+    from sweeper.ablation.record import make_record, read_variants  # noqa: PLC0415 - likewise
+    from sweeper.ablation.variants import folder_name, make_variants, to_argument  # noqa: PLC0415 - likewise
+    from sweeper.replicates.replicate import check_complete, make_replicates  # noqa: PLC0415 - optuna
     from sweeper.replicates.runner import train_replicates  # noqa: PLC0415 - likewise
     from sweeper.run.folder import OUTPUTS  # noqa: PLC0415 - likewise
 
@@ -43,21 +45,28 @@ def ablate(arguments: Sequence[str]) -> int:
     seeds = range(first, first + options.seeds)
     name = folder_name(options.name or " ".join(options.overrides) or "default")
     folder = OUTPUTS / ABLATIONS / name
-    by_variant = [
-        make_replicates(folder, [NamedConfig(name=folder_name(variant.name), conf=variant.conf)], seeds)
-        for variant in variants
-    ]
     # Every variant's first seed comes first: an interruption leaves comparisons, not some variants.
-    runs = [run for same_seed in zip(*by_variant, strict=True) for run in same_seed]
+    runs = make_replicates(folder, [replicated(variant) for variant in variants], seeds)
     command = shlex.join(["python", "-m", "sweeper", "ablate", *(word for word in arguments if word != "--show")])
 
     def measured() -> "Ablation | None":
         """Read what is trained; None for nothing. Runs of another config, such as another command's, are refused."""
         check_complete(runs)
-        if not any(run.is_complete() for run in runs):
+        found = complete_runs(folder, variants, options.overrides)
+        trained = {run.conf.seed for _, complete in found for run in complete}
+        if not trained:
             return None
-        return make_record(variants, by_variant, base=options.overrides, seeds=seeds, command=command)
+        kept = [to_argument(variant) for variant, _ in found[len(variants) :]]
+        is_more = kept or not trained <= set(seeds)
+        return make_record(
+            [variant for variant, _ in found],
+            [complete for _, complete in found],
+            base=options.overrides,
+            seeds=sorted(trained.union(seeds)),
+            command=_wider(options, kept, trained.union(seeds), first=first, name=name) if is_more else command,
+        )
 
+    read_variants(folder)  # a damaged record fails before anything is trained
     if options.show:
         record = measured()
         if record is None:
@@ -76,6 +85,19 @@ def ablate(arguments: Sequence[str]) -> int:
             f"failed: {len(failures)} of {len(runs)} runs; try them again with: {command}", soft_wrap=True
         )
     return 1 if failures else 0
+
+
+def _wider(options: argparse.Namespace, kept: Sequence[str], seeds: Collection[int], *, first: int, name: str) -> str:
+    """Return the command that was typed, with the arguments of kept variants and at least these seeds.
+
+    `first` is the first seed that was asked for, `name` that of the ablation.
+    """
+    base, low = options.overrides, min(seeds)
+    if low != first:
+        base = [*(word for word in base if not word.startswith("seed=")), f"seed={low}"]
+    words = [*base, "--variants", *options.variants, *kept, "--seeds", str(max(seeds) - low + 1), "--name", name]
+    workers = ["--workers", str(options.workers)] if options.workers else []
+    return shlex.join(["python", "-m", "sweeper", "ablate", *words, *workers])
 
 
 def _conclude(folder: Path, record: "Ablation | None") -> None:
@@ -116,7 +138,7 @@ def _parser() -> Parser:
         usage=USAGE,
         description="Train a base config and variants of it with the same seeds, and print what each variant is worth: "
         "its effect on validation accuracy with a 95 % interval. The test set stays closed. Run it again to resume it, "
-        "or with more variants or seeds: what is trained is reused.",
+        "or with other variants or more seeds: what is trained is reused, and stays in the table.",
     )
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="the base, as for a run: model=deep ...")
     parser.add_argument(

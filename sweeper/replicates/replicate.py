@@ -54,6 +54,14 @@ class Replicate:
         """Whether the run was trained to its last epoch."""
         return self.folder.is_dir()
 
+    def differs(self) -> bool:
+        """Whether the complete run has another config than asked for, or none that can be read."""
+        try:
+            self.check()
+        except RunFolderError:
+            return True
+        return False
+
     def check(self) -> None:
         """Raise `RunFolderError` if the run is complete, but its config is another one than asked for."""
         try:
@@ -78,6 +86,13 @@ def make_replicates(folder: Path, configs: Sequence[NamedConfig], seeds: Sequenc
         for seed in seeds
         for each in configs
     ]
+
+
+def complete_replicates(folder: Path, config: NamedConfig) -> list[Replicate]:
+    """Return a config's complete runs, whatever their seeds, by seed; those that hold another config are left out."""
+    names = [path.name.removeprefix("seed-") for path in (folder / config.name).glob("seed-*")]
+    seeds = sorted(int(name) for name in names if name.isdecimal())
+    return [run for run in make_replicates(folder, [config], seeds) if run.is_complete() and not run.differs()]
 
 
 def check_complete(runs: Sequence[Replicate]) -> None:

@@ -83,7 +83,9 @@ def _seeds(record: Ablation) -> str:
     """Return how many seeds the figures are of; while runs are missing, how many there are so far."""
     total, counts = len(record.seeds), [len(variant.seeds) for variant in record.variants]
     if min(counts) == total:
-        return f"{total} seeds ({record.seeds[0]} to {record.seeds[-1]})"
+        first, last = record.seeds[0], record.seeds[-1]
+        is_range = last - first + 1 == total
+        return f"{total} seeds ({f'{first} to {last}' if is_range else ', '.join(map(str, record.seeds))})"
     trained = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{max(counts)}"
     return f"{trained} of {total} seeds so far"
 
