@@ -411,8 +411,9 @@ def test_a_renamed_folder_says_how_to_go_on(sweeper_call: Call, tmp_path: Path) 
     """Its journal knows the trials under the old name: the message has the settings that resume them."""
     options = [*PARETO, "training.epochs=1"]
     assert sweeper_call(*options, "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=old").returncode == 0
-    only_study(tmp_path).rename(tmp_path / "outputs" / "studies" / "my front")
-    refused = sweeper_call(*options, "hydra.sweeper.n_trials=2", "hydra.sweeper.study_name=my front")
+    only_study(tmp_path).rename(tmp_path / "outputs" / "studies" / "fronts (2), new")
+    moved = ["hydra.sweep.dir='outputs/studies/fronts (2), new'", "hydra.sweeper.study_name=my front"]
+    refused = sweeper_call(*options, "hydra.sweeper.n_trials=2", *moved)
     assert refused.returncode == 1
     given = refused.stderr.partition("go on with ")[2]
     again = sweeper_call(*options, "hydra.sweeper.n_trials=2", *shlex.split(given))

@@ -19,6 +19,7 @@ from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.errors import ConfigError
 from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, NO_FAST_PATHS, FastPaths
+from sweeper.terminal.formats import short_percent
 from sweeper.training.device import has_bf16, resolve
 
 TURNS: Final = 15
@@ -58,7 +59,7 @@ def measure(overrides: Sequence[str], *, quick: bool, console: Console | None) -
         progress.advance(task)
         seconds = None
         if not quick:
-            progress.update(task, description=f"a run to {100 * default.target:g} %")
+            progress.update(task, description=f"a run to {short_percent(default.target)}")
             seconds = seconds_to_target(["device=cpu", *overrides], default.target)
             progress.advance(task)
     return Bench(

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sweeper.bench.machine import cores, processor
 from sweeper.bench.throughput import Rates
+from sweeper.terminal.formats import short_percent
 
 WITHOUT: Final = "_without_fast_paths"
 """Suffix of the names of contenders that train with torch's own modules."""
@@ -152,7 +153,7 @@ class Bench:
         if not self.quick:
             reached = self.seconds_to_target
             took = "not reached" if reached is None else f"{reached:.1f} s from the start of the process"
-            table.add_row(f"to {100 * self.target:g} % validation", took)
+            table.add_row(f"to {short_percent(self.target)} validation", took)
         table.add_row("search overhead", f"{self.trial_overhead_ms:,.0f} ms per trial")
         table.add_row("plans and budgets", f"{self.plans_per_second:,.0f} checked per second")
         return table

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.report.study_view import StudyView
-from sweeper.study.facts import whole
+from sweeper.search.config_keys import EPOCHS
+from sweeper.study.attributes import whole
 from sweeper.study.front import answer, front_trials
-from sweeper.study.front_pruner import EPOCHS
-from sweeper.study.front_sentence import count_epochs, goal_text
+from sweeper.study.front_sentence import count_epochs
 from sweeper.study.live_table import format_params
+from sweeper.terminal.formats import short_percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def front_table(view: StudyView, config: Mapping[str, Any]) -> FrontTable | None
             accuracy=view.scale.text(trial.values[0]),
             cost=f"{goal.cost_of(trial):,}",
             params=format_params(trial.params),
-            note=f"smallest at {goal_text(goal.target or 0)}" if trial is best else "",
+            note=f"smallest at {short_percent(goal.target or 0)}" if trial is best else "",
         )
         for trial in front
     ]

@@ -27,10 +27,9 @@ from sweeper.report.study_view import (
     whole_ticks,
 )
 from sweeper.report.value_scale import scale_of
-from sweeper.study.attributes import PARAMETERS
-from sweeper.study.facts import whole
+from sweeper.search.config_keys import EPOCHS
+from sweeper.study.attributes import PARAMETERS, whole
 from sweeper.study.front import pareto_front
-from sweeper.study.front_pruner import EPOCHS
 
 
 def study_view(study: StudySnapshot, config: Mapping[str, Any]) -> StudyView:

@@ -2,12 +2,14 @@
 
 import functools
 from collections.abc import Hashable
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from sweeper.config.model import GroupConf, HeadConf
 from sweeper.config.schema import ExperimentConf
 from sweeper.errors import ConfigError
 from sweeper.search.space import Value
+
+EPOCHS: Final = "training.epochs"
 
 
 def takes_integers(conf: ExperimentConf, key: str) -> bool:

@@ -1,11 +1,11 @@
-"""The keys of the user attributes that sweeper saves with each trial and the dashboard shows."""
+"""The keys of the user attributes that sweeper saves with each trial and the dashboard shows, and reading a count."""
 
-from typing import Final
+from typing import Any, Final
 
 REJECTED: Final = "rejected"
 """The reason a proposal was rejected, one line."""
 RULE: Final = "rejected_by"
-"""The kind of rejection: ``over budget`` or ``cannot be built``."""
+"""The kind of rejection: ``over budget``, ``cannot be built`` or ``not smaller than the answer``."""
 FAILED: Final = "failed"
 """The reason a trial failed, one line."""
 RETRY: Final = "retry_of"
@@ -22,3 +22,8 @@ PARAMETERS: Final = "parameters"
 MACS: Final = "macs"
 RECEPTIVE_FIELD: Final = "receptive_field"
 """Receptive field before the head, one side in pixels; the head sees the whole image."""
+
+
+def whole(value: Any) -> int | None:
+    """Return a value of another program's study, or of a file, as a whole number; None if it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

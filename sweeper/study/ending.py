@@ -11,6 +11,7 @@ from sweeper.study.folder import trial_folder
 from sweeper.study.headline import Headline, study_headline
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
+from sweeper.terminal.formats import short_percent
 
 
 class Ending:
@@ -27,7 +28,7 @@ class Ending:
         self.show(progress, why_stopped)
         if summary.failed > self._options.max_failure_rate * self._search.total:
             raise StudyError(
-                f"at most {100 * self._options.max_failure_rate:g} % of {self._search.total} trials may fail "
+                f"at most {short_percent(self._options.max_failure_rate)} of {self._search.total} trials may fail "
                 f"(hydra.sweeper.max_failure_rate), but {summary.failed} did: "
                 f"their reasons are in {self._opened.folder.path}"
             )

@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.config.loading import dotted
 from sweeper.data.catalogue import DATASETS, DatasetFacts
 from sweeper.network.budget import COSTS
-from sweeper.study.attributes import DUPLICATE, PARAMETERS, REJECTED
-from sweeper.study.goal import Goal, as_goal, whole_number
+from sweeper.study.attributes import DUPLICATE, PARAMETERS, REJECTED, whole
+from sweeper.study.goal import Goal, as_goal
 from sweeper.study.optuna_private import queued_params
 from sweeper.study.owner import is_owned
 from sweeper.study.summary import REJECTIONS_IN_A_ROW, state_of, summarize_trials
@@ -181,9 +181,6 @@ class StudyFacts:
     def _points(self) -> int:
         """Return the number of a grid's feasible points: all are queued at the start, retries are queued again."""
         return sum(state_of(trial) not in {"retried", "rejected"} for trial in self.trials)
-
-
-whole = whole_number
 
 
 def _options(sweep: Any) -> Mapping[str, Any]:

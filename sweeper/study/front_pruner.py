@@ -3,15 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.search.config_keys import EPOCHS
 from sweeper.study.front import LEAST_ERROR
 from sweeper.study.goal import Goal
-
-EPOCHS: Final = "training.epochs"
 
 
 @dataclass(frozen=True, kw_only=True)

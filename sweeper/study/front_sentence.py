@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.study.facts import StudyFacts, whole
+from sweeper.search.config_keys import EPOCHS
+from sweeper.study.attributes import whole
+from sweeper.study.facts import StudyFacts
 from sweeper.study.front import answer, front_trials
-from sweeper.study.front_pruner import EPOCHS
-from sweeper.terminal.formats import percent, points
+from sweeper.terminal.formats import percent, points, short_percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ def front_sentence(facts: StudyFacts, so_far: str) -> str:
     if not facts.goal.smallest:
         return f"{_capital(_front(facts, early))}{ending}"
     best = answer(facts.trials, facts.goal)
-    at = goal_text(facts.goal.target or 0)
+    at = short_percent(facts.goal.target or 0)
     if best is None:
         return f"No network reaches {at}{early}: {points(_short(facts))} short{ending}"
     return f"Smallest at {at}{early}: {_cost(facts, best)}, trial {best.number}{ending}"
@@ -67,7 +68,7 @@ def front_details(facts: StudyFacts) -> list[str]:
     best = facts.summary.best
     assert best is not None
     found = answer(facts.trials, facts.goal)
-    at = goal_text(facts.goal.target or 0)
+    at = short_percent(facts.goal.target or 0)
     sentences = []
     if facts.goal.smallest:
         if found is not None:
@@ -84,15 +85,6 @@ def front_details(facts: StudyFacts) -> list[str]:
     sentences.append(f"best/ is trial {best.number}, {which}.")
     sentences.append(count_epochs(facts.trials, whole(facts.base.get(EPOCHS))).sentence)
     return [sentence for sentence in sentences if sentence]
-
-
-def goal_text(target: float) -> str:
-    """Return a target without needless zeros.
-
-    >>> goal_text(0.99), goal_text(0.9955)
-    ('99 %', '99.55 %')
-    """
-    return f"{round(100 * target, 6):g} %"
 
 
 def _front(facts: StudyFacts, early: str = "") -> str:

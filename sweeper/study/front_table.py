@@ -9,10 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.study.front import answer, front_trials, log_hypervolume
-from sweeper.study.front_sentence import goal_text
 from sweeper.study.goal import Goal
 from sweeper.study.live_table import GAP, format_params
-from sweeper.terminal.formats import percent
+from sweeper.terminal.formats import percent, short_percent
 
 ROWS: Final = 8
 """Greatest number of trials shown; of a longer front every second, third, ... one, both ends included."""
@@ -39,7 +38,7 @@ def front_status(trials: Sequence[FrozenTrial], goal: Goal, worst_cost: float) -
     if not front:
         return []
     best = answer(trials, goal)
-    at = goal_text(goal.target or 0)
+    at = short_percent(goal.target or 0)
     found = f"none at {at} yet" if best is None else f"smallest at {at} {goal.cost_of(best):,}"
     return [f"front of {len(front)}", f"hypervolume {log_hypervolume(front, goal, worst_cost):.2f}", found]
 

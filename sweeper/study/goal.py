@@ -9,7 +9,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from sweeper.network.budget import COSTS, Cost
-from sweeper.study.attributes import PARAMETERS
+from sweeper.study.attributes import PARAMETERS, whole
 
 GOAL: Final = "goal"
 """User attribute of a study with two objectives: `Goal.record`."""
@@ -50,7 +50,7 @@ class Goal:
 
     def cost_of(self, trial: FrozenTrial) -> int | None:
         """Return a trial's cost, which is known before it trains; None if its network cannot be built."""
-        return whole_number(trial.user_attrs.get(self.cost or PARAMETERS))
+        return whole(trial.user_attrs.get(self.cost or PARAMETERS))
 
     def is_reached(self, trial: FrozenTrial) -> bool:
         """Whether a completed trial of a study with two objectives reaches the target."""
@@ -93,8 +93,3 @@ class Goal:
 def as_goal(goal: Goal | StudyDirection) -> Goal:
     """Return the goal of a study; of one objective its direction says all."""
     return goal if isinstance(goal, Goal) else Goal(direction=goal)
-
-
-def whole_number(value: Any) -> int | None:
-    """Return a value of another program's study, or of a file, as a whole number; None if it is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial
 from sweeper.network.budget import COSTS
 from sweeper.run.pairing import read_mistakes, runs_noise
 from sweeper.study import commands
-from sweeper.study.attributes import FAILED, PARAMETERS, REJECTED
+from sweeper.study.attributes import FAILED, PARAMETERS, REJECTED, whole
 from sweeper.study.commands import PROGRAM, Command
-from sweeper.study.facts import StudyFacts, whole
+from sweeper.study.facts import StudyFacts
 from sweeper.study.folder import trial_folder
 from sweeper.study.front_sentence import front_details, front_sentence
 from sweeper.study.goal import Goal

@@ -8,11 +8,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.study.attributes import PARAMETERS
-from sweeper.study.facts import whole
+from sweeper.search.config_keys import EPOCHS
+from sweeper.study.attributes import PARAMETERS, whole
 from sweeper.terminal.formats import percent
 
-EPOCHS: Final = "training.epochs"
 SEPARATOR: Final = " · "
 GAP: Final = 2
 """Spaces between two columns."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import optuna
-from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -18,7 +17,7 @@ from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS, write_atomically
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
-from sweeper.search.space import to_override
+from sweeper.search.space import quoted
 from sweeper.study.folder import StudyFolder
 from sweeper.study.front_pruner import FrontPruner
 from sweeper.study.goal import GOAL, Goal
@@ -174,7 +173,7 @@ def _check_name(folder: StudyFolder, storage: BaseStorage, name: str) -> None:
     if not names or name in names or not folder.holds_trials():
         return
     settings = {"hydra.sweep.dir": os.path.relpath(folder.path), "hydra.sweeper.study_name": names[0]}
-    typed = " ".join(shlex.quote(f"{key}={to_override(value)}") for key, value in settings.items())
+    typed = shlex.join(f"{key}={quoted(value)}" for key, value in settings.items())
     raise StudyError(
         f"a study must have the name that its journal knows, but {folder.path} holds the trials of study {names[0]}, not "
         f"of {name}: go on with {typed}"
@@ -189,5 +188,4 @@ def _set_for_jobs(config: DictConfig, folder: Path, name: str, url: str | None) 
     with read_write(config.hydra), open_dict(config):
         for key, value in settings.items():
             OmegaConf.update(config, key, value)
-            quoted = QuotedString(value, Quote.single).with_quotes()
-            config.hydra.overrides.hydra.append(f"{key}={quoted}")
+            config.hydra.overrides.hydra.append(f"{key}={quoted(value)}")

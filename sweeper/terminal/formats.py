@@ -16,6 +16,15 @@ def percent(fraction: float, digits: int = 2) -> str:
     return f"{rounded:.{digits}f} %"
 
 
+def short_percent(fraction: float) -> str:
+    """Return a fraction that someone typed, such as a target, as a percentage without needless zeros.
+
+    >>> short_percent(0.99), short_percent(0.9955)
+    ('99 %', '99.55 %')
+    """
+    return f"{100 * fraction:g} %"
+
+
 def points(difference: float) -> str:
     """Return a positive difference of accuracies in percentage points, never as zero.
 

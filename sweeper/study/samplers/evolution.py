@@ -49,7 +49,6 @@ class EvolutionSampler(BaseSampler):
         self._population_size, self._tournament_size = population_size, tournament_size
         self._n_startup_trials, self._two_moves = n_startup_trials, two_moves
         self._seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-        self._random_sampler = RandomSampler(seed=self._seed)
         self._draws: dict[int, int] = {}
         """How many proposals were made for the trial with this number: a second one for it is another one."""
 
@@ -107,6 +106,6 @@ class EvolutionSampler(BaseSampler):
 
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the completed feasible trials in order of completion, so that the oldest come first."""
+    """Return the completed feasible trials in order of their numbers, the oldest first."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return [trial for trial in trials if all(excess <= 0 for excess in trial.constraints.values())]
