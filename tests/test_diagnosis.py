@@ -28,6 +28,13 @@ def test_too_few_values_for_the_classes_are_a_bottleneck(
     assert found == ([{"values": values, "classes": 10}] if is_bottleneck else [])
 
 
+def test_bottleneck_rule_both_ways() -> None:
+    """The notebook's single-channel transitions are bottlenecks; the default network has none."""
+    layers = {f.layers for f in analyze(compose(["model=notebook"])).findings if f.rule == "bottleneck"}
+    assert layers == {("transition1.0",), ("transition2.0",)}
+    assert "bottleneck" not in _rules()
+
+
 def test_the_receptive_field_is_held_against_what_is_in_the_images() -> None:
     """A field of 22 pixels holds a whole digit of MNIST, so nothing is found; clothes fill the image."""
     assert "receptive_field" not in _rules("model=quick")

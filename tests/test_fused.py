@@ -21,7 +21,7 @@ from sweeper.network.build import build
 from sweeper.network.cpu.fast_paths import NO_FAST_PATHS
 from sweeper.network.cpu.fused import ConvUnit, MaxPool
 from sweeper.network.heads import ConvHead, GapHead
-from sweeper.network.plan import Conv
+from sweeper.network.layers import Conv
 from sweeper.training import device
 from sweeper.training.loop import fit
 

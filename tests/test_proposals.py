@@ -17,8 +17,8 @@ from sweeper.search.architecture import architecture_distributions, extended
 from sweeper.search.conditions import in_order, is_active
 from sweeper.search.feasibility import FeasibilityCheck
 from sweeper.search.initial_points import initial_points
-from sweeper.search.proposals import ProposalRepair, is_in_space
-from sweeper.search.space import Params, Space, as_overrides, parse, width_distributions
+from sweeper.search.proposals import ProposalRepair
+from sweeper.search.space import Params, Space, as_overrides, contains, parse, width_distributions
 
 from .studies import HERE, TINY, Call, only_study, trials_of
 
@@ -57,6 +57,12 @@ def points(draw: st.DrawFn, space: Space) -> Params:
             case FloatDistribution():
                 params[key] = draw(st.floats(distribution.low, distribution.high))
     return params
+
+
+def is_in_space(space: Space, params: Params) -> bool:
+    """Whether a point has exactly the keys that exist for its values, each within its distribution."""
+    needed = {key for key in space.keys if is_active(key, params)}
+    return set(params) == needed and all(contains(space.distributions[key], value) for key, value in params.items())
 
 
 # -- the space ------------------------------------------------------------------------------------------------------

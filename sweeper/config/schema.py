@@ -79,6 +79,7 @@ class AugmentConf:
         bound, why = min((self.elastic_sigma, "its elastic_sigma"), (MAX_ELASTIC, "pixels"))
         require(0 <= self.elastic <= bound, f"elastic must be in [0, {bound:g}], {why}", self.elastic)
         require(0 <= self.erasing <= 1, "erasing must be in [0, 1]", self.erasing)
+        # Earlier versions accepted the affine values without augmentation, so saved configs may have them.
         for name in ("elastic", "erasing"):
             value = getattr(self, name)
             require(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from sweeper.network.layers import GapHead
-from sweeper.network.plan import Conv, Plan
+from sweeper.network.layers import Conv, GapHead
+from sweeper.network.plan import Plan
 from sweeper.network.summary import LayerSummary, Summary
 
 ERASED_NOTICEABLE: Final = 0.01

@@ -5,13 +5,11 @@ from dataclasses import dataclass, fields, replace
 
 from sweeper.config.model import GroupConf, ModelConf
 from sweeper.errors import ConfigError
-from sweeper.network.layers import Conv, Head, Layer, Pool
+from sweeper.network.layers import Conv, Layer
 from sweeper.network.layers.base import Shape
 from sweeper.network.layers.convolution import convolution
 from sweeper.network.layers.head import head
 from sweeper.network.layers.pooling import pooling
-
-__all__ = ["Conv", "Head", "Layer", "Plan", "Pool", "inherited", "make_plan"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,14 +32,14 @@ def make_plan(model: ModelConf, *, input_shape: Shape, classes: int) -> Plan:
     layers: list[Layer] = []
     channels = input_shape[0]
     for name, group in model.groups.items():
-        layers.extend(_group_layers(name, group, inherited(model, group), channels))
+        layers.extend(_group_layers(name, group, _inherited(model, group), channels))
         channels = group.widths[-1] if group.widths else channels
     _check_shortcuts(model, layers)
     layers.append(head(model.head, in_channels=channels, classes=classes))
     return Plan(input_shape=input_shape, classes=classes, layers=tuple(layers))
 
 
-def inherited(model: ModelConf, group: GroupConf) -> ModelConf:
+def _inherited(model: ModelConf, group: GroupConf) -> ModelConf:
     """Return the model with the group's own values as the model-wide ones: the values that hold in the group."""
     names = {field.name for field in fields(model)} & {field.name for field in fields(group)}
     own = {name: value for name in names if (value := getattr(group, name)) is not None}

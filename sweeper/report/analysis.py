@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from sweeper.network.diagnosis import Finding
-from sweeper.network.plan import Conv
+from sweeper.network.layers import Conv
 from sweeper.report import suggestions
 from sweeper.report.ending import divergence, ending
 from sweeper.report.epoch_rules import decline, is_lr_high, oscillation, still_improving

@@ -12,7 +12,7 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.data.catalogue import DATASETS
 from sweeper.design import Design, analyze
 from sweeper.errors import RunFolderError, SweeperError
-from sweeper.network.plan import Conv
+from sweeper.network.layers import Conv
 from sweeper.records import EpochRecord, Mistakes, RunResult
 from sweeper.report.run_command import PROGRAM, Composition, make_command, read_composition
 from sweeper.run.folder import RunFolder

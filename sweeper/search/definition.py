@@ -149,14 +149,11 @@ def _complete(space: Space, options: StudyOptions, composer: JobComposer) -> Spa
         for key, distribution in distributions.items():
             if takes_integers(base, key):
                 distributions[key] = as_integers(key, distribution)
+        given = {*distributions, *(override.partition("=")[0] for override in space.fixed)}
+        added = architecture_distributions(base.model) if options.architecture else {}
         if options.widths:
-            given = set(distributions) | {override.partition("=")[0] for override in space.fixed}
-            widths = (front_widths if options.cost else width_distributions)(analyze(base).plan)
-            distributions.update({key: widths[key] for key in widths if key not in given})
-        if options.architecture:
-            given = set(distributions) | {override.partition("=")[0] for override in space.fixed}
-            added = architecture_distributions(base.model)
-            distributions.update({key: added[key] for key in added if key not in given})
+            added |= (front_widths if options.cost else width_distributions)(analyze(base).plan)
+        distributions.update({key: added[key] for key in added if key not in given})
     if not distributions:
         raise StudyError(
             "-m needs something to sweep: list values as in model.dropout=0.05,0.1, or choose a preset with "

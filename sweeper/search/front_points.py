@@ -7,6 +7,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from sweeper.config.schema import ExperimentConf
 from sweeper.network.plan import Plan
 from sweeper.network.repair import width_bounds
+from sweeper.search.conditions import WIDTH
 from sweeper.search.initial_points import initial_points
 from sweeper.search.space import Params, Space, Value, contains
 
@@ -37,4 +38,4 @@ def front_points(base: ExperimentConf, space: Space) -> tuple[Params, ...]:
 
 
 def _narrowed(key: str, value: Value, factor: float) -> Value:
-    return max(1, int(value * factor)) if ".channels." in key and isinstance(value, int) else value
+    return max(1, int(value * factor)) if WIDTH.fullmatch(key) and isinstance(value, int) else value

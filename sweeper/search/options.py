@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sweeper.errors import StudyError
+from sweeper.network.budget import Cost
 
 
 @dataclass(kw_only=True)
@@ -27,7 +28,7 @@ class StudyOptions:
     """The search space of a preset: a sweep override's value by key."""
     widths: bool = False
     """Whether the width, the number of output channels, of every convolution is searched."""
-    cost: Literal["parameters", "macs"] | None = None
+    cost: Cost | None = None
     """What the search makes small beside its accuracy: the study has two objectives. None for accuracy alone."""
     smallest: bool = False
     """Whether only the lowest cost at the experiment's target is asked for, not accuracy at every cost."""

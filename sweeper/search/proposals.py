@@ -17,7 +17,7 @@ from sweeper.network.plan import make_plan
 from sweeper.network.summary import summarize
 from sweeper.search.conditions import WIDTH, is_active
 from sweeper.search.feasibility import FeasibilityCheck
-from sweeper.search.space import Params, Space, Value, contains
+from sweeper.search.space import Params, Space, Value
 
 BISECTIONS: Final = 12
 """Steps of the search for the factor that narrows all widths: more than a width has binary digits."""
@@ -113,12 +113,6 @@ class ProposalRepair:
                 values = tuple(sorted(choices))
             group, index = match[1].rpartition(".")[2], int(match[2])
             yield _Width(key=key, group=group, index=index, proposed=proposed, values=values)
-
-
-def is_in_space(space: Space, params: Params) -> bool:
-    """Whether a point has exactly the keys that exist for its values, each within its distribution."""
-    needed = {key for key in space.keys if is_active(key, params)}
-    return set(params) == needed and all(contains(space.distributions[key], value) for key, value in params.items())
 
 
 def _fits(conf: ExperimentConf, widths: list[_Width], values: Mapping[str, int]) -> bool:

@@ -62,7 +62,7 @@ def _shown(
 
 
 def _width(columns: Sequence[str], rows: Sequence[Sequence[str]], at: int) -> int:
-    return max(len(columns[at]), *(len(row[at]) for row in rows))
+    return max(map(len, (columns[at], *(row[at] for row in rows))))
 
 
 def _broken(name: str, width: int) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -137,5 +137,7 @@ def _key(params: Params) -> tuple[tuple[str, Any], ...]:
 
 
 def _only_value(distribution: BaseDistribution) -> Any:
-    choices = getattr(distribution, "choices", None)
-    return choices[0] if choices else getattr(distribution, "low")  # noqa: B009 - numbers have it, by their class
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return distribution.low
