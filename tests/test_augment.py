@@ -97,8 +97,8 @@ def test_the_affine_grid_is_torchs_to_the_bit() -> None:
     assert torch.equal(_augment(digits, conf, seed=7), expected)
 
 
-@pytest.mark.parametrize("name", ["affine", "elastic", "erasing"])
-def test_augmentation_of_no_amplitude_is_the_identity(name: Literal["affine", "elastic", "erasing"]) -> None:
+@pytest.mark.parametrize("name", ["affine", "elastic", "erasing", "flip"])
+def test_augmentation_of_no_amplitude_is_the_identity(name: Literal["affine", "elastic", "erasing", "flip"]) -> None:
     """With every value 0 the images stay the same to the bit, whatever the option is called."""
     digits = _digits(32)
     assert torch.equal(_augment(digits, AugmentConf(name=name), seed=0), digits)
@@ -167,12 +167,37 @@ def test_erased_squares_fill_their_range() -> None:
     assert (sides.min().item(), sides.max().item()) == (4, 12)
 
 
+@pytest.mark.parametrize("probability", [0.3, 1.0])
+def test_flip_mirrors_its_share_of_the_images(probability: float) -> None:
+    """Each image stays as it is or is mirrored left to right, to the bit, and that share is mirrored."""
+    images = torch.rand(2000, 1, 9, 14, generator=torch.Generator().manual_seed(0))
+    conf = AugmentConf(name="flip", flip=probability)
+    flipped = augment(images, conf, draw_variations(2000, conf, torch.Generator().manual_seed(1), shape=(9, 14)))
+    mirrored = (flipped == images.flip(3)).all(3).all(2).all(1)
+    kept = (flipped == images).all(3).all(2).all(1)
+    assert (mirrored ^ kept).all()
+    assert mirrored.float().mean().item() == pytest.approx(probability, abs=0.03)
+
+
+@pytest.mark.parametrize("erasing", [0.0, 1.0])
+def test_a_flipped_image_is_warped_and_erased_like_any_other(erasing: float) -> None:
+    """With flip 1, transform, displacement and erased square are those that the mirrored image has without it."""
+    digits = _digits(50)
+    mirror = AugmentConf(name="affine", rotation=0.2, shift=0.1, scale=0.1, elastic=1.0, erasing=erasing, flip=1.0)
+    plain = replace(mirror, flip=0.0)
+    variations = draw_variations(50, plain, torch.Generator().manual_seed(2), shape=(28, 28))
+    at = 7 if erasing else 4
+    flipping = torch.cat((variations[:, :at], torch.full((50, 1), -1.0), variations[:, at:]), dim=1)
+    expected = augment(digits.flip(3), plain, variations)
+    torch.testing.assert_close(augment(digits, mirror, flipping), expected, atol=0.05, rtol=0)
+
+
 @settings(max_examples=20)
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_an_image_is_varied_the_same_in_any_batch(size: int, other: int) -> None:
     """The variations are drawn for all images at once: how these are batched changes nothing but rounding."""
     digits = 255 * torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    conf = AugmentConf(name="affine", rotation=0.2, shift=0.1, scale=0.1, elastic=1.0, erasing=0.5)
+    conf = AugmentConf(name="affine", rotation=0.2, shift=0.1, scale=0.1, elastic=1.0, erasing=0.5, flip=0.5)
     variations = draw_variations(40, conf, torch.Generator().manual_seed(3), shape=(28, 28))
     first, second = (
         torch.cat([augment(digits[at : at + n], conf, variations[at : at + n]) for at in range(0, 40, n)])
@@ -183,7 +208,7 @@ def test_an_image_is_varied_the_same_in_any_batch(size: int, other: int) -> None
 
 def test_new_keys_leave_the_draws_of_the_affine_transform_as_they_were() -> None:
     """The affine columns come first from the generator: they are those of a plain uniform draw."""
-    conf = AugmentConf(name="affine", rotation=0.1, elastic=1.0, erasing=0.5)
+    conf = AugmentConf(name="affine", rotation=0.1, elastic=1.0, erasing=0.5, flip=0.5)
     variations = draw_variations(30, conf, torch.Generator().manual_seed(5), shape=(28, 28))
     plain = torch.rand(30, 4, generator=torch.Generator().manual_seed(5)) * 2 - 1
     assert torch.equal(variations[:, :4], plain)
@@ -201,7 +226,12 @@ def test_new_keys_leave_the_draws_of_the_affine_transform_as_they_were() -> None
         (["augment=elastic", "augment.elastic=nan"], r"augment.elastic must be in \[0, 4\]"),
         (["augment=elastic", "augment.elastic_sigma=1"], r"augment.elastic_sigma must be in \[2, 100\]"),
         (["augment=erasing", "augment.erasing=1.1"], r"augment.erasing must be in \[0, 1\]"),
-        (["+augment.erasing=0.5"], "augment.erasing needs augment=affine, elastic or erasing, but got erasing=0.5"),
+        (
+            ["+augment.erasing=0.5"],
+            "augment.erasing needs augment=affine, elastic, erasing or flip, but got erasing=0.5",
+        ),
+        (["augment=flip", "augment.flip=-0.1"], r"augment.flip must be in \[0, 1\], but got -0.1"),
+        (["+augment.flip=0.5"], "augment.flip needs augment=affine, elastic, erasing or flip, but got flip=0.5"),
     ],
 )
 def test_augmentation_out_of_bounds_is_refused(overrides: list[str], rule: str) -> None:

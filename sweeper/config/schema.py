@@ -51,7 +51,7 @@ class AugmentConf:
     around no change.
     """
 
-    name: Literal["none", "affine", "elastic", "erasing"] = MISSING
+    name: Literal["none", "affine", "elastic", "erasing", "flip"] = MISSING
     """`none` leaves the images unchanged; with every other name all keys below apply, 0 being no change."""
     rotation: float = 0.0
     """Radians."""
@@ -68,6 +68,8 @@ class AugmentConf:
     erasing: float = 0.0
     """Probability of erasing a random square (Zhong et al., 2020) of 2 to 20 % of the image's area, by setting it to the
     background."""
+    flip: float = 0.0
+    """Probability of mirroring the image left to right, before an affine transform or elastic displacement."""
 
     def __post_init__(self) -> None:
         require(0 <= self.rotation <= math.pi, "rotation must be in [0, π] radians", self.rotation)
@@ -78,13 +80,13 @@ class AugmentConf:
         # Beyond, most images fold over themselves: the displacement's slope has the deviation elastic / (√2 sigma).
         bound, why = min((self.elastic_sigma, "its elastic_sigma"), (MAX_ELASTIC, "pixels"))
         require(0 <= self.elastic <= bound, f"elastic must be in [0, {bound:g}], {why}", self.elastic)
-        require(0 <= self.erasing <= 1, "erasing must be in [0, 1]", self.erasing)
+        for name, value in (("erasing", self.erasing), ("flip", self.flip)):
+            require(0 <= value <= 1, f"{name} must be in [0, 1]", value)
         # Earlier versions accepted the affine values without augmentation, so saved configs may have them.
-        for name in ("elastic", "erasing"):
+        for name in ("elastic", "erasing", "flip"):
             value = getattr(self, name)
-            require(
-                self.name != "none" or value == 0, f"{name} needs augment=affine, elastic or erasing", f"{name}={value}"
-            )
+            rule = f"{name} needs augment=affine, elastic, erasing or flip"
+            require(self.name != "none" or value == 0, rule, f"{name}={value}")
 
 
 @dataclass(kw_only=True)

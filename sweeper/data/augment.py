@@ -1,4 +1,4 @@
-"""Augments training images: one random warp and one random erased square per image, applied to a whole batch at once."""
+"""Augments training images: a random warp, mirroring and an erased square per image, applied to a whole batch at once."""
 
 import functools
 import math
@@ -26,14 +26,16 @@ def draw_variations(images: int, conf: AugmentConf, generator: Generator, *, sha
     """Draw the variations of this many images of `shape`, height and width: float32 ``[images, columns]``.
 
     The columns are `AFFINE_COLUMNS`, as fractions of the config's values, then `ERASING_COLUMNS` if anything is erased,
-    then the nodes of the elastic displacement, uniform in [-1, 1), horizontal before vertical, if there is one. Without
-    augmentation there are none. `generator` must be a CPU generator, so that all devices get the same draws.
+    then -1 for a mirrored image and 1 for any other if there is `flip`, then the nodes of the elastic displacement,
+    uniform in [-1, 1), horizontal before vertical, if there is one. Without augmentation there are none. `generator` must be a CPU generator, so that all devices get the same draws.
     """
     if conf.name == "none":
         return torch.empty(images, 0)
     columns = [torch.rand(images, AFFINE_COLUMNS, generator=generator).mul_(2).sub_(1)]
     if conf.erasing > 0:
         columns.append(_draw_squares(images, conf.erasing, generator, shape))
+    if conf.flip > 0:
+        columns.append(1 - 2 * (torch.rand(images, 1, generator=generator) < conf.flip).float())
     if conf.elastic > 0:
         nodes = math.prod(len(_nodes(side, conf.elastic_sigma)) for side in shape)
         columns.append(torch.rand(images, 2 * nodes, generator=generator).mul_(2).sub_(1))
@@ -41,7 +43,7 @@ def draw_variations(images: int, conf: AugmentConf, generator: Generator, *, sha
 
 
 def augment(pixels_bchw: Tensor, conf: AugmentConf, variations_bk: Tensor) -> Tensor:
-    """Warp and erase each image by its variation: ``[b, 1, h, w]`` to the same shape, zero outside the image.
+    """Mirror, warp and erase each image by its variation: ``[b, 1, h, w]`` to the same shape, zero outside the image.
 
     The pixels must not be normalized yet: zero is then the background, and what an erased square is filled with.
     """
@@ -49,13 +51,17 @@ def augment(pixels_bchw: Tensor, conf: AugmentConf, variations_bk: Tensor) -> Te
         return pixels_bchw
     if any((conf.rotation, conf.shift, conf.scale, conf.elastic)):
         pixels_bchw = _warp(pixels_bchw, conf, variations_bk)
+    elif conf.flip > 0:
+        pixels_bchw = torch.where(
+            _directions(conf, variations_bk).view(-1, 1, 1, 1) < 0, pixels_bchw.flip(3), pixels_bchw
+        )
     if conf.erasing > 0:
         pixels_bchw = _erase(pixels_bchw, variations_bk[:, AFFINE_COLUMNS : AFFINE_COLUMNS + ERASING_COLUMNS])
     return pixels_bchw
 
 
 def _warp(pixels_bchw: Tensor, conf: AugmentConf, variations_bk: Tensor) -> Tensor:
-    """Rotate, scale, shift and displace in one interpolation.
+    """Mirror, rotate, scale, shift and displace in one interpolation.
 
     The grid holds, for each output pixel, the coordinates of the input, from -1 to 1 between the image's outer edges.
     It is that of `affine_grid`, to the bit, without its one small matrix product per image, which takes three times as
@@ -77,9 +83,16 @@ def _warp(pixels_bchw: Tensor, conf: AugmentConf, variations_bk: Tensor) -> Tens
         pixel_2 = torch.tensor((2 / w, 2 / h), device=pixels_bchw.device)  # a pixel's side in the grid's coordinates
         nodes_qn = (nodes_b2n * pixel_2.view(2, 1)).view(2 * b, -1)
         grid_b2hw.view(2 * b, h * w).addmm_(nodes_qn, basis_np)
+    if conf.flip > 0:
+        grid_b2hw[:, 0] *= _directions(conf, variations_bk).view(b, 1, 1)
     return F.grid_sample(
         pixels_bchw, grid_b2hw.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False
     )
+
+
+def _directions(conf: AugmentConf, variations_bk: Tensor) -> Tensor:
+    """Return -1 for each mirrored image and 1 for each other one: float32 ``[b]``."""
+    return variations_bk[:, AFFINE_COLUMNS + (ERASING_COLUMNS if conf.erasing > 0 else 0)]
 
 
 def _draw_squares(images: int, probability: float, generator: Generator, shape: tuple[int, int]) -> Tensor:
