@@ -4,7 +4,7 @@ Both train in blocks of `PROGRESS_EVERY` steps and report the images per second 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
@@ -26,29 +26,13 @@ OnBlock = Callable[[float], None]
 
 
 def notebook_loop(conf: ExperimentConf, on_block: OnBlock) -> None:
-    """Train without end as the notebook does, with the network, batch size and SGD of a resolved config.
-
-    As there, a DataLoader reads PIL images through torchvision's transforms, the modules are torch's own with a
-    log-softmax, and a second forward pass of each batch measures the training accuracy.
-    """
-    assert isinstance(conf.threads, int)
-    assert isinstance(conf.optimizer, SgdConf)
-    torch.set_num_threads(conf.threads)
-    torch.manual_seed(conf.seed)
-    batches = DataLoader(_PilImages(split(conf.data).train), batch_size=conf.training.batch_size, shuffle=True)
-    network = nn.Sequential(build(analyze(conf).plan, NO_FAST_PATHS), nn.LogSoftmax(dim=1))
-    optimizer = torch.optim.SGD(network.parameters(), lr=conf.optimizer.lr, momentum=conf.optimizer.momentum)
-    network.train()
-    step = seen = correct = 0
+    """Train without end as the notebook does, see `NotebookTraining`."""
+    training = NotebookTraining(conf)
+    step = seen = 0
     started = time.perf_counter()
     while True:
-        for images_bchw, labels_b in batches:
-            optimizer.zero_grad()
-            loss = F.nll_loss(network(images_bchw), labels_b)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
-            correct += int(network(images_bchw).argmax(dim=1).eq(labels_b).sum())
-            step, seen = step + 1, seen + len(labels_b)
+        for images in training.epoch():
+            step, seen = step + 1, seen + images
             if step % PROGRESS_EVERY == 0:
                 on_block(seen / (time.perf_counter() - started))
                 seen, started = 0, time.perf_counter()
@@ -69,6 +53,50 @@ def engine_loop(conf: ExperimentConf, on_block: OnBlock, *, fast_paths: FastPath
         network = build(analyze(conf).plan, fast_paths).to(memory_format=torch.channels_last)
         for _epoch in fit(network, split(conf.data), conf, on_batch=on_batch):
             pass
+
+
+class NotebookTraining:
+    """The notebook's training, with the network, batch size and SGD of a resolved config.
+
+    As there, a DataLoader reads PIL images through torchvision's transforms, the modules are torch's own with a
+    log-softmax, and a second forward pass of each batch measures the training accuracy.
+    """
+
+    def __init__(self, conf: ExperimentConf) -> None:
+        """Read the images and initialize the network; `conf.threads` must be resolved."""
+        assert isinstance(conf.threads, int)
+        assert isinstance(conf.optimizer, SgdConf)
+        torch.set_num_threads(conf.threads)
+        torch.manual_seed(conf.seed)
+        splits, batch_size = split(conf.data), conf.training.batch_size
+        self._train = DataLoader(_PilImages(splits.train), batch_size=batch_size, shuffle=True)
+        self._validation = DataLoader(_PilImages(splits.validation), batch_size=batch_size)
+        self._network = nn.Sequential(build(analyze(conf).plan, NO_FAST_PATHS), nn.LogSoftmax(dim=1))
+        self._optimizer = torch.optim.SGD(
+            self._network.parameters(), lr=conf.optimizer.lr, momentum=conf.optimizer.momentum
+        )
+
+    def epoch(self) -> Iterator[int]:
+        """Train one epoch; yield the number of images after each step."""
+        self._network.train()
+        correct = 0
+        for images_bchw, labels_b in self._train:
+            self._optimizer.zero_grad()
+            loss = F.nll_loss(self._network(images_bchw), labels_b)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            self._optimizer.step()
+            correct += int(self._network(images_bchw).argmax(dim=1).eq(labels_b).sum())
+            yield len(labels_b)
+
+    def validate(self) -> float:
+        """Return the validation accuracy, a fraction."""
+        self._network.eval()
+        correct = images = 0
+        with torch.no_grad():
+            for images_bchw, labels_b in self._validation:
+                correct += int(self._network(images_bchw).argmax(dim=1).eq(labels_b).sum())
+                images += len(labels_b)
+        return correct / images
 
 
 class _PilImages(Dataset[tuple[torch.Tensor, int]]):

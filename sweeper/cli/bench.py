@@ -1,6 +1,7 @@
 """The command `bench`: measures how fast this machine trains, compared with the reference notebook's loop."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,14 +30,22 @@ def bench(arguments: Sequence[str]) -> int:
         action="store_true",
         help="compare ways to search instead: methods times seeds times minutes, resumable in the folder",
     )
-    parser.add_argument("--minutes", type=minutes, default=60, help="with --search: minutes of each search")
+    parser.add_argument("--minutes", type=minutes, default=60, help="with --search: minutes of each search on one core")
     parser.add_argument("--seeds", type=count(), default=3, help="with --search: seeds 1 to this")
-    parser.add_argument("--methods", help="with --search: a comma-separated part of start,random,card,architecture")
+    parser.add_argument(
+        "--methods", help="with --search: a comma-separated part of start,random,card,architecture,upstream,optuna"
+    )
+    parser.add_argument(
+        "--confirm",
+        type=count(0),
+        default=0,
+        help="with --search: train the best found with this many fresh seeds, then open the test set",
+    )
     parser.add_argument("--folder", default="outputs/searches", help="with --search: where the results go")
     parser.add_argument("overrides", nargs="*", help="choose the data: data.root=... data=mnist5k ...")
     options = parser.parse_intermixed_args(arguments)
     if options.search:
-        return _search(options)
+        return _search(options, shlex.join(["python", "-m", "sweeper", "bench", *arguments]))
     from sweeper.bench.ablation import measure_ablation  # noqa: PLC0415 - imports torch
     from sweeper.bench.measure import measure  # noqa: PLC0415 - likewise
 
@@ -50,16 +59,19 @@ def bench(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _search(options: argparse.Namespace) -> int:
-    from sweeper.bench.searches import METHODS, compare_searches, table  # noqa: PLC0415 - imports Optuna
+def _search(options: argparse.Namespace, command: str) -> int:
+    from sweeper.bench.search_methods import METHODS  # noqa: PLC0415 - imports Optuna
+    from sweeper.bench.searches import compare_searches  # noqa: PLC0415 - likewise
 
     folder = Path(options.folder).absolute()
-    results = compare_searches(
+    comparison = compare_searches(
         options.overrides,
         methods=options.methods.split(",") if options.methods else list(METHODS),
-        seeds=range(1, options.seeds + 1),
+        seeds=options.seeds,
         minutes=options.minutes,
+        confirm=options.confirm,
         folder=folder,
+        command=command,
     )
-    print((folder / "searches.json").read_text() if options.json else table(results, options.minutes))
+    print((folder / "searches.json").read_text() if options.json else comparison.table())
     return 0
