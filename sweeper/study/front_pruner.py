@@ -22,24 +22,23 @@ class _Seen:
 
 
 class FrontPruner(optuna.pruners.BasePruner):
-    """Prunes a trial that trails smaller ones by more than any trial did that ended ahead of all smaller ones.
+    """Prunes a trial that would not end on the front even if its error shrank as only few trials' errors did.
 
-    How far a trial trails after an epoch is the ratio of its error to the least error of a completed trial of at most its
-    cost, after the same epoch: under one schedule, epochs of equal number are comparable, so trials of another number of
-    epochs do not count. The study itself tells how much is too much: of its completed trials, those that no smaller one
-    beats in the end trailed by so much after this epoch, or led. Of trials that would end ahead like them, an epoch then
-    prunes at most the share `spare`.
+    The study itself tells how much an error shrinks from an epoch to the last: in the completed trials of as many epochs
+    its ratio is known, and only the share `spare` of them shrank by more. If so large a shrinkage leaves the trial behind
+    the least final error of the completed trials of at most its cost, it is pruned. So the probability that an epoch
+    prunes a trial which would have ended ahead is at most `spare`, as far as trials are exchangeable.
 
-    In a search for the smallest network, once one reaches the target, a trial is also pruned that would miss it even if
-    its error shrank from here as much as that of all completed trials but the share `spare`. Before that, a trial that
-    misses the target may still come closer to it than all others. Optuna's own pruners take one objective, see issue
+    In a search for the smallest network, once one reaches the target, the trial must reach the target instead. Before
+    that, a trial that misses it may still come closer than all others. Optuna's own pruners take one objective, see issue
     3450 of optuna.
     """
 
-    def __init__(self, *, n_startup_trials: int = 5, n_warmup_steps: int = 1, spare: float = 0.2) -> None:
+    def __init__(self, *, n_startup_trials: int = 5, n_warmup_steps: int = 1, spare: float = 0.1) -> None:
         """Prune from the epoch `n_warmup_steps` on, once `n_startup_trials` are completed.
 
-        `spare` is the greatest share of promising trials that an epoch may prune. Raises `ValueError` out of bounds.
+        With fewer than `1 / spare - 1` completed trials no such share is known, and none is pruned. Raises `ValueError`
+        out of bounds.
         """
         if n_startup_trials < 1 or n_warmup_steps < 0 or not 0 <= spare < 1:
             raise ValueError(
@@ -64,16 +63,8 @@ class FrontPruner(optuna.pruners.BasePruner):
         ]
         if len(completed) < self._startup:
             return False
-        now = log_error(trial.intermediate_values[epoch])
-        if goal.smallest and goal.target is not None and self._misses(log_error(goal.target), now, completed):
-            return True
-        lags = [_lag(each.now, smaller) for each in completed if (smaller := _beaten(each, completed))]
-        smaller = [other for other in completed if other.cost <= cost]
-        return bool(smaller) and _lag(now, smaller) > max(0.0, self._quantile(lags))
-
-    def _misses(self, target: float, now: float, completed: Sequence[_Seen]) -> bool:
-        reached = any(each.end <= target for each in completed)
-        return reached and now - self._quantile([each.now - each.end for each in completed]) > target
+        shrinkage = self._quantile([each.now - each.end for each in completed])
+        return log_error(trial.intermediate_values[epoch]) - shrinkage > _bar(goal, cost, completed)
 
     def _quantile(self, values: Sequence[float]) -> float:
         """Return the value that another one like these exceeds with probability `spare` at most; infinity if few.
@@ -84,14 +75,13 @@ class FrontPruner(optuna.pruners.BasePruner):
         return sorted(values)[rank - 1] if rank <= len(values) else math.inf
 
 
-def _beaten(one: _Seen, completed: Sequence[_Seen]) -> list[_Seen]:
-    """Return the trials of at most the cost of one that ended better than all of them; empty if it did not."""
-    smaller = [other for other in completed if other is not one and other.cost <= one.cost]
-    return smaller if all(one.end < other.end for other in smaller) else []
-
-
-def _lag(now: float, smaller: Sequence[_Seen]) -> float:
-    return now - min(other.now for other in smaller)
+def _bar(goal: Goal, cost: int, completed: Sequence[_Seen]) -> float:
+    """Return the logarithm of the error that a trial of this cost must reach; infinity if any error is on the front."""
+    if goal.smallest and goal.target is not None:
+        target = log_error(goal.target)
+        if any(each.end <= target for each in completed):
+            return target
+    return min((each.end for each in completed if each.cost <= cost), default=math.inf)
 
 
 def log_error(accuracy: float) -> float:
