@@ -1,5 +1,6 @@
 """Where a result comes from: the versions of the software, the data, and the checksum of the weights."""
 
+import functools
 import hashlib
 import platform
 import subprocess
@@ -34,8 +35,9 @@ def data_record(conf: DataConf, splits: Splits) -> DataRecord:
     )
 
 
+@functools.cache
 def versions() -> VersionsRecord:
-    """Return the versions of this process's software."""
+    """Return the versions of this process's software, as they were when it was first asked for them."""
     checkout = Path(__file__).resolve().parent.parent.parent
     status = _git(checkout, "status", "--porcelain")
     return VersionsRecord(
