@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sweeper.config.schema import ExperimentConf
-from sweeper.data.catalogue import DATASETS
+from sweeper.data.catalogue import DATASETS, training_images
 from sweeper.errors import ConfigError
 from sweeper.network.budget import check_budget
 from sweeper.network.diagnosis import Finding, diagnose
@@ -39,16 +39,22 @@ def analyze(conf: ExperimentConf) -> Design:
 def analyze_within_budget(conf: ExperimentConf) -> Design:
     """Return `analyze(conf)`. Raises `BudgetError` if the network exceeds its budget, else as `analyze` does.
 
-    Raises `ConfigError` for ``data.validation=none``: a run or trial without validation has no value.
+    Raises `ConfigError` also if there are too few training images, see `check_images`, and for ``data.validation=none``: a run or trial without validation has no value.
     """
     if conf.data.validation == "none":
         raise ConfigError(
             "data.validation must be split or test, but got none: a run without validation has no value; to train on all "
             "training images and measure on the test set, give the run's folder to confirm"
         )
+    check_images(conf)
     design = analyze(conf)
     check_budget(conf.model, design.plan, design.summary, conf.budget)
     return design
+
+
+def check_images(conf: ExperimentConf) -> None:
+    """Raise `ConfigError` for more validation images, or a larger batch, than the dataset has images to train on."""
+    conf.training.check_batch_size(training_images(conf.data))
 
 
 def image_facts(conf: ExperimentConf) -> ImageFacts:

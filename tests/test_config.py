@@ -141,6 +141,11 @@ BAD = {
     "optimizer.momentum=0": "optimizer.nesterov needs a momentum above 0",
     "seed=-1": "seed must be in [0, 2^63), but got -1",
     "threads=none": "threads must be 'auto' or a whole number from 1 to 256, but got none",
+    "threads=1.5": "threads must be 'auto' or a whole number from 1 to 256, but got 1.5",
+    "training.batch_size=4000": "training.batch_size must be at most the 3,500 training images, but got 4000",
+    "data.validation_size=4000": "data.validation_size must be less than the 4,000 training images, but got 4000",
+    "data.root=[1]": "data.root must be text, but got [1]",
+    "+augment.rotation=0.1": "augment.rotation needs augment=affine, elastic, erasing or flip, but got rotation=0.1",
     "target=99": "target must be a fraction in (0, 1], but got 99",
     "device=cuda": "device=cuda needs a CUDA GPU",
     "training epochs=3": "an override must be key=value, but got 'training epochs=3'",
@@ -160,8 +165,32 @@ def test_bad_input_is_one_line_and_leaves_nothing(override: str, sweeper_call: A
     assert done.stderr.startswith("sweeper: ")
     assert BAD[override] in done.stderr
     assert done.stderr.count("\n") == 1
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert not list(tmp_path.glob("outputs/runs/*"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("swept", [["search=card", "training.batch_size=4000"], ["training.batch_size=4000,5000"]])
+def test_a_batch_that_no_trial_can_fill_ends_a_search_before_it_begins(
+    swept: list[str], sweeper_call: Any, tmp_path: Any
+) -> None:
+    """The rule is checked without reading the data: one line, no study. A search for a smaller batch is no mistake."""
+    done = sweeper_call("-m", "data=mnist5k", *swept)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "training.batch_size must be at most the 3,500 training images, but got 4000" in done.stderr
+    assert not list(tmp_path.iterdir())
+    choice = ["training.batch_size=choice(64,4000)", "model.dropout=interval(0,0.3)", "data.validation_size=3900"]
+    shown = sweeper_call("-m", "data=mnist5k", *choice, "hydra.sweeper.dry_run=true").stdout
+    assert 40 < float(shown.partition("feasible : ")[2].partition(" %")[0]) < 60
+    grid = sweeper_call("-m", "data=mnist5k", "training.batch_size=64,4000", "hydra.sweeper.dry_run=true").stdout
+    assert "batch_size=4000 : training.batch_size must be at most" in grid
+
+
+def test_saved_values_without_effect_are_read() -> None:
+    """Earlier versions saved affine values that augment=none ignored: such a run can be read, but no longer typed."""
+    plain = yaml.safe_load(dump(compose()))
+    plain["augment"]["rotation"] = 0.1
+    assert load(plain).augment.rotation == 0.1
+    with pytest.raises(ConfigError, match=r"augment\.rotation needs augment=affine"):
+        compose(["+augment.rotation=0.1"])
 
 
 def test_load_names_the_missing_key() -> None:

@@ -94,11 +94,11 @@ def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> objec
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Remove the folder that Hydra created if the job failed before it wrote a file, and its date's folder if empty."""
+    """Remove the folder that Hydra created if the job failed before it wrote a file, and those above it that are empty."""
     outputs = Path.cwd() / "outputs"
     with suppress(OSError):
         folder.rmdir()
         for parent in folder.parents:
-            if outputs not in parent.parents:
+            if outputs not in (parent, *parent.parents):
                 break
             parent.rmdir()

@@ -8,12 +8,13 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper.config.model import GroupConf
-from sweeper.config.schema import ExperimentConf
+from sweeper.config.schema import RULE, ExperimentConf
 
 TYPE_NAMES: Final[dict[Any, str]] = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
+    str: "text",
     list[int]: "a list of whole numbers such as [8,16]",
     NoneType: "null",
 }
@@ -52,13 +53,16 @@ def wrong_type(schema: DictConfig, config: DictConfig, key: str, reason: str) ->
     owner = _owner(schema, parent)
     hint = get_type_hints(owner).get(name) if isinstance(owner, type) else None
     kinds = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
-    if not all(_names(kind) for kind in kinds):
+    fields = getattr(owner, "__dataclass_fields__", {})
+    rule = fields[name].metadata.get(RULE) if name in fields else None
+    if rule is None and all(_names(kind) for kind in kinds):
+        names = [name for kind in kinds for name in _names(kind)]
+        rule = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    if rule is None:
         return f"{key}: {reason.splitlines()[0]}"
-    names = [name for kind in kinds for name in _names(kind)]
     path = f"{parent}.{name}" if parent else name
     got = str(OmegaConf.select(config, path)).replace("None", "null")
-    first = ", ".join(names[:-1])
-    return f"{path} must be {first}{' or ' if first else ''}{names[-1]}, but got {got}"
+    return f"{path} must be {rule}, but got {got}"
 
 
 def _names(kind: Any) -> list[str]:

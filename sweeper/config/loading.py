@@ -43,13 +43,16 @@ def load(cfg: DictConfig | Mapping[str, Any]) -> ExperimentConf:
         schema = _schema(**chosen)
         merged = OmegaConf.merge(schema, config)
         _check_booleans(schema, config, merged)
-        return _to_dataclasses(merged)
+        conf = _to_dataclasses(merged)
     except MissingMandatoryValue as error:
         raise ConfigError(missing_key(str(error.full_key))) from error
     except ConfigKeyError as error:
         raise ConfigError(unknown_key(schema, str(error.full_key))) from error
     except OmegaConfBaseException as error:
         raise ConfigError(wrong_type(schema, config, str(error.full_key), str(error))) from error
+    if isinstance(cfg, DictConfig):
+        _check_affine(conf)
+    return conf
 
 
 def dump(conf: ExperimentConf) -> str:
@@ -75,6 +78,14 @@ def _check_booleans(schema: DictConfig, config: DictConfig, merged: Any) -> None
         given = OmegaConf.select(config, key, default=None) if isinstance(value, bool) else None
         if given is not None and str(given).lower() not in {"true", "false"}:
             raise ConfigError(wrong_type(schema, config, key, f"true or false, but got {given}"))
+
+
+def _check_affine(conf: ExperimentConf) -> None:
+    """Raise `ConfigError` for affine values that ``augment=none`` ignores. Configs that earlier versions saved may have them."""
+    for name in ("rotation", "shift", "scale"):
+        value = getattr(conf.augment, name)
+        if conf.augment.name == "none" and value:
+            raise ConfigError(f"augment.{name} needs augment=affine, elastic, erasing or flip, but got {name}={value}")
 
 
 def _as_json(plain: Mapping[str, Any]) -> str:

@@ -14,6 +14,10 @@ from sweeper.config.model import ModelConf
 
 MAX_THREADS: Final = 256
 """More cores than any machine this program is meant for has."""
+THREADS: Final = f"'auto' or a whole number from 1 to {MAX_THREADS}"
+"""What `ExperimentConf.threads` must be."""
+RULE: Final = "rule"
+"""In a field's metadata: what its value must be, if its type does not say so."""
 MAX_DATA_FRACTION: Final = 0.5
 """Largest `AugmentConf.shift` or `scale`: beyond half the image, the digit leaves the frame."""
 MAX_ELASTIC: Final = 8
@@ -196,6 +200,11 @@ class TrainingConf:
         require(0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)", self.label_smoothing)
         require(0 <= self.ema < 1, "ema must be in [0, 1)", self.ema)
 
+    def check_batch_size(self, images: int) -> None:
+        """Raise `ConfigError` for a batch larger than the training set: it would silently mean one step per epoch."""
+        rule = f"training.batch_size must be at most the {images:,} training images"
+        require(self.batch_size <= images, rule, self.batch_size)
+
 
 @dataclass(kw_only=True)
 class BudgetConf:
@@ -229,7 +238,7 @@ class ExperimentConf:
     """`auto`: cuda if available, else cpu."""
     precision: Literal["auto", "fp32", "bf16"] = MISSING
     """`auto`: bf16 if the hardware multiplies it natively, else fp32."""
-    threads: int | str = MISSING
+    threads: int | str = field(default=MISSING, metadata={RULE: THREADS})
     """Intra-op threads of torch. `auto`: one, see `sweeper.training.device.AUTO_THREADS`."""
     target: float = MISSING
     """Validation accuracy to reach, a fraction. A search stops once a trial reaches it; a run does not stop."""
@@ -254,7 +263,7 @@ class ExperimentConf:
         _check_seed("seed", self.seed)
         require(
             self.threads == "auto" or (isinstance(self.threads, int) and 0 < self.threads <= MAX_THREADS),
-            f"threads must be 'auto' or a whole number from 1 to {MAX_THREADS}",
+            f"threads must be {THREADS}",
             self.threads,
         )
         require(0 < self.target <= 1, "target must be a fraction in (0, 1]", self.target)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+from sweeper.config.bounds import require
 from sweeper.config.explaining import nearest
+from sweeper.config.schema import DataConf
 from sweeper.errors import ConfigError
 
 
@@ -72,3 +74,17 @@ DATASETS: Final = Catalogue(
         title="Kuzushiji-MNIST", torchvision_class="KMNIST", mean=0.1918, std=0.3483, majority_share=0.1
     ),
 )
+
+
+def training_images(conf: DataConf, available: int | None = None) -> int:
+    """Return how many images are trained on: the training set without those that validation holds out.
+
+    `available` is the size of the training set, by default what the catalogue says. Raises `ConfigError` for an unknown
+    dataset, or a split that leaves no training images.
+    """
+    images = DATASETS.facts(conf.name).training_images if available is None else available
+    if conf.validation != "split":
+        return images
+    rule = f"data.validation_size must be less than the {images:,} training images"
+    require(conf.validation_size < images, rule, conf.validation_size)
+    return images - conf.validation_size

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sweeper.config.schema import DataConf
+from sweeper.data.catalogue import training_images
 from sweeper.data.images import LabelledImages, read
 from sweeper.data.openings import Opening
-from sweeper.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +42,7 @@ def split(conf: DataConf, *, folder: Path | None = None) -> Splits:
     if conf.validation == "none":
         nothing = images.take(torch.empty(0, dtype=torch.int64))
         return Splits(train=images, validation=nothing, validation_is_test=False, sha256=sha256)
-    if conf.validation_size >= len(images):
-        raise ConfigError(
-            f"data.validation_size must be less than the {len(images):,} training images, "
-            f"but got {conf.validation_size}"
-        )
+    training_images(conf, len(images))
     validation_b = stratified(images.labels_b, conf.validation_size, conf.split_seed)
     return Splits(
         train=images.take((~validation_b).nonzero().squeeze(1)),

@@ -21,7 +21,7 @@ from sweeper.run.listener import Listener
 from sweeper.run.provenance import data_record, versions, weights_sha256
 from sweeper.training.device import keep_freed_memory, place, reproducible, resolve
 from sweeper.training.evaluate import Score, evaluate, mistakes
-from sweeper.training.loop import check_batch_size, fit, make_autocast
+from sweeper.training.loop import fit, make_autocast
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def run(
     keep_freed_memory()
     with reproducible(conf):
         splits = read_splits(conf.data) if read_splits else split(conf.data, folder=run_folder.path)
-        check_batch_size(conf.training, len(splits.train))
+        conf.training.check_batch_size(len(splits.train))
         splits = replace(splits, train=splits.train.to(device), validation=splits.validation.to(device))
 
         run_folder.claim()

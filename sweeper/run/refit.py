@@ -22,7 +22,7 @@ from sweeper.run.folder import RunFolder, atomic_write
 from sweeper.run.provenance import data_record, versions, weights_sha256
 from sweeper.training.device import keep_freed_memory, place, reproducible, resolve
 from sweeper.training.evaluate import evaluate
-from sweeper.training.loop import check_batch_size, fit, make_autocast
+from sweeper.training.loop import fit, make_autocast
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def refit(conf: ExperimentConf, *, folder: Path, read_splits: Callable[[DataConf
     with reproducible(conf):
         splits = read_splits(conf.data)
         assert len(splits.validation) == 0
-        check_batch_size(conf.training, len(splits.train))
+        conf.training.check_batch_size(len(splits.train))
         splits = replace(splits, train=splits.train.to(device), validation=splits.validation.to(device))
         files = RunFolder(folder)
         files.claim()

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sweeper.config.composition import explain
 from sweeper.config.schema import ExperimentConf
-from sweeper.design import analyze
+from sweeper.design import analyze, check_images
 from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.search.architecture import architecture_distributions, extended
 from sweeper.search.conditions import in_order
@@ -25,6 +25,8 @@ from sweeper.search.space import Params, Space, as_integers, parse, search_recor
 
 NAME_LENGTH: Final = 40
 """Maximum length, in characters, of the readable part of a study's name."""
+IMAGE_KEYS: Final = ("data", "training.batch_size")
+"""Start of the keys that decide whether there are enough training images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +172,18 @@ def _complete(space: Space, options: StudyOptions, composer: JobComposer) -> Spa
 def _base(space: Space, check: FeasibilityCheck) -> ExperimentConf:
     """Return the composed config, or the first valid point of a grid. Raises the first point's `ConfigError`."""
     first_error: ConfigError | None = None
+    # A search may find values that fit the images where those of the composed config do not.
+    searches_images = space.grid is None and any(key.lstrip("+").startswith(IMAGE_KEYS) for key in space.keys)
+
+    def configured(params: Params) -> ExperimentConf:
+        conf = check.configure(params)
+        if not searches_images:
+            check_images(conf)
+        return conf
+
     for params in space.grid or ({},):
         try:
-            return check.configure(params)
+            return configured(params)
         except CompositionError:
             raise
         except ConfigError as error:

@@ -7,7 +7,7 @@ from typing import Final
 import optuna
 
 from sweeper.config.schema import ExperimentConf
-from sweeper.data.catalogue import DATASETS
+from sweeper.data.catalogue import DATASETS, training_images
 from sweeper.search.feasibility import FeasibilityCheck
 from sweeper.search.space import Space, as_overrides, describe
 from sweeper.terminal.console import about
@@ -46,9 +46,9 @@ def describe_search(
     checked = [check.check(study.ask(space.distributions).params) for _ in range(SAMPLES)]
     feasible = [one.design for one in checked if one.reason is None]
     others = ", the others are repaired" if is_repaired else ", the others are rejected and do not count in n_trials"
-    fix = others if feasible else ": raise budget.parameters, or search narrower widths"
-    print(f"feasible : {percent(len(feasible) / SAMPLES, 1)} of {SAMPLES:,} random points{fix}")
     counts = [one.design.summary.parameters for one in checked if one.design is not None]
+    fix = ": raise budget.parameters, or search narrower widths" if counts else f": {checked[0].reason}"
+    print(f"feasible : {percent(len(feasible) / SAMPLES, 1)} of {SAMPLES:,} random points{others if feasible else fix}")
     if counts:
         print(f"parameters : {min(counts):,} to {max(counts):,}")
     macs = [design.summary.macs for design in feasible if design is not None]
@@ -59,10 +59,8 @@ def describe_search(
 
 def expected_seconds(base: ExperimentConf, macs: float, *, trials: int, jobs: int) -> float:
     """Return how long a search takes on idle cores, in seconds, for networks of so many multiply-accumulates."""
-    facts = DATASETS.facts(base.data.name)
-    held_out = base.data.validation_size if base.data.validation == "split" else 0
-    measured = facts.test_images if base.data.validation == "test" else held_out
-    images = facts.training_images - held_out
+    facts, images = DATASETS.facts(base.data.name), training_images(base.data)
+    measured = facts.test_images if base.data.validation == "test" else facts.training_images - images
     steps = math.ceil(images / base.training.batch_size)
     # The backward pass costs about twice the forward pass; evaluation has none.
     epoch = (3 * images + measured) * macs / MACS_PER_SECOND + steps * STEP_SECONDS

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sweeper.config.schema import ExperimentConf, LoggingConf
-from sweeper.design import Design, analyze
+from sweeper.design import Design, analyze, check_images
 from sweeper.errors import CompositionError, ConfigError
 from sweeper.network.budget import COSTS, check_budget
 from sweeper.search.config_keys import can_be_set, set_value
@@ -53,6 +53,7 @@ class FeasibilityCheck:
         design: Design | None = None
         try:
             conf = self.configure(params)
+            check_images(conf)
             design = analyze(conf)
             check_budget(conf.model, design.plan, design.summary, conf.budget)
         except CompositionError:

@@ -34,10 +34,13 @@ class Ending:
             )
         if summary.rejected > 0 and not (summary.counted or summary.running or summary.waiting):
             fewest = self._opened.trials.fewest_parameters()
-            smallest = "" if fewest is None else f", the smallest with {fewest:,} parameters"
+            if fewest is None:
+                how, fix = "", f"change what is searched, their reasons are in {self._opened.folder.path}"
+            else:
+                how = f", the smallest with {fewest:,} parameters"
+                fix = "raise budget.parameters, or search narrower widths"
             raise StudyError(
-                f"a search needs a feasible proposal, but all {summary.rejected} were rejected{smallest}: "
-                "raise budget.parameters, or search narrower widths"
+                f"a search needs a feasible proposal, but all {summary.rejected} were rejected{how}: {fix}"
             )
 
     def show(self, progress: StudyProgress, why: str) -> None:

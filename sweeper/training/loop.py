@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor, nn
 
-from sweeper.config.schema import ExperimentConf, TrainingConf
+from sweeper.config.schema import ExperimentConf
 from sweeper.data.augment import augment, draw_variations
 from sweeper.data.images import LabelledImages
 from sweeper.data.splits import Splits
-from sweeper.errors import ConfigError, TrainingDivergedError
+from sweeper.errors import TrainingDivergedError
 from sweeper.records import BatchProgress, EpochRecord
 from sweeper.training.averaging import STATISTICS_IMAGES, WeightAverage
 from sweeper.training.evaluate import Score, evaluate
@@ -109,14 +109,6 @@ def fit(
             seconds=time.perf_counter() - started,
             images_per_second=seen.images_per_second,
             val_changed=changed,
-        )
-
-
-def check_batch_size(conf: TrainingConf, images: int) -> None:
-    """Raise `ConfigError` for a batch larger than the training set: it would silently mean one step per epoch."""
-    if conf.batch_size > images:
-        raise ConfigError(
-            f"training.batch_size must be at most the {images:,} training images, but got {conf.batch_size}"
         )
 
 
