@@ -56,12 +56,12 @@ def duration(seconds: float) -> str:
 
 
 def time_left(seconds: float) -> str:
-    """Return an estimate of the time left as text.
+    """Return an estimate of the time left as text: at least a second, because something is still to be done.
 
-    >>> time_left(7.2), time_left(190)
-    ('~8 s left', '~3 min left')
+    >>> time_left(0), time_left(7.2), time_left(190)
+    ('~1 s left', '~8 s left', '~3 min left')
     """
-    return f"~{math.ceil(seconds)} s left" if seconds <= 90 else f"~{duration(seconds)} left"
+    return f"~{max(1, math.ceil(seconds))} s left" if seconds <= 90 else f"~{duration(seconds)} left"
 
 
 def counted(count: int, noun: str) -> str:
