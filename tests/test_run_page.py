@@ -10,8 +10,8 @@ import pytest
 from sweeper.errors import RunFolderError, StudyError
 from sweeper.report.build import build_page
 
-from .conftest import Completed
 from .pages import add_trial, make_runs, make_study, text_of
+from .processes import Completed
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +44,14 @@ def test_runs_side_by_side_show_what_differs(runs: list[Path], tmp_path: Path) -
     assert "optimizer.lr" not in text
     assert re.search(r"is best with \d+\.\d\d %, .* noise\.|runs are equal with", text)
     assert text.count("python -m sweeper reproduce") == 2
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_dropout_is_named_where_there_is_some(number: int, runs: list[Path], tmp_path: Path) -> None:
+    """Training accuracy is said to be without dropout, in figures and tables, only of a network that has some."""
+    page = build_page([str(runs[number])], storage=None, out=tmp_path / "page.html").path.read_text()
+    assert ("dropout off" in page) == ("training, dropout on" in page) == (number == 1)
+    assert ("training, after training" in page) == ("while training" in page) == (number == 0)
 
 
 def test_a_page_without_its_data_set_says_why_it_has_no_images(runs: list[Path], tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from sweeper.terminal import network_table
 from sweeper.terminal.console import wrapped
 from sweeper.terminal.run_progress import RunProgress
 
-from .conftest import command, environment
+from .processes import command, environment
 from .studies import TINY
 
 WIDTHS = (60, 80, 140)
@@ -257,6 +257,8 @@ def test_a_run_in_a_terminal(width: int, tmp_path: Path) -> None:
     assert "report: run/report.md\n" in shown
     assert " 0 %" not in shown
     assert " 0 images/s" not in shown
+    assert "% after training" in re.sub(r"[\s│]+", " ", shown)  # the network has no dropout
+    assert "dropout" not in shown
     box = [line for line in shown.splitlines() if line.startswith("│")]
     assert box
     assert all(line.endswith("│") and len(line) <= width for line in box)

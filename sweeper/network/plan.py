@@ -22,6 +22,11 @@ class Plan:
     layers: tuple[Layer, ...]
     """In order of application; the head is last."""
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether any convolution drops activations."""
+        return any(isinstance(layer, Conv) and layer.dropout > 0 for layer in self.layers)
+
 
 def make_plan(model: ModelConf, *, input_shape: Shape, classes: int) -> Plan:
     """List the layers of all groups; a group's null values inherit the model-wide ones.

@@ -9,7 +9,7 @@ from typing import Final
 
 from sweeper.report.ending import LEADS, ending
 from sweeper.report.noise import noise, pair_noise
-from sweeper.report.record import RunRecord
+from sweeper.report.record import RunRecord, during_and_after
 from sweeper.report.run_command import differences
 from sweeper.report.run_names import short_names
 from sweeper.report.run_report import format_value
@@ -73,7 +73,10 @@ def compare(records: Sequence[RunRecord]) -> Comparison:
     sentence, details = _several_sets(ranked, names) if len(ranked) > 1 else _one_set(ordered, names)
     leaders = [group[0] for group in ranked]
     differing = differences([record.conf for record in ordered])
-    measured = [_field(name, ordered, text, best) for name, text, best in _MEASUREMENTS]
+    during, after = during_and_after(has_dropout=any(record.has_dropout for record in ordered))
+    measured = [
+        _field(name.format(during=during, after=after), ordered, text, best) for name, text, best in _MEASUREMENTS
+    ]
     varying = [field for field in measured if len({cell.text for cell in field.cells}) > 1]
     same = [f"{field.name} {field.cells[0].text}" for field in measured if field not in varying and field.cells[0].text]
     return Comparison(
@@ -213,11 +216,11 @@ _MEASUREMENTS: Final[list[tuple[str, Callable[[RunRecord], str], Callable[[RunRe
     ("best epoch", lambda r: percent(r.best.val_accuracy), lambda r: r.best.val_accuracy),
     ("loss", lambda r: f"{r.epochs[-1].val_loss:.4f}", lambda r: -r.epochs[-1].val_loss),
     (
-        "training accuracy, dropout off",
+        "training accuracy, {after}",
         lambda r: "" if r.result is None else percent(r.result.train_accuracy_eval),
         None,
     ),
-    ("training accuracy, dropout on", lambda r: percent(r.epochs[-1].train_accuracy), None),
+    ("training accuracy, {during}", lambda r: percent(r.epochs[-1].train_accuracy), None),
     ("parameters", lambda r: f"{r.design.summary.parameters:,}", lambda r: -r.design.summary.parameters),
     ("MACs", lambda r: f"{r.design.summary.macs:,}", lambda r: -r.design.summary.macs),
     ("epochs", lambda r: str(len(r.epochs)), None),

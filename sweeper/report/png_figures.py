@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLoc
 
 from sweeper.records import Mistakes
 from sweeper.report.accuracy_axis import AccuracyAxis, is_wide, log_ticks
-from sweeper.report.record import RunRecord
+from sweeper.report.record import RunRecord, during_and_after
 
 # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can tell apart.
 TRAINING: Final = "#0072B2"
@@ -42,17 +42,18 @@ def plot_curves(record: RunRecord, path: Path) -> None:
     shown += [record.conf.target, *([result.train_accuracy_eval] if result is not None else [])]
     scale = AccuracyAxis.of(shown, images=record.images)
     losses = [value for epoch in record.epochs for value in (epoch.val_loss, epoch.train_loss)]
+    during, after = during_and_after(has_dropout=record.has_dropout)
     for axes, kind in ((loss, "loss"), (accuracy, "accuracy")):
         place: Callable[[float], float] = scale.place if kind == "accuracy" else float
         for part, colour, name in (
-            ("train", TRAINING, "training, dropout on"),
-            ("val", VALIDATION, f"{record.evaluated_on}, dropout off"),
+            ("train", TRAINING, f"training, {during}"),
+            ("val", VALIDATION, record.evaluated_on),
         ):
             values = [place(getattr(epoch, f"{part}_{kind}")) for epoch in record.epochs]
             axes.plot(epochs, values, color=colour, label=name, **style)
         if result is not None:
             measured = place(getattr(result, f"train_{kind}_eval"))
-            axes.plot(epochs[-1:], [measured], "*", color=TRAINING, markersize=11, label="training, dropout off")
+            axes.plot(epochs[-1:], [measured], "*", color=TRAINING, markersize=11, label=f"training, {after}")
     accuracy.axhline(scale.place(record.conf.target), color=QUIET, linestyle="--", linewidth=1, label="target")
     _set_log_ticks(accuracy, scale.ticks, scale.labels)
     accuracy.set_ylim(scale.high, scale.low)

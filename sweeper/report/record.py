@@ -12,7 +12,6 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.data.catalogue import DATASETS
 from sweeper.design import Design, analyze
 from sweeper.errors import RunFolderError, SweeperError
-from sweeper.network.layers import Conv
 from sweeper.records import EpochRecord, Mistakes, RunResult
 from sweeper.report.run_command import PROGRAM, Composition, make_command, read_composition
 from sweeper.run.folder import RunFolder
@@ -71,11 +70,16 @@ class RunRecord:
     @property
     def has_dropout(self) -> bool:
         """Whether any convolution of the network drops activations."""
-        return any(isinstance(layer, Conv) and layer.dropout > 0 for layer in self.design.plan.layers)
+        return self.design.plan.has_dropout
 
     def command(self, *changes: str, sweep: bool = False) -> str:
         """Return the shell command that runs this again with other overrides; `sweep` adds ``-m``."""
         return make_command(self.composition, self.folder, self.conf, changes, sweep=sweep)
+
+
+def during_and_after(*, has_dropout: bool) -> tuple[str, str]:
+    """Return what a training accuracy is called that was measured while training, and one measured after it."""
+    return ("dropout on", "dropout off") if has_dropout else ("while training", "after training")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from sweeper.records import EpochRecord, Mistakes
 from sweeper.report.accuracy_axis import NOTE, AccuracyAxis, is_wide, log_ticks
 from sweeper.report.page_figure import BLUE, FEW_EPOCHS, GREEN, GREY, ORANGE, LegendEntry, PageFigure, arrange
-from sweeper.report.record import RunRecord
+from sweeper.report.record import RunRecord, during_and_after
 from sweeper.terminal.formats import percent
 
 COLOURS: Final = (ORANGE, BLUE, GREEN, "#a371f7", "#c99700", "#1b9e9e")
@@ -42,9 +42,10 @@ def run_figures(record: RunRecord) -> list[PageFigure]:
     shown += [record.conf.target, *([record.result.train_accuracy_eval] if record.result is not None else [])]
     axis = AccuracyAxis.of(shown, images=record.images)
     accuracy, loss, rate = go.Figure(), go.Figure(), go.Figure()
+    during, after = during_and_after(has_dropout=record.has_dropout)
     for part, dash, colour, name in (
         ("val", "solid", ORANGE, record.evaluated_on),
-        ("train", "dot", BLUE, "training, dropout on"),
+        ("train", "dot", BLUE, f"training, {during}"),
     ):
         style = {"name": name, "line": {"color": colour, "dash": dash}}
         accuracies = [float(getattr(epoch, f"{part}_accuracy")) for epoch in record.epochs]
@@ -52,7 +53,7 @@ def run_figures(record: RunRecord) -> list[PageFigure]:
         _add_line(accuracy, record.epochs, [axis.place(value) for value in accuracies], percents(accuracies), **style)
         _add_line(loss, record.epochs, losses, [f"{value:.4f}" for value in losses], **style)
     if record.result is not None:
-        star: dict[str, Any] = {"name": "training, dropout off", "mode": "markers"}
+        star: dict[str, Any] = {"name": f"training, {after}", "mode": "markers"}
         star |= {"marker": {"symbol": "star", "size": 12, "color": BLUE}}
         last, final = record.epochs[-1:], record.result
         position = axis.place(final.train_accuracy_eval)

@@ -12,7 +12,7 @@ from sweeper.report.markdown import fenced, plain
 from sweeper.report.noise import noise
 from sweeper.report.observation import Observation
 from sweeper.report.png_figures import plot_confusion, plot_curves
-from sweeper.report.record import RunRecord, find_baseline, read_run, reproduce_command
+from sweeper.report.record import RunRecord, during_and_after, find_baseline, read_run, reproduce_command
 from sweeper.report.run_command import differences
 from sweeper.report.run_sentence import RunSentence, dataset_title, run_sentence, seconds
 from sweeper.run.folder import RunFolder
@@ -139,7 +139,7 @@ def format_value(value: Any) -> str:
 
 def _rows(record: RunRecord) -> list[tuple[str, str]]:
     last, result = record.epochs[-1], record.result
-    on, off = ("dropout on", "dropout off") if record.has_dropout else ("while training", "after training")
+    during, after = during_and_after(has_dropout=record.has_dropout)
     rows = []
     if result is None:
         rows += [
@@ -153,10 +153,10 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
     rows += [
         (f"last {record.evaluated_on} accuracy", f"{percent(record.value)} {sample}"),
         (f"best {record.evaluated_on} accuracy", best),
-        (f"training accuracy, {on}", percent(last.train_accuracy)),
+        (f"training accuracy, {during}", percent(last.train_accuracy)),
     ]
     if result is not None:
-        rows += [(f"training accuracy, {off}", percent(result.train_accuracy_eval))]
+        rows += [(f"training accuracy, {after}", percent(result.train_accuracy_eval))]
     limit = record.conf.budget.parameters
     allowed = "" if limit is None else f" of {limit:,} allowed"
     rows += [

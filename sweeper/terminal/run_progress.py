@@ -60,6 +60,7 @@ class RunProgress(Listener):
         )
         self._task: TaskID | None = None
         self._epochs = self._images = 0
+        self._has_dropout = False
         self._validation = 0.0
         """How long the last epoch's validation took, seconds."""
 
@@ -74,6 +75,7 @@ class RunProgress(Listener):
     def on_start(self, conf: ExperimentConf, design: Design, splits: Splits, folder: Path) -> None:
         """Print the network's cost, its findings, the data and the device."""
         self.folder, self._epochs, self._images = folder, conf.training.epochs, len(splits.train)
+        self._has_dropout = design.plan.has_dropout
         validated_on = "TEST images (data.validation=test)" if splits.validation_is_test else "validation images"
         self.console.print(budget_lines(design, conf.budget))
         if design.findings:
@@ -140,7 +142,7 @@ class RunProgress(Listener):
             f"{result.data.validation_images:,} images, target {percent(completed.conf.target)}",
             "best epoch": f"{percent(result.best_val_accuracy)} in epoch {result.best_epoch} of {result.epochs}",
             "training accuracy": f"{percent(result.train_accuracy)} as trained, "
-            f"{percent(result.train_accuracy_eval)} with dropout off",
+            f"{percent(result.train_accuracy_eval)} {'with dropout off' if self._has_dropout else 'after training'}",
             "parameters": f"{result.parameters:,}{'' if limit is None else f' of {limit:,} allowed'}",
             "time": duration(result.seconds),
         }
