@@ -298,6 +298,21 @@ def test_a_space_that_changed_during_a_study_has_figures() -> None:
     assert {figure.name for figure in figures_of(study) if figure.plot} >= {"history", "parallel", "slices"}
 
 
+@pytest.mark.parametrize("low", [0.101, 0.105, 0.13, 0.21, 0.51, 0.9])
+@pytest.mark.parametrize("factor", [1.5, 4.4, 6, 40])
+def test_a_logarithmic_axis_has_two_ticks_in_its_range(low: float, factor: float) -> None:
+    """One tick would say nothing of the scale."""
+    study = optuna.create_study(direction="maximize")
+    for number in range(20):
+        params = {"lr": low * factor ** (number / 19)}
+        kinds: dict[str, BaseDistribution] = {"lr": FloatDistribution(0.01, 100, log=True)}
+        study.add_trial(create_trial(value=number / 100, params=params, distributions=kinds))
+    (slices,) = [figure.plot for figure in figures_of(study) if figure.name == "slices"]
+    assert slices is not None
+    ticks = slices.layout.xaxis.tickvals
+    assert sum(low <= tick <= factor * low for tick in ticks) >= 2
+
+
 def test_values_that_are_not_finite_have_a_page() -> None:
     """Another program's study may hold infinite values and parameters, and report values that are no numbers."""
     study = make_study(direction="minimize")

@@ -60,7 +60,9 @@ class Parameter:
             numbers = [mantissa * 10.0**power for power in powers for mantissa in mantissas]
             if self.kind == "whole":
                 numbers = [float(round(number)) for number in numbers if number >= 1]
-            return [(number, f"{number:.4g}") for number in numbers if self.low <= number <= self.high]
+            ticks = [(number, f"{number:.4g}") for number in numbers if self.low <= number <= self.high]
+            if len(ticks) > 1:  # one says nothing of the scale
+                return ticks
         numbers = round_ticks(self.low, self.high, whole=self.kind == "whole")
         return [(number, f"{number:.6g}") for number in numbers]
 
@@ -82,7 +84,8 @@ class Parameter:
             low, high = math.log10(self.low), math.log10(self.high)
             ticks = self.ticks()
             if len(ticks) > FEW:
-                ticks = [(value, label) for value, label in ticks if label.strip("0.").startswith("1")]
+                ones = [(value, label) for value, label in ticks if label.strip("0.").startswith("1")]
+                ticks = ones if len(ones) > 1 else ticks[:: len(ticks) - 1]
             space = 0.07 * (high - low) or 0.1
             return {
                 "type": "log",
