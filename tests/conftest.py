@@ -14,8 +14,10 @@ from hypothesis import settings
 from sweeper.cli import main as cli
 from sweeper.data import openings
 
-from .browser import visit  # noqa: F401 - a fixture
+from .browsed_pages import quiet, searched, studies  # noqa: F401 - fixtures
+from .browser import visit  # noqa: F401 - likewise
 from .postgresql import postgresql  # noqa: F401 - likewise
+from .processes import Completed, Start, Sweeper, command, environment
 
 # Hypothesis's deadline would be a timed assertion, which fails on a busy machine although the code is right.
 settings.register_profile("untimed", deadline=None)
@@ -29,22 +31,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def _own_log_of_test_openings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test opens in this process is recorded in its own folder, not in the checkout."""
     monkeypatch.setattr(openings, "OUTPUTS", tmp_path / "outputs")
-
-
-CHECKOUT = Path(__file__).resolve().parent.parent
-Completed = subprocess.CompletedProcess[str]
-Sweeper = Callable[..., Completed]
-Start = Callable[..., subprocess.Popen[str]]
-
-
-def command(*arguments: str) -> list[str]:
-    """The command line ``python -m sweeper`` with these arguments."""
-    return [sys.executable, "-m", "sweeper", *arguments]
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """This process's environment, in which the checkout can be imported from any folder."""
-    return {**os.environ, "PYTHONPATH": str(CHECKOUT), **variables}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sweeper.dashboard.read_only_storage import ReadOnlyStorage
 from sweeper.reading.locations import find_locations
 from sweeper.study.storage import journal_url, open_storage
 
-from .conftest import Completed
+from .processes import Completed
 
 Call = Callable[..., Completed]
 SAVED = Path(__file__).parent / "saved"

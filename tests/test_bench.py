@@ -17,7 +17,7 @@ from sweeper.config.composition import compose
 from sweeper.config.schema import ExperimentConf
 from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, NO_FAST_PATHS, FastPaths
 
-from .conftest import Completed, Sweeper
+from .processes import Completed, Sweeper
 
 TINY = ["experiment=notebook", "data=mnist5k", "threads=1", "training.batch_size=2", "training.epochs=1", "device=cpu"]
 

@@ -13,7 +13,7 @@ from sweeper.config.composition import compose
 from sweeper.design import analyze
 from sweeper.run import experiment
 
-from .conftest import CHECKOUT, Sweeper, command, environment
+from .processes import CHECKOUT, Sweeper, command, environment
 
 
 def test_inspect_json_has_the_documented_keys(sweeper_process: Sweeper) -> None:

@@ -22,7 +22,7 @@ from sweeper.errors import RunFolderError
 from sweeper.run.folder import RunFolder
 from sweeper.study.folder import CONFIRM
 
-from .conftest import CHECKOUT, command, environment
+from .processes import CHECKOUT, command, environment
 from .studies import Call, wait_for
 
 TRAINING_IMAGES, TEST_IMAGES = 300, 40

@@ -1,32 +1,23 @@
-"""The verb `dashboard` as a process: how it starts, refuses and ends, during a search, and in a real browser."""
+"""The verb `dashboard` as a process: how it starts, refuses and ends, and what it shows during a search."""
 
 import json
-import re
 import shutil
 import signal
 import socket
 import subprocess
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
 
 import optuna
 import pytest
-from optuna.trial import TrialState
 
 from sweeper.errors import StudyError
 from sweeper.reading.storage_reader import StorageReader
 from sweeper.study.storage import journal_url, open_storage
 
-from .browser import Visit
-from .conftest import Sweeper, command, environment
+from .dashboards import get_json, serving
 from .postgresql import PASSWORD
+from .processes import Sweeper, command, environment
 from .studies import SAVED, TINY, Call, close, make_journal, modules_imported, wait_for
-
-ADDRESS = re.compile(r"dashboard: (http://127\.0\.0\.1:\d+)/ · (\d+) stud(?:y|ies) · Ctrl-C ends it\n")
-HOSTILE = "<img src=x onerror=alert(1)> `tick` [link](http://example.com) ![](http://example.com/i.png) $x$"
 
 
 @pytest.fixture(autouse=True)
@@ -99,48 +90,18 @@ def test_a_busy_port_is_one_line(sweeper_call: Call) -> None:
     )
 
 
-@contextmanager
-def _serving(
-    *arguments: str, stderr: int | TextIO = subprocess.PIPE, **variables: str
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The dashboard as a real process that listens; yields its address."""
-    process = subprocess.Popen(
-        command("dashboard", "--port", "0", *arguments),
-        env=environment(**variables),
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-    )
-    assert process.stdout is not None
-    address = ADDRESS.fullmatch(process.stdout.readline())
-    try:
-        if address is None:
-            process.kill()
-            _, err = process.communicate()
-            pytest.fail(err)
-        yield address[1], process
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
-
-
 def test_it_imports_no_torch(tmp_path: Path) -> None:
     """The process that serves the dashboard never loads torch, neither to start nor to answer."""
     shutil.copytree(SAVED / "study", tmp_path / "saved")
     with (
         Path("imports").open("w") as imports,
-        _serving("saved", stderr=imports, PYTHONPROFILEIMPORTTIME="1") as (url, _),
+        serving("saved", stderr=imports, PYTHONPROFILEIMPORTTIME="1") as (url, _),
     ):
-        assert len(_get(f"{url}/api/studies/0")["trials"]) == 6
-        assert _get(f"{url}/api/studies/0/param_importances")
+        assert len(get_json(f"{url}/api/studies/0")["trials"]) == 6
+        assert get_json(f"{url}/api/studies/0/param_importances")
     imported = modules_imported(Path("imports").read_text())
     assert "optuna_dashboard" in imported
     assert "torch" not in imported
-
-
-def _get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - http, to ourselves
-        return json.load(answer)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
@@ -151,12 +112,12 @@ def test_it_serves_until_it_is_ended(ending: signal.Signals) -> None:
     make_journal("one")
     make_journal("two")
     (make_journal("bad") / "journal.log").write_bytes(b"damaged\n")
-    with _serving() as (address, process):
-        summaries = _get(f"{address}/api/studies")["study_summaries"]
+    with serving() as (address, process):
+        summaries = get_json(f"{address}/api/studies")["study_summaries"]
         assert [study["study_name"] for study in summaries] == ["one", "two"]
         port = int(address.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=60):
-            assert len(_get(f"{address}/api/studies/1")["trials"]) == 2
+            assert len(get_json(f"{address}/api/studies/1")["trials"]) == 2
             process.send_signal(ending)
             out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "")
@@ -180,10 +141,10 @@ def test_a_search_is_watched_while_it_runs(storage: str, tmp_path: Path) -> None
     )
     folder = tmp_path / "outputs" / "studies" / "long"
     wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 2)
-    with _serving() as (address, _):
+    with serving() as (address, _):
 
         def states() -> list[str]:
-            return [trial["state"] for trial in _get(f"{address}/api/studies/0")["trials"]]
+            return [trial["state"] for trial in get_json(f"{address}/api/studies/0")["trials"]]
 
         seen = len(states())
         wait_for(lambda: len(states()) > seen + 2)
@@ -211,10 +172,10 @@ def test_postgresql_is_shown_without_its_password(postgresql: str, sweeper_proce
     named = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=watched", storage]
     done = sweeper_process("-m", *TINY, "model.dropout=0.05,0.1", *named, STUDY_URL=postgresql)
     assert done.returncode == 0, done.stderr
-    with _serving("watched", STUDY_URL=postgresql) as (address, process):
-        (summary,) = _get(f"{address}/api/studies")["study_summaries"]
+    with serving("watched", STUDY_URL=postgresql) as (address, process):
+        (summary,) = get_json(f"{address}/api/studies")["study_summaries"]
         assert summary["study_name"] == "watched"
-        shown = _get(f"{address}/api/studies/{summary['study_id']}")
+        shown = get_json(f"{address}/api/studies/{summary['study_id']}")
         assert [trial["params"][0]["param_external_value"] for trial in shown["trials"]] == ["0.05", "0.1"]
         assert shown["trials"][0]["artifacts"]
         assert "${oc.env:STUDY_URL}" in shown["note"]["body"]
@@ -227,81 +188,3 @@ def test_postgresql_is_shown_without_its_password(postgresql: str, sweeper_proce
     done = sweeper_process("dashboard", "--port", "0")
     assert done.returncode == 1
     assert "STUDY_URL" in done.stderr
-
-
-# -- in a browser --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_browser_shows_studies_notes_and_files(visit: Visit, sweeper_process: Sweeper) -> None:
-    """A real search in real Chromium: it is listed, a trial's note and files are shown, nothing is loaded from elsewhere."""
-    swept = ["-m", *TINY, "model.dropout=0.05,0.1", "hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=shown"]
-    assert sweeper_process(*swept).returncode == 0
-    with _serving() as (address, _):
-        visit.page.goto(f"{address}/")
-        visit.page.get_by_text("shown").first.click()
-        visit.page.get_by_text("Best Trial (number=").wait_for()
-        visit.page.goto(f"{address}/dashboard/studies/0/trials?numbers=1")
-        visit.page.get_by_text("python -m sweeper reproduce outputs/studies/shown/1").wait_for()
-        images = visit.page.locator("img[src*='/artifacts/0/']")
-        images.nth(1).wait_for()
-        # The widths in pixels of the curves and the confusion matrix.
-        widths = [image.evaluate("image => image.decode().then(() => image.naturalWidth)") for image in images.all()]
-        assert sorted(widths) == [500, 1100]
-        visit.page.get_by_text("config.yaml").first.wait_for()
-        visit.page.goto(f"{address}/dashboard/studies/0/note")
-        visit.page.get_by_text("Run it again:").wait_for()
-        visit.page.get_by_text("Target missed by ").wait_for()
-        visit.page.get_by_text("The study's page").click()
-        visit.page.wait_for_url(f"{address}/pages/0/report.html")
-        visit.page.get_by_text("Target missed by ").first.wait_for()
-        visit.page.goto(f"{address}/dashboard/studies/0/trials?numbers=1")
-        visit.page.get_by_text("The trial's report").click()
-        visit.page.get_by_role("heading", name="Network").wait_for()
-        assert visit.requests_outside(address) == []
-    assert visit.errors == []
-
-
-@pytest.mark.slow
-def test_a_browser_shows_hostile_names_as_text(visit: Visit, tmp_path: Path) -> None:
-    """Names and reasons that are HTML and Markdown are shown character by character: no image, no link, no script."""
-    database = f"sqlite:///{tmp_path}/hostile.db"
-    study = optuna.create_study(study_name=HOSTILE, storage=database, direction="maximize")
-    trial = study.ask()
-    trial.suggest_categorical(HOSTILE, [HOSTILE])
-    trial.set_user_attr("failed", HOSTILE)
-    study.tell(trial, state=TrialState.FAIL)
-    close(study)
-    with _serving("--storage", database) as (address, _):
-        for path in ("/dashboard", "/dashboard/studies/0/trials?numbers=0", "/dashboard/studies/0/note"):
-            visit.page.goto(address + path)
-            visit.page.get_by_text("onerror=alert(1)").first.wait_for()
-            assert visit.page.locator("img[src='x'], img[src*='example.com'], a[href*='example.com']").count() == 0
-        assert visit.requests_outside(address) == []
-    assert visit.errors == []
-
-
-REFUSED = ("rename study", "delete study", "Create", "Upload a New File")
-
-
-@pytest.mark.slow
-def test_a_browser_offers_nothing_that_is_refused(visit: Visit) -> None:
-    """No button to create, rename or delete a study, to edit a note or to upload a file is shown; what is left works."""
-    folder = make_journal("kept")
-    (folder / "0").mkdir()
-    (folder / "0" / "run.log").write_text("line\n")
-    before = (folder / "journal.log").read_bytes()
-    with _serving() as (address, _):
-        for path in ("", "/studies/0", "/studies/0/trials?numbers=0", "/studies/0/note"):
-            visit.page.goto(f"{address}/dashboard{path}")
-            visit.page.get_by_text("kept").first.wait_for()
-            visit.page.locator("button").nth(1).wait_for()
-            for button in visit.page.locator("button").all():
-                words = f"{button.get_attribute('aria-label')} {button.inner_text()}"
-                assert not (button.is_visible() and any(word.lower() in words.lower() for word in REFUSED)), words
-            for icon in ("EditIcon", "DeleteIcon", "UploadFileIcon"):
-                assert not any(one.is_visible() for one in visit.page.locator(f"svg[data-testid={icon}]").all()), icon
-        assert visit.page.get_by_role("button", name="open drawer").is_visible()
-        assert visit.requests_outside(address) == []
-    assert visit.errors == []
-    assert (folder / "journal.log").read_bytes() == before

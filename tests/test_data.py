@@ -24,7 +24,7 @@ from sweeper.data.images import read
 from sweeper.data.splits import split, stratified
 from sweeper.errors import DataError
 
-from .conftest import environment
+from .processes import environment
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

@@ -21,7 +21,7 @@ from sweeper.design import analyze_within_budget
 from sweeper.run import experiment
 from sweeper.search import dry_run
 
-from .conftest import CHECKOUT, Completed
+from .processes import CHECKOUT, Completed
 from .studies import HERE, SAVED, TINY
 
 README: Final = "README.md"

@@ -14,8 +14,8 @@ import pytest
 
 from sweeper.study.executors.base import Executor, JobResult
 
-from .conftest import CHECKOUT, environment
 from .executor_tasks import KINDS, make_job, open_executor
+from .processes import CHECKOUT, environment
 from .studies import wait_for
 
 # submitit's record of a local job is dropped while its process is still ending.

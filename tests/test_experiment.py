@@ -28,7 +28,7 @@ from sweeper.run.provenance import weights_sha256
 from sweeper.training.evaluate import evaluate
 from sweeper.training.loop import make_autocast
 
-from .conftest import Sweeper, command, environment
+from .processes import Sweeper, command, environment
 
 QUICK = ["data=mnist5k", "model=compact", "training.epochs=2"]
 RESULT_KEYS = {

@@ -25,7 +25,7 @@ from sweeper.network.layers import Conv
 from sweeper.training import device
 from sweeper.training.loop import fit
 
-from .conftest import environment
+from .processes import environment
 
 if TYPE_CHECKING:
     from sweeper.records import BatchProgress

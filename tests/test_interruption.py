@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from sweeper.config.composition import conf_dir
 from sweeper.study.storage import journal_url, open_storage
 
-from .conftest import Start, Sweeper, environment
+from .processes import Start, Sweeper, environment
 from .studies import LONG, trials_of, wait_for
 
 

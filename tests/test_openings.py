@@ -18,7 +18,7 @@ from sweeper.data.openings import LOG, Opening, count_openings, record_opening
 from sweeper.data.splits import split
 from sweeper.errors import DataError
 
-from .conftest import CHECKOUT
+from .processes import CHECKOUT
 from .studies import TINY, Call
 
 PACKAGE = CHECKOUT / "sweeper"

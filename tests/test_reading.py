@@ -18,8 +18,8 @@ from sweeper.reading.locations import find_locations
 from sweeper.reading.storage_reader import StorageReader, study_name
 from sweeper.study.storage import journal_url, open_storage
 
-from .conftest import Sweeper
 from .postgresql import PASSWORD
+from .processes import Sweeper
 from .studies import SAVED, close, make_database, make_journal, modules_imported, storage_of
 
 

@@ -27,7 +27,7 @@ from sweeper.report.run_report import as_markdown, make_report, write_partial_re
 from sweeper.run.experiment import run
 from sweeper.training.evaluate import WORST, Score, mistakes
 
-from .conftest import Completed
+from .processes import Completed
 from .runs import make_record
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Sweeper
+from .processes import Sweeper
 from .studies import (
     TINY,
     Call,

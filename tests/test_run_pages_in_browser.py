@@ -1,6 +1,5 @@
 """Pages of runs in a real browser and on paper: widths, figures, legends below their plots, nothing cut off."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,21 +7,14 @@ import pytest
 
 from sweeper.report.run_page import comparison_page, run_page
 
+from .browsed_pages import open_page
 from .browser import Visit
 from .runs import make_record
 
 PAPER_WIDTH = 703
 """Pixels of an A4 page without margins of 12 mm."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_quiet")]
-
-
-@pytest.fixture
-def _quiet(visit: Visit) -> Iterator[None]:
-    """After the test there was no console error, and no request left the machine."""
-    yield
-    assert visit.errors == []
-    assert visit.requests_outside("file://") == []
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
 
 def _page(count: int, *overrides: str) -> str:
@@ -36,15 +28,6 @@ def _page(count: int, *overrides: str) -> str:
     return run_page(runs[0]) if count == 1 else comparison_page(runs)
 
 
-def _open(visit: Visit, path: Path, *, width: int, dark: bool = False) -> None:
-    visit.page.emulate_media(color_scheme="dark" if dark else "light", media="screen")
-    visit.page.set_viewport_size({"width": width, "height": 900})
-    visit.page.goto(path.as_uri())
-    visit.page.wait_for_function(
-        "[...document.querySelectorAll('.plot')].every(plot => plot.querySelector('.main-svg'))"
-    )
-
-
 @pytest.mark.parametrize("count", [1, 2, 5, 20])
 def test_a_page_of_runs_fits_every_width(visit: Visit, tmp_path: Path, count: int) -> None:
     """On phone and desktop, light and dark, the page never scrolls sideways, and a plot keeps most of its height."""
@@ -52,7 +35,7 @@ def test_a_page_of_runs_fits_every_width(visit: Visit, tmp_path: Path, count: in
     path.write_text(_page(count))
     for width in (390, 1280):
         for dark in (False, True):
-            _open(visit, path, width=width, dark=dark)
+            open_page(visit, path, width=width, dark=dark)
             assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
             shares = visit.page.evaluate(
                 """[...document.querySelectorAll('.plot .cartesianlayer .bglayer, .plot .cartesianlayer .gridlayer')]
@@ -69,7 +52,7 @@ def test_on_paper_nothing_is_cut_off_or_covered(visit: Visit, tmp_path: Path, co
     """Printed from a dark page, tables end within the sheet, plots end above their captions, and the page is light."""
     path = tmp_path / "page.html"
     path.write_text(_page(count))
-    _open(visit, path, width=PAPER_WIDTH, dark=True)
+    open_page(visit, path, width=PAPER_WIDTH, dark=True)
     visit.page.emulate_media(media="print", color_scheme="dark")
     visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     visit.page.wait_for_timeout(500)

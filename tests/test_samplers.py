@@ -22,7 +22,7 @@ from sweeper.study.sampler_and_pruner import make_sampler
 from sweeper.study.samplers.feasible import FeasibleSampler
 from sweeper.study.trials import TrialStore
 
-from .conftest import CHECKOUT
+from .processes import CHECKOUT
 
 FOLDER = CHECKOUT / "conf" / "hydra" / "sweeper" / "sampler"
 NAMES = [

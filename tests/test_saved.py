@@ -17,7 +17,7 @@ from sweeper.study.storage import journal_url
 from sweeper.study.summary import state_of
 from sweeper.training.device import has_bf16
 
-from .conftest import Sweeper
+from .processes import Sweeper
 from .studies import SAVED, Call
 
 SEARCH = [

@@ -12,7 +12,7 @@ from sweeper.bench.search_run import SearchResult
 from sweeper.bench.searches import Comparison, compare_searches
 from sweeper.errors import BenchError
 
-from .conftest import Completed
+from .processes import Completed
 
 TINY = ["data=mnist5k", "model=compact", "training.epochs=1", "data.validation_size=3900", "training.batch_size=50"]
 

@@ -7,8 +7,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from .conftest import Start
 from .postgresql import PASSWORD
+from .processes import Start
 from .studies import HERE, LONG, PRUNING, TINY, Call, only_study, trials_of
 
 

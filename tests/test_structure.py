@@ -6,7 +6,7 @@ import graphlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from .conftest import CHECKOUT
+from .processes import CHECKOUT
 
 PACKAGE = CHECKOUT / "sweeper"
 FLOORS = [
@@ -134,12 +134,13 @@ def test_private_parts_of_libraries_are_used_in_one_file_each() -> None:
 
 
 def test_files_and_classes_are_short() -> None:
-    """No file is longer than 300 lines, no class longer than 200."""
+    """No file is longer than 300 lines, those of the tests included; no class is longer than 200."""
     long = []
-    for name, file in modules().items():
+    for file in (*modules().values(), *(CHECKOUT / "tests").glob("*.py")):
         lines = len(file.read_text().splitlines())
         if lines > MAX_FILE_LINES:
-            long.append(f"{name}: {lines} lines")
+            long.append(f"{file.relative_to(CHECKOUT)}: {lines} lines")
+    for name in modules():
         for node in ast.walk(tree(name)):
             if isinstance(node, ast.ClassDef):
                 lines = (node.end_lineno or 0) - node.lineno + 1
