@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from sweeper.config.composition import compose
 from sweeper.design import analyze
 from sweeper.records import DataRecord, EpochRecord, RunResult, VersionsRecord
 from sweeper.report.record import RunRecord
 from sweeper.report.run_command import Composition
+
+from .composed import compose
 
 
 def make_record(

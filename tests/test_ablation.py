@@ -1,5 +1,6 @@
 """What an ablation compares: its variants, what it refuses, and the effect of each with its interval."""
 
+import functools
 import math
 import random
 from dataclasses import replace
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.ablation.effects import effect, finding
-from sweeper.ablation.variants import _parse, folder_name, ingredients, make_variants, to_argument
+from sweeper.ablation.variants import Variant, _parse, folder_name, ingredients, make_variants, to_argument
 from sweeper.errors import SweeperError
 
 
@@ -143,10 +144,15 @@ def test_what_cannot_be_compared_is_refused(base: list[str], variants: list[str]
     assert "\n" not in str(error.value)
 
 
+@functools.cache
+def _base() -> Variant:
+    """The base of an ablation, made once: Hypothesis asks for it a hundred times."""
+    return make_variants(["model=tiny"], ["training.ema=0.9"])[0]
+
+
 @pytest.mark.parametrize("name", ["", "two-words_2.0"])
 @given(st.lists(st.sampled_from(["training.ema=0.9", "~augment", "x='a b'", "y=[1, 2]", "z='it''s'"]), min_size=1))
 def test_a_variants_argument_is_that_variant(name: str, overrides: list[str]) -> None:
     """What a record says of a variant is an argument that gives the same name and overrides, whatever its quotes."""
-    base, *_ = make_variants(["model=tiny"], ["training.ema=0.9"])
-    asked = replace(base, name=name or " ".join(overrides), overrides=tuple(overrides))
+    asked = replace(_base(), name=name or " ".join(overrides), overrides=tuple(overrides))
     assert _parse(to_argument(asked)) == (asked.name, asked.overrides)
