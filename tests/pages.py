@@ -10,13 +10,14 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import TrialState, create_trial
 
 import sweeper
-from sweeper.config.composition import compose
 from sweeper.report.build import build_page
 from sweeper.report.page_figure import PageFigure
 from sweeper.report.study_figures import study_figures, study_view
 from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.study.attributes import FAILED, MACS, PARAMETERS, REJECTED, RULE
 from sweeper.study.storage import journal_url, open_storage
+
+from .composed import compose
 
 HOSTILE = "<img src=x onerror=window.hit=1></script><script>window.hit=1</script>{{7*7}}"
 """Text that does something if a page takes it for markup, script or template."""

@@ -21,6 +21,7 @@ from sweeper.ablation.variants import folder_name, make_variants
 from sweeper.report import ablation_table
 from sweeper.terminal.result_table import result_table
 
+from .composed import compose
 from .processes import CHECKOUT, Completed, Sweeper
 
 SAVED = next(path.parent for path in sorted((CHECKOUT / "tests" / "saved").rglob("result.json")))
@@ -94,6 +95,12 @@ def test_a_table_loses_no_character_of_a_name(name: str, width: int, figure: int
     console.print(table, markup=False)
     lines = [line.replace("7" * figure, "") for line in console.export_text().splitlines()[1:]]
     assert "".join("".join(lines).split()) == "".join(name.split())
+
+
+@pytest.fixture(autouse=True)
+def _composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command composes the base and all variants: the tests share what is composed."""
+    monkeypatch.setattr("sweeper.ablation.variants.compose", compose)
 
 
 @pytest.fixture

@@ -15,6 +15,14 @@ from sweeper.ablation.effects import effect, finding
 from sweeper.ablation.variants import Variant, _parse, folder_name, ingredients, make_variants, to_argument
 from sweeper.errors import SweeperError
 
+from .composed import compose
+
+
+@pytest.fixture(autouse=True)
+def _composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base and its variants are composed for each test: the tests share what is composed."""
+    monkeypatch.setattr("sweeper.ablation.variants.compose", compose)
+
 
 def test_the_effect_is_the_paired_difference_with_students_interval() -> None:
     """Of five seeds: the mean of the differences by seed, and 2.776 standard errors around it."""

@@ -10,11 +10,12 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.config.composition import compose
 from sweeper.config.schema import AugmentConf
 from sweeper.data.augment import augment, draw_variations
 from sweeper.data.images import LabelledImages, read
 from sweeper.errors import ConfigError
+
+from .composed import compose
 
 
 def _affine(rotation: float = 0.0, shift: float = 0.0, scale: float = 0.0) -> AugmentConf:

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-from sweeper.config.composition import compose
 from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.errors import ConfigError
@@ -23,6 +22,7 @@ from sweeper.training.evaluate import evaluate
 from sweeper.training.loop import fit, make_autocast
 from sweeper.training.optim import Optimizer
 
+from .composed import compose
 from .trainings import SMALL, fitted, splits_of, tiny_splits
 
 

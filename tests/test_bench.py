@@ -13,10 +13,10 @@ from sweeper.bench import ablation, measure
 from sweeper.bench.loops import engine_loop, notebook_loop
 from sweeper.bench.report import Bench
 from sweeper.bench.throughput import Contender, Loop, Rates, compare
-from sweeper.config.composition import compose
 from sweeper.config.schema import ExperimentConf
 from sweeper.network.cpu.fast_paths import ALL_FAST_PATHS, NO_FAST_PATHS, FastPaths
 
+from .composed import compose
 from .processes import Completed, Sweeper
 
 TINY = ["experiment=notebook", "data=mnist5k", "threads=1", "training.batch_size=2", "training.epochs=1", "device=cpu"]

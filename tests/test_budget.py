@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.config.composition import compose
 from sweeper.config.model import ModelConf
 from sweeper.config.schema import BudgetConf
 from sweeper.design import analyze_within_budget
@@ -13,6 +12,7 @@ from sweeper.network.budget import check_budget, scaled, within_budget
 from sweeper.network.plan import make_plan
 from sweeper.network.summary import summarize
 
+from .composed import compose
 from .networks import CLASSES, IMAGE, models, summarized
 
 

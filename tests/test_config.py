@@ -143,7 +143,6 @@ BAD = {
     "threads=none": "threads must be 'auto' or a whole number from 1 to 256, but got none",
     "threads=1.5": "threads must be 'auto' or a whole number from 1 to 256, but got 1.5",
     "training.batch_size=4000": "training.batch_size must be at most the 3,500 training images, but got 4000",
-    "data.validation_size=4000": "data.validation_size must be less than the 4,000 training images, but got 4000",
     "data.root=[1]": "data.root must be text, but got [1]",
     "+augment.rotation=0.1": "augment.rotation needs augment=affine, elastic, erasing or flip, but got rotation=0.1",
     "target=99": "target must be a fraction in (0, 1], but got 99",

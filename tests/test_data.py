@@ -17,13 +17,13 @@ import torchvision.datasets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.config.composition import compose
 from sweeper.config.schema import DataConf
 from sweeper.data.files import read_files
 from sweeper.data.images import read
 from sweeper.data.splits import split, stratified
 from sweeper.errors import DataError
 
+from .composed import compose
 from .processes import environment
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from sweeper.config.composition import compose
 from sweeper.data.catalogue import DATASETS
 from sweeper.data.files import read_files
 from sweeper.design import analyze
 from sweeper.network.diagnosis import Finding
+
+from .composed import compose
 
 
 def _rules(*overrides: str) -> dict[str, Finding]:

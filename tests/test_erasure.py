@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from torch import nn
 
-from sweeper.config.composition import compose
 from sweeper.config.model import ModelConf
 from sweeper.design import analyze
 from sweeper.network.build import build
 from sweeper.network.diagnosis import diagnose
 from sweeper.network.layers import Conv
 
+from .composed import compose
 from .networks import IMAGE, models, summarized
 
 

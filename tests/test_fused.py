@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sweeper.config.composition import compose
 from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.network.build import build
@@ -25,6 +24,7 @@ from sweeper.network.layers import Conv
 from sweeper.training import device
 from sweeper.training.loop import fit
 
+from .composed import compose
 from .processes import environment
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.config.composition import compose
 from sweeper.config.model import Activation, ConvKind, GroupConf, Norm, PoolKind
 from sweeper.design import analyze
 from sweeper.errors import ConfigError
@@ -24,6 +23,7 @@ from sweeper.network.layers.convolution import (
 from sweeper.network.layers.pooling import POOLINGS
 from sweeper.network.plan import make_plan
 
+from .composed import compose
 from .networks import CLASSES, IMAGE
 
 

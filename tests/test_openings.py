@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config.composition import compose
 from sweeper.config.schema import DataConf
 from sweeper.data import files
 from sweeper.data.files import Part, read_files
@@ -18,6 +17,7 @@ from sweeper.data.openings import LOG, Opening, count_openings, record_opening
 from sweeper.data.splits import split
 from sweeper.errors import DataError
 
+from .composed import compose
 from .processes import CHECKOUT
 from .studies import TINY, Call
 

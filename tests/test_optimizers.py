@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from sweeper.config.composition import compose
 from sweeper.config.schema import AdamwConf, ExperimentConf, OneCycleConf, SgdConf, StepConf
 from sweeper.training.optim import Optimizer, schedule
 
+from .composed import compose
 from .trainings import SMALL, fitted, tiny_splits
 
 EPOCHS, STEPS = 6, 10

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sweeper.config.composition import compose
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze, analyze_within_budget
 from sweeper.errors import ConfigError
@@ -20,6 +19,7 @@ from sweeper.search.initial_points import initial_points
 from sweeper.search.proposals import ProposalRepair
 from sweeper.search.space import Params, Space, as_overrides, contains, parse, width_distributions
 
+from .composed import compose
 from .studies import HERE, TINY, Call, only_study, trials_of
 
 MODELS = ["compact", "deep", "gap", "notebook", "quick"]

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sweeper
-from sweeper.config.composition import compose
 from sweeper.data.images import LabelledImages
 from sweeper.design import analyze
 from sweeper.errors import RunFolderError, TrainingDivergedError
@@ -27,6 +26,7 @@ from sweeper.report.run_report import as_markdown, make_report, write_partial_re
 from sweeper.run.experiment import run
 from sweeper.training.evaluate import WORST, Score, mistakes
 
+from .composed import compose
 from .processes import Completed
 from .runs import make_record
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sweeper
-from sweeper.config.composition import compose
 from sweeper.records import EpochRecord
 from sweeper.report.accuracy_axis import AccuracyAxis
 from sweeper.report.record import read_run
@@ -20,6 +19,7 @@ from sweeper.report.run_sentence import run_sentence
 from sweeper.run.experiment import run
 from sweeper.run.listener import Listener
 
+from .composed import compose
 from .runs import make_record
 from .studies import Call
 

@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from sweeper.config.composition import compose
 from sweeper.errors import StudyError
 from sweeper.search.conditions import is_active
 from sweeper.search.feasibility import FeasibilityCheck
@@ -22,6 +21,7 @@ from sweeper.study.sampler_and_pruner import make_sampler
 from sweeper.study.samplers.feasible import FeasibleSampler
 from sweeper.study.trials import TrialStore
 
+from .composed import compose
 from .processes import CHECKOUT
 
 FOLDER = CHECKOUT / "conf" / "hydra" / "sweeper" / "sampler"

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sweeper.config.composition import compose
 from sweeper.config.model import GroupConf
 from sweeper.config.schema import BudgetConf, ExperimentConf
 from sweeper.design import analyze, analyze_within_budget, image_facts
@@ -21,6 +20,7 @@ from sweeper.search.feasibility import FeasibilityCheck, fingerprint
 from sweeper.search.initial_points import initial_points
 from sweeper.search.space import Params, Space, parse, to_override, width_distributions
 
+from .composed import compose
 from .studies import (
     HERE,
     TINY,
@@ -82,10 +82,12 @@ def test_widths_are_found_from_the_plan(model: str) -> None:
     widths = width_distributions(plan)
     convs = [layer for layer in plan.layers if hasattr(layer, "out_channels")]
     assert len(widths) == len(convs)
+    narrow = []
     for (key, distribution), layer in zip(widths.items(), convs, strict=True):
         assert isinstance(distribution, IntDistribution)
+        narrow.append(f"{key}={distribution.low}")
         assert distribution.low <= layer.out_channels <= distribution.high
-        compose([f"model={model}", f"{key}={distribution.low}"])
+    compose([f"model={model}", *narrow])
 
 
 def test_an_interval_of_a_whole_number_is_searched_in_whole_numbers(sweeper_call: Call, tmp_path: Path) -> None:

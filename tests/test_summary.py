@@ -6,12 +6,12 @@ from hypothesis import assume, given, settings
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweeper.config.composition import compose
 from sweeper.config.model import ModelConf
 from sweeper.design import analyze, analyze_within_budget
 from sweeper.network.build import SqueezeExcite, build
 from sweeper.network.layers import Conv
 
+from .composed import compose
 from .networks import models, shapes, summarized
 
 

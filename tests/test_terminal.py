@@ -25,7 +25,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from sweeper.config.composition import compose
 from sweeper.design import analyze
 from sweeper.records import BatchProgress, EpochRecord
 from sweeper.search.space import Space
@@ -37,6 +36,7 @@ from sweeper.terminal import network_table
 from sweeper.terminal.console import wrapped
 from sweeper.terminal.run_progress import RunProgress
 
+from .composed import compose
 from .processes import command, environment
 from .studies import TINY
 

@@ -14,7 +14,6 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sweeper.config.composition import compose
 from sweeper.config.schema import ExperimentConf, SgdConf
 from sweeper.data.splits import Splits, split
 from sweeper.design import analyze
@@ -26,6 +25,7 @@ from sweeper.training import device, loop
 from sweeper.training.evaluate import evaluate
 from sweeper.training.loop import fit, make_autocast
 
+from .composed import compose
 from .processes import environment
 from .trainings import SMALL, fitted, splits_of, tiny_splits
 

@@ -4,7 +4,6 @@ import functools
 
 import torch
 
-from sweeper.config.composition import compose
 from sweeper.config.schema import ExperimentConf
 from sweeper.data.splits import Splits, split
 from sweeper.design import analyze
@@ -12,6 +11,8 @@ from sweeper.network.build import build
 from sweeper.records import EpochRecord
 from sweeper.training import device
 from sweeper.training.loop import fit
+
+from .composed import compose
 
 SMALL = ["data=mnist5k", "model=compact", "precision=fp32", "training.epochs=2", "training.batch_size=64"]
 
