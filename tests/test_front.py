@@ -22,6 +22,7 @@ from sweeper.study.headline import study_headline
 from sweeper.study.storage import journal_url, open_storage
 
 from .fronts import FRONT, SMALLEST, SPACE, recorded_studies, study_of, trial
+from .pages import figures_of
 from .studies import storage_of
 
 POINTS = st.lists(st.tuples(st.sampled_from([0.5, 0.9, 0.98, 0.99, 0.995, 1.0]), st.integers(1, 12)), max_size=25)
@@ -101,6 +102,17 @@ def test_saved_epochs_are_those_of_pruned_trials() -> None:
         [trial(0, 0.9, 1, 0.5, 0.9), trial(1, 0, 1, 0.1, pruned=True), trial(2, 0, 1, pruned=True)], 2
     )
     assert (counted.planned, counted.saved) == (4, 1)
+
+
+def test_the_hypervolume_has_its_price_in_epochs() -> None:
+    """The figure counts the epochs of completed and pruned trials: searches compare at equal epochs, not trials."""
+    study = study_of(
+        [trial(0, 0.9, 900, 0.5, 0.9), trial(1, 0, 3000, 0.1, pruned=True), trial(2, 0.95, 2000, 0.6, 0.95)]
+    )
+    (figure,) = [each for each in figures_of(study) if each.name == "hypervolume"]
+    assert figure.plot is not None
+    assert list(figure.plot.data[0].text) == ["2", "5", "5"]
+    assert figure.caption.endswith("after 5 trained epochs.")
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 30, 150])

@@ -140,10 +140,11 @@ def _hypervolume(view: StudyView) -> PageFigure:
         x=[number for number, _ in steps],
         y=[round(volume, 5) for _, volume in steps],
         customdata=[number for number, _ in steps],
+        text=[f"{_epochs(view, number):,}" for number, _ in steps],
         mode="lines",
         line={"color": ORANGE, "shape": "hv", "width": 2},
         name="hypervolume",
-        hovertemplate="%{y:.3f} after trial %{x}<extra></extra>",
+        hovertemplate="%{y:.3f} after trial %{x} and %{text} epochs<extra></extra>",
     )
     arrange(plot, x="trial", y="hypervolume")
     plot.update_layout(showlegend=False)
@@ -152,9 +153,14 @@ def _hypervolume(view: StudyView) -> PageFigure:
     of_cost = f"the budget of {limit:,}" if limit else f"the most of any trial, {worst:,.0f}"
     caption = (
         f"The area between the front and a reference point, {view.scale.text(1 - WORST_ERROR)} {view.scale.short} and "
-        f"{of_cost} {goal.unit}, with decimal logarithms of error and {goal.unit}: {steps[-1][1]:.3f} at the end."
+        f"{of_cost} {goal.unit}, with decimal logarithms of error and {goal.unit}: {steps[-1][1]:.3f} after {_epochs(view, last):,} trained epochs."
     )
     return PageFigure(name="hypervolume", title=title, caption=caption, plot=plot, wide=True)
+
+
+def _epochs(view: StudyView, number: int) -> int:
+    """Return the epochs that all trials up to this number trained: what a hypervolume cost."""
+    return sum(max(trial.intermediate_values, default=0) for trial in view.study.trials if trial.number <= number)
 
 
 def _hypervolumes(completed: Sequence[FrozenTrial], goal: Goal, worst: float) -> Iterator[tuple[int, float]]:
