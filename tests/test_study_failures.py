@@ -1,5 +1,7 @@
 """Sweeps that fail or are refused: failing trials, other searches under a name, damaged journals, bad options."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
@@ -8,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from sweeper.config.composition import conf_dir
 from sweeper.errors import StudyError
 from sweeper.study.storage import journal_url, open_storage, redacted
 
+from .processes import environment
 from .studies import (
     HERE,
     TINY,
@@ -71,8 +75,10 @@ BAD = {
     "seed=3": "-m needs something to sweep: list values as in model.dropout=0.05,0.1, or choose a preset with search=NAME",
     "model.droput=0.1,0.2": "the config has no key 'model.droput' (did you mean model.dropout",
     "hydra.sweeper.n_trials=0": "hydra.sweeper.n_trials must be at least 1, but got 0",
-    "hydra.sweeper.n_trials=abc": "hydra.sweeper.n_trials: Value 'abc' of type 'str' could not be converted to Integer",
-    "hydra.sweeper.dry_run=maybe": "hydra.sweeper.dry_run: Value 'maybe'",
+    "hydra.sweeper.n_trials=abc": "hydra.sweeper.n_trials must be a whole number, but got abc",
+    "hydra.sweeper.cost=size": "hydra.sweeper.cost must be parameters, macs or null, but got size",
+    "+hydra.sweeper.n_trial=3": "hydra.sweeper has no option 'n_trial' (did you mean n_trials",
+    "hydra.sweeper.dry_run=maybe": "hydra.sweeper.dry_run must be true or false, but got maybe",
     "hydra.sweeper.study_name=..": "hydra.sweeper.study_name must be letters, digits and . _ + - or spaces",
     "hydra.sweeper.study_name=a/b": "since it names a folder, but got 'a/b'",
     "model.dropout=0.3,0.4": "model.dropout must be swept once, but is swept twice: put all its values into one list",
@@ -82,9 +88,9 @@ BAD = {
     "+hydra.sweeper.sampler.nope=3": "unexpected keyword argument 'nope'",
     "hydra.sweeper.sampler._target_=os.system": "a config that os.system accepts, but it is not: Target 'os.system'",
     "+hydra.sweeper.pruner.nope=3": "hydra.sweeper.pruner must be a config that optuna.pruners.NopPruner accepts",
-    "+hydra.sweeper.foo=1": "hydra.sweeper.foo: Key 'foo' not in 'StudyOptions'",
+    "+hydra.sweeper.foo=1": "hydra.sweeper has no option 'foo': it has direction, storage, study_name, n_trials",
     "hydra.sweeper.n_jobs=0": "hydra.sweeper.n_jobs must be at least 1, but got 0",
-    "hydra.sweeper.direction=up": "hydra.sweeper.direction: Invalid value 'up', expected one of ['maximize', 'minimize']",
+    "hydra.sweeper.direction=up": "hydra.sweeper.direction must be maximize or minimize, but got up",
     "hydra.sweeper.max_failure_rate=2": "hydra.sweeper.max_failure_rate must be in [0, 1], but got 2",
     "hydra.sweeper.storage=sqlite:////proc/no.db": "hydra.sweeper.storage must be the URL of a storage, but",
     "hydra.sweeper.storage=nosql://x": "hydra.sweeper.storage must be the URL of a storage, but nosql://x",
@@ -101,6 +107,34 @@ def test_bad_studies_are_one_line(sweeper_call: Call, override: str, tmp_path: P
     assert BAD[override] in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "outputs").exists()
+
+
+APPLICATION = """
+import hydra
+
+@hydra.main(config_path=None, config_name=None)
+def main(cfg):
+    raise AssertionError("no job starts")
+
+main()
+"""
+
+
+def test_a_refused_study_of_another_application_is_one_line(tmp_path: Path) -> None:
+    """Hydra prints the rule alone, without a traceback, and exits with 1, as for its own errors."""
+    (tmp_path / "app.py").write_text(APPLICATION)
+    ours = ["-m", f"hydra.searchpath=[file://{conf_dir()}]", "hydra/sweeper=study", "+x=interval(0,1)"]
+    done = subprocess.run(
+        [sys.executable, "app.py", *ours, "hydra.sweeper.n_trials=0"],
+        cwd=tmp_path,
+        env=environment(HYDRA_FULL_ERROR="0"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "hydra.sweeper.n_trials must be at least 1, but got 0\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app.py"]
 
 
 def test_another_search_under_the_same_name_is_refused(sweeper_call: Call, tmp_path: Path) -> None:

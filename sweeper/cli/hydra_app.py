@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from sweeper.cli.job import run_job
 from sweeper.config.composition import CONFIG_NAME, HYDRA_ERRORS, conf_dir, explain
 from sweeper.errors import RunFolderError, SweeperError
-from sweeper.study.plugin import StudySweeper
+from sweeper.study.plugin import FULL_ERROR, StudySweeper
 from sweeper.terminal.console import display_path, make_console
 
 PROGRAM: Final = "sweeper"
@@ -27,7 +27,7 @@ PROGRAM: Final = "sweeper"
 def run_hydra() -> None:
     """Run Hydra on `sys.argv`. Hydra's errors before the first job starts are raised as `SweeperError`."""
     # Without this variable Hydra prints an error and exits instead of raising it.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ[FULL_ERROR] = "1"
     if sys.argv[0].endswith("__main__.py"):
         sys.argv[0] = PROGRAM  # the program's name in Hydra's usage and completion
     # At exit, torch logs statistics of its caches at level INFO.

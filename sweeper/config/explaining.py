@@ -51,18 +51,25 @@ def wrong_type(schema: DictConfig, config: DictConfig, key: str, reason: str) ->
     """Return the message for a value of the wrong type; OmegaConf's `reason` serves types without a name."""
     parent, _, name = re.sub(r"\[\d+\]$", "", key).rpartition(".")
     owner = _owner(schema, parent)
-    hint = get_type_hints(owner).get(name) if isinstance(owner, type) else None
-    kinds = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
-    fields = getattr(owner, "__dataclass_fields__", {})
-    rule = fields[name].metadata.get(RULE) if name in fields else None
-    if rule is None and all(_names(kind) for kind in kinds):
-        names = [name for kind in kinds for name in _names(kind)]
-        rule = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    rule = type_rule(owner, name) if isinstance(owner, type) else None
     if rule is None:
         return f"{key}: {reason.splitlines()[0]}"
     path = f"{parent}.{name}" if parent else name
     got = str(OmegaConf.select(config, path)).replace("None", "null")
     return f"{path} must be {rule}, but got {got}"
+
+
+def type_rule(owner: type, name: str) -> str | None:
+    """Return what a dataclass's field must be, such as ``a whole number or null``; None if its type has no name."""
+    field = getattr(owner, "__dataclass_fields__", {}).get(name)
+    if field is not None and RULE in field.metadata:
+        return str(field.metadata[RULE])
+    hint = get_type_hints(owner).get(name)
+    kinds = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+    if not all(_names(kind) for kind in kinds):
+        return None
+    names = [name for kind in kinds for name in _names(kind)]
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _names(kind: Any) -> list[str]:

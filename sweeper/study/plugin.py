@@ -1,21 +1,28 @@
 """The Hydra sweeper plugin that runs ``-m`` as a study. It imports little: Hydra imports it for every command."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from hydra.conf import HydraConf
 from hydra.core.utils import JobReturn
+from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from sweeper.errors import StudyError
+from sweeper.config.explaining import nearest, type_rule
+from sweeper.errors import StudyError, SweeperError
 from sweeper.search.options import StudyOptions
 from sweeper.startup import loading
 
 if TYPE_CHECKING:
     from sweeper.study.sweep import Sweep
+
+
+FULL_ERROR: Final = "HYDRA_FULL_ERROR"
+"""Environment variable: with 1, Hydra raises errors as they are. Our command line sets it, to print them itself."""
 
 
 def is_trial(settings: HydraConf) -> bool:
@@ -34,17 +41,9 @@ class StudySweeper(Sweeper):
     """Called once a study is open, before its trials start."""
 
     def __init__(self, **options: Any) -> None:
-        """Validate the options. Raises `StudyError` for an unknown option, a wrong type or a value out of bounds."""
+        """Keep the options; `sweep` checks them."""
         # Sampler and pruner are read later, from the whole config: they may refer to the experiment's values.
-        own = {name: value for name, value in options.items() if name not in {"sampler", "pruner"}}
-        try:
-            merged = OmegaConf.merge(OmegaConf.structured(StudyOptions), own)
-            checked = OmegaConf.to_object(merged)
-        except OmegaConfBaseException as error:
-            reason = str(error).partition("\n")[0]
-            raise StudyError(f"hydra.sweeper.{error.full_key}: {reason}") from error
-        assert isinstance(checked, StudyOptions)
-        self._options = checked
+        self._own = {name: value for name, value in options.items() if name not in {"sampler", "pruner"}}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep Hydra's context, the task and the sweep's config."""
@@ -53,16 +52,46 @@ class StudySweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
-        """Run the study to its end; return the `JobReturn`s of its jobs, in lists of `n_jobs`. Raises `StudyError`."""
+        """Run the study to its end; return the `JobReturn`s of its jobs, in lists of `n_jobs`.
+
+        Raises `SweeperError`, in another application `CompactHydraException`, which Hydra prints without a traceback.
+        """
+        try:
+            return self._sweep(arguments)
+        except SweeperError as error:
+            if os.environ.get(FULL_ERROR) == "1":
+                raise
+            raise CompactHydraException(str(error)) from error
+
+    def _sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
+        options = _checked(self._own)
         with loading():
             from sweeper.study.sweep import Sweep  # noqa: PLC0415 - Optuna, which a single run's --help does not need
 
         assert self.config is not None
         assert self.hydra_context is not None
-        sweep = Sweep(context=self.hydra_context, task=self.task_function, config=self.config, options=self._options)
+        sweep = Sweep(context=self.hydra_context, task=self.task_function, config=self.config, options=options)
         StudySweeper.last_sweep = sweep
         try:
             return sweep.run(arguments, StudySweeper.on_open)
         except (ValueError, OmegaConfBaseException) as error:
             # Errors in the overrides were reported earlier, so this is a bug; Hydra would blame the overrides.
             raise RuntimeError("the study failed by a bug in sweeper") from error
+
+
+def _checked(given: Mapping[str, Any]) -> StudyOptions:
+    """Return the options. Raises `StudyError` for an unknown one, a wrong type or a value out of bounds."""
+    try:
+        options = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StudyOptions), dict(given)))
+    except ConfigKeyError as error:
+        names, name = [*StudyOptions.__dataclass_fields__, "sampler", "pruner"], str(error.full_key)
+        raise StudyError(
+            f"hydra.sweeper has no option {name!r}{nearest(name, names)}: it has {', '.join(names)}"
+        ) from error
+    except OmegaConfBaseException as error:
+        name = str(error.full_key)
+        rule = type_rule(StudyOptions, name)
+        reason = f": {str(error).splitlines()[0]}" if rule is None else f" must be {rule}, but got {given.get(name)}"
+        raise StudyError(f"hydra.sweeper.{name}{reason}") from error
+    assert isinstance(options, StudyOptions)
+    return options
