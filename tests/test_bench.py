@@ -148,7 +148,7 @@ def test_bench_keeps_its_keys(bench: Bench) -> None:
 
 def test_ablation_measures_every_path_on_both_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real training steps of every variant: each path has a row, quartiles are in order, and all paths together gain."""
-    monkeypatch.setattr(ablation, "QUICK_ROUNDS", 3)
+    monkeypatch.setattr(ablation, "QUICK_ROUNDS", 2)
     measured = ablation.measure_ablation(["data=mnist5k"], quick=True, console=None)
     figures = json.loads(measured.as_json())
     assert figures["gain"].keys() == figures["ms_per_step"].keys() == {"notebook", "default"}

@@ -21,6 +21,7 @@ from sweeper.design import analyze_within_budget
 from sweeper.run import experiment
 from sweeper.search import dry_run
 
+from . import composed
 from .processes import CHECKOUT, Completed
 from .studies import HERE, SAVED, TINY
 
@@ -134,6 +135,7 @@ def test_every_command_is_accepted(
         monkeypatch.setattr(importlib.import_module(module), function, accepted)
     monkeypatch.setenv("STUDY_URL", "sqlite:///studies.db")
     monkeypatch.setattr(experiment, "run", accepted)
+    monkeypatch.setattr("sweeper.ablation.variants.compose", composed.compose)  # twenty variants take seconds
     monkeypatch.setattr(dry_run, "SAMPLES", 10)  # a thousand points take two seconds
     if {"inspect", "--help", "--cfg"} & set(words):
         assert sweeper_call(*words).returncode == 0

@@ -30,7 +30,8 @@ from sweeper.training.loop import make_autocast
 
 from .processes import Sweeper, command, environment
 
-QUICK = ["data=mnist5k", "model=compact", "training.epochs=2"]
+QUICK = ["data=mnist5k", "data.validation_size=3000", "model=compact", "training.epochs=2"]
+"""A thousand training images."""
 RESULT_KEYS = {
     *("value", "target", "target_met", "val_accuracy", "train_accuracy", "train_accuracy_eval", "parameters", "macs"),
     *("epochs", "seed", "seconds", "weights_sha256", "versions", "device", "precision", "threads", "data"),
@@ -102,7 +103,7 @@ def test_saved_weights_score_what_was_reported(completed: CompletedRun) -> None:
     splits = split(completed.conf.data)
     autocast = make_autocast(completed.conf)
     assert evaluate(network, splits.validation, autocast=autocast).accuracy == completed.value
-    first = splits.train.take(torch.arange(3500))
+    first = splits.train.take(torch.arange(1000))
     assert evaluate(network, first, autocast=autocast).accuracy == completed.result.train_accuracy_eval
 
 
@@ -191,7 +192,7 @@ def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
     """On a pseudo-terminal, the progress bar shows loss, accuracy, images per second and the time left."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        command(*QUICK, "training.epochs=8"),
+        command(*QUICK, "data.validation_size=500", "training.epochs=8"),
         cwd=tmp_path,
         env=environment(TERM="xterm", COLUMNS="120", LINES="40"),
         stdout=follower,

@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze, analyze_within_budget
 from sweeper.errors import ConfigError
+from sweeper.search import dry_run
 from sweeper.search.architecture import architecture_distributions, extended
 from sweeper.search.conditions import in_order, is_active
 from sweeper.search.feasibility import FeasibilityCheck
@@ -205,9 +206,9 @@ def test_a_grid_is_not_repaired(sweeper_call: Call, tmp_path: Path) -> None:
 
 
 def test_an_architecture_search_resumes_where_it_stopped(sweeper_call: Call, tmp_path: Path) -> None:
-    """4 trials, then 4 more, propose what 8 at once do; all are different and none is rejected."""
+    """3 trials, then 3 more, propose what 6 at once do; all are different and none is rejected."""
     seen = {}
-    for name, totals in (("parts", (4, 8)), ("whole", (8,))):
+    for name, totals in (("parts", (3, 6)), ("whole", (6,))):
         for total in totals:
             options = [f"hydra.sweeper.study_name={name}", f"hydra.sweeper.n_trials={total}", "target=1"]
             done = sweeper_call(
@@ -217,11 +218,12 @@ def test_an_architecture_search_resumes_where_it_stopped(sweeper_call: Call, tmp
             assert done.returncode == 0, done.stderr
         seen[name] = [trial.params for trial in trials_of(tmp_path / "outputs" / "studies" / name)]
     assert seen["parts"] == seen["whole"]
-    assert len({tuple(sorted(params.items())) for params in seen["whole"]}) == 8
+    assert len({tuple(sorted(params.items())) for params in seen["whole"]}) == 6
 
 
-def test_a_dry_run_explains_the_architecture(sweeper_call: Call) -> None:
+def test_a_dry_run_explains_the_architecture(sweeper_call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Depths, pooling and widths are listed with their values, and how many proposals can be trained."""
+    monkeypatch.setattr(dry_run, "SAMPLES", 100)  # a thousand points take two seconds
     done = sweeper_call("-m", "search=architecture", "model=notebook", "data=mnist5k", "hydra.sweeper.dry_run=true")
     assert done.returncode == 0, done.stderr
     assert "model.groups.transition1.depth : whole numbers, 0 to 1" in done.stdout

@@ -35,7 +35,7 @@ def test_tensorboard_shows_what_a_study_searches_and_each_trial_once(sweeper_cal
 
 
 def test_tensorboard_shows_what_sets_a_run_apart_and_its_mistakes(tmp_path: Path) -> None:
-    """One event file has what differs from the default config, an accuracy and the target per epoch, and two figures.
+    """One event file has what differs from the default config, each epoch's figures, the target, and two pictures.
 
     This exercises the undocumented parts of torch that sweeper/run/tensorboard.py uses.
     """
@@ -43,7 +43,7 @@ def test_tensorboard_shows_what_sets_a_run_apart_and_its_mistakes(tmp_path: Path
 
     overrides = ["model.dropout=0.1", "logging=tensorboard"]
     conf = sweeper.compose([*TINY, "training.epochs=2", *overrides])
-    sweeper.run(conf, folder=tmp_path / "run", show=False)
+    epochs = sweeper.run(conf, folder=tmp_path / "run", show=False).epochs
     compared = f"torch {torch.__version__} is installed, compared with torch {tensorboard.VERSION}"
     assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1, compared
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
@@ -53,6 +53,9 @@ def test_tensorboard_shows_what_sets_a_run_apart_and_its_mistakes(tmp_path: Path
     assert values["parameters"].number_value == 7578, compared
     assert not {"optimizer.lr", "seed", "data.root", "logging.name", "model.kernel_size"} & set(values)
     assert [event.step for event in events.Scalars(tensorboard.METRIC)] == [1, 2], compared
+    logged = [(event.step, event.value) for event in events.Scalars("accuracy/validation")]
+    assert logged == [(epoch.epoch, pytest.approx(epoch.val_accuracy)) for epoch in epochs]
+    assert {"loss/training", "loss/validation", "accuracy/training", "lr"} <= set(events.Tags()["scalars"])
     assert [event.value for event in events.Scalars(tensorboard.TARGET)] == pytest.approx([0.99, 0.99])
     assert set(events.Tags()["images"]) == {"mistakes/confusion", "mistakes/worst"}
     assert all(image.encoded_image_string.startswith(b"\x89PNG") for image in events.Images("mistakes/worst"))
