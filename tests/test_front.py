@@ -171,3 +171,4 @@ def test_the_live_front_fits_a_terminal() -> None:
     assert [line.split()[0] for line in lines if line.lstrip().startswith("*")] == ["*18"]
     assert len(lines) <= 11
     assert front_status(trials, FRONT, 9999)[::2] == ["front of 20", "smallest at 99 % 2,300"]
+    assert front_status(trials, SMALLEST, 9999) == ["front of 20", "smallest at 99 % 2,300"]

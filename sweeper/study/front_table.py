@@ -33,13 +33,15 @@ def live_front(trials: Sequence[FrozenTrial], goal: Goal, width: int) -> Table:
 
 
 def front_status(trials: Sequence[FrozenTrial], goal: Goal, worst_cost: float) -> list[str]:
-    """Return the front in a few phrases: its size, its hypervolume, the smallest network at the target."""
+    """Return the front in a few phrases: its size, its hypervolume if it is asked for, the smallest at the target."""
     front = front_trials(trials, goal)
     if not front:
         return []
     best = answer(trials, goal)
     at = short_percent(goal.target or 0)
     found = f"none at {at} yet" if best is None else f"smallest at {at} {goal.cost_of(best):,}"
+    if goal.smallest:
+        return [f"front of {len(front)}", found]
     return [f"front of {len(front)}", f"hypervolume {log_hypervolume(front, goal, worst_cost):.2f}", found]
 
 
