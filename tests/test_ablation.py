@@ -122,6 +122,8 @@ def test_a_folder_name_is_one_folder(text: str) -> None:
             r"name must be one word of letters, .*, but got 'two words' in 'two words: ",
         ),
         (["affine"], ["residual"], "the base must be overrides key=value, but got 'affine'"),
+        (["search=card"], ["residual"], "the base must be a config to train, but search=card only applies with -m"),
+        (["hydra.run.dir=x"], ["residual"], "the base must be a config to train, but hydra.run.dir=x only applies"),
         ([], [": training.ema=0.9"], "name must be one word of letters, .*, but got ''"),
         (
             [],

@@ -109,6 +109,22 @@ def test_bad_studies_are_one_line(sweeper_call: Call, override: str, tmp_path: P
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments", [["-m", "search=card"], ["ablate", "--variants", "residual"], ["-m", "model.dropout=0,0.1"]]
+)
+def test_data_that_no_run_can_read_are_one_line(arguments: list[str], sweeper_call: Call, tmp_path: Path) -> None:
+    """A damaged file is found once, before the study begins, not by each of its trials; nothing is left."""
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        (raw / name).write_bytes(b"")
+    command, rest = arguments[0], arguments[1:]
+    done = sweeper_call(command, f"data.root={tmp_path / 'data'}", *rest)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "train-images-idx3-ubyte is damaged" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 APPLICATION = """
 import hydra
 

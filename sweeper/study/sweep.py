@@ -10,12 +10,13 @@ from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from sweeper.data.files import check_files
 from sweeper.search.definition import read_search
 from sweeper.search.job_composer import JobComposer
 from sweeper.search.options import StudyOptions
 from sweeper.study.coordinator import Coordinator
 from sweeper.study.ending import Ending
-from sweeper.study.executors import make_executor
+from sweeper.study.executors import is_local, make_executor
 from sweeper.study.executors.in_process import InProcess
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
@@ -40,7 +41,8 @@ class Sweep:
 
         `on_open` is called once the study is open, unless jobs run in this process.
 
-        Raises `StudyError` if the study cannot be started, too many trials failed, or no proposal was feasible.
+        Raises `StudyError` if the study cannot be started, too many trials failed, or no proposal was feasible, and
+        `DataError` if the data of its trials, which run on this machine, cannot be read.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
@@ -58,6 +60,8 @@ class Sweep:
         if self._options.dry_run:
             search.dry_run(jobs=self._jobs)
             return {}
+        if search.base is not None and is_local(self._config) and not any("data" in key for key in search.space.keys):
+            check_files(search.base.data)  # otherwise every trial would fail
         settings = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
         opened = self.opened = open_study(search, self._options, self._config)
         executor = make_executor(

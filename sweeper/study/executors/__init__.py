@@ -15,11 +15,16 @@ BASIC: str = "basic"
 """Hydra's default launcher, which runs jobs one after another; sweeper's own executors replace it."""
 
 
+def is_local(config: DictConfig) -> bool:
+    """Whether the sweep's jobs run on this machine: with another launcher than Hydra's own, they may not."""
+    return bool(config.hydra.runtime.choices.get("hydra/launcher") == BASIC)
+
+
 def make_executor(
     context: HydraContext, task: TaskFunction, config: DictConfig, compose: Callable[[Job], DictConfig], *, jobs: int
 ) -> Executor:
     """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config."""
-    if config.hydra.runtime.choices.get("hydra/launcher") != BASIC:
+    if not is_local(config):
         return HydraLauncher(context, task, config, capacity=jobs)
     if jobs == 1:
         return InProcess(context, task, compose)
