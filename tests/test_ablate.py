@@ -133,6 +133,7 @@ def test_runs_of_another_base_are_refused_and_nothing_is_written(
         done = sweeper_call("ablate", "model=tiny", "optimizer.lr=0.05", *small, *show, "--variants", "residual")
         assert done.returncode == 1
         assert "holds a run of another config: optimizer.lr is" in done.stderr
+        assert "or the ablation with --name" in done.stderr
         assert "residual" not in done.stdout
     assert [file.read_bytes() for file in files] == before
 

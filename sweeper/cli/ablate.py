@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sweeper.cli.arguments import Parser, count
-from sweeper.errors import UsageError
+from sweeper.errors import RunFolderError, UsageError
 from sweeper.terminal.console import display_path, make_console, print_prose
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def ablate(arguments: Sequence[str]) -> int:
     command = shlex.join(["python", "-m", "sweeper", "ablate", *(word for word in arguments if word != "--show")])
 
     def measured() -> "Ablation | None":
-        """Read what is trained; None for nothing. Runs of another config, such as another command's, are refused."""
-        check_complete(runs)
+        """Read what is trained; None for nothing."""
         found = complete_runs(folder, variants, options.overrides)
         trained = {run.conf.seed for _, complete in found for run in complete}
         if not trained:
@@ -67,6 +66,10 @@ def ablate(arguments: Sequence[str]) -> int:
         )
 
     read_variants(folder)  # a damaged record fails before anything is trained
+    try:
+        check_complete(runs)
+    except RunFolderError as error:
+        raise RunFolderError(f"{error}; or give the variant another name, or the ablation with --name") from error
     if options.show:
         record = measured()
         if record is None:
