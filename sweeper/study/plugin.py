@@ -94,4 +94,8 @@ def _checked(given: Mapping[str, Any]) -> StudyOptions:
         reason = f": {str(error).splitlines()[0]}" if rule is None else f" must be {rule}, but got {given.get(name)}"
         raise StudyError(f"hydra.sweeper.{name}{reason}") from error
     assert isinstance(options, StudyOptions)
+    for name, value in given.items():
+        # OmegaConf takes 2 for true.
+        if isinstance(getattr(options, name), bool) and str(value).lower() not in {"true", "false"}:
+            raise StudyError(f"hydra.sweeper.{name} must be {type_rule(StudyOptions, name)}, but got {value}")
     return options
