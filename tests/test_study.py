@@ -59,9 +59,14 @@ def test_a_search_ends_at_its_target(sweeper_call: Call, tmp_path: Path) -> None
 
 
 def test_nothing_feasible_is_an_error_with_the_smallest_count(sweeper_call: Call, tmp_path: Path) -> None:
-    """A space without a point under the budget ends in one line with the number of proposals and the smallest of them."""
-    done = sweeper_call("-m", *TINY, *HERE, "search=widths", "budget.parameters=20", "hydra.sweeper.n_trials=2")
+    """A space without a point under the budget ends in one line with the number of proposals and the smallest of them.
+
+    However many workers reject, a hundred rejections in a row end it, and no command is offered to go on.
+    """
+    done = sweeper_call("-m", *TINY, "search=widths", "budget.parameters=20", "hydra.sweeper.n_jobs=2")
     assert done.returncode == 1
+    assert "100 proposals in a row were rejected" in done.stdout
+    assert "go on:" not in done.stdout
     rejected = [trial for trial in trials_of(only_study(tmp_path)) if "rejected" in trial.user_attrs]
     fewest = min(trial.user_attrs["parameters"] for trial in rejected)
     assert f"but all {len(rejected)} were rejected, the smallest with {fewest:,} parameters" in done.stderr
