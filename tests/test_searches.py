@@ -65,7 +65,7 @@ def test_the_table_has_the_test_accuracy_of_the_best_so_far() -> None:
 
 def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
     """The error lists the methods."""
-    with pytest.raises(BenchError, match="one of start, random, card, architecture, upstream, optuna, but got best"):
+    with pytest.raises(BenchError, match="one of start, random, card, architecture, upstream, optuna, but got 'best'"):
         _compare([], tmp_path, methods=["best"])
 
 

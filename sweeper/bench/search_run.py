@@ -2,10 +2,11 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +94,9 @@ class SearchRun:
 
     def _saved(self) -> dict[str, Any]:
         saved: dict[str, Any] = json.loads(self._file.read_text())
-        there = {key: saved.get(key) for key in self._asked}
-        if there != self._asked:
-            raise BenchError(
-                f"{self._folder} holds a search of {there}, but {self._asked} is asked for: choose another --folder"
-            )
+        there, here = (_described(asked) for asked in (saved, self._asked))
+        if there != here:
+            raise BenchError(f"{self._folder} must hold {here}, but holds {there}: choose another --folder")
         return saved
 
     def _trials(self, saved: dict[str, Any]) -> list[FrozenTrial]:
@@ -137,6 +136,10 @@ class SearchRun:
                 finally:
                     process.kill()
         return clock
+
+
+def _described(asked: Mapping[str, Any]) -> str:
+    return f"{asked['minutes']:g} minutes of {shlex.join(asked['overrides']) or 'the default network'}"
 
 
 def processor_seconds(pid: int) -> float:

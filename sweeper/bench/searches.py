@@ -110,7 +110,7 @@ def compare_searches(
     """
     for method in methods:
         if method not in METHODS:
-            raise BenchError(f"a method must be one of {', '.join(METHODS)}, but got {method}")
+            raise BenchError(f"a method must be one of {', '.join(METHODS)}, but got {method!r}: correct --methods")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
