@@ -1,6 +1,5 @@
 """Composes a job's config from the sweep's config and the job's overrides, with Hydra."""
 
-import copy
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -40,7 +39,7 @@ class JobComposer:
 
     def experiment(self, overrides: Sequence[str]) -> ExperimentConf:
         """Return a job's validated config, without Hydra's settings. Raises `ConfigError`."""
-        config = copy.deepcopy(self.job(overrides))
+        config = self.job(overrides)
         with open_dict(config):
             config.pop("hydra", None)
         return load(config)
