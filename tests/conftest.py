@@ -17,7 +17,7 @@ from sweeper.data import openings
 
 from .browsed_pages import quiet, searched, studies  # noqa: F401 - fixtures
 from .browser import visit  # noqa: F401 - likewise
-from .postgresql import postgresql  # noqa: F401 - likewise
+from .postgresql import postgresql, server  # noqa: F401 - likewise
 from .processes import Completed, Start, Sweeper, command, environment
 
 # Hypothesis's deadline would be a timed assertion, which fails on a busy machine although the code is right.

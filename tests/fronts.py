@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.study.goal import GOAL, Goal
-from sweeper.study.optuna_private import FrontStudy
+from sweeper.study.optuna_private import SearchStudy
 
 WIDTH = "model.groups.block1.channels.0"
 SPACE: dict[str, BaseDistribution] = {
@@ -42,7 +42,7 @@ def study_of(trials: list[FrozenTrial], goal: Goal = FRONT, *, storage: Any = No
     study = optuna.create_study(study_name="front", directions=goal.directions, storage=storage)
     study.set_user_attr(GOAL, goal.record)
     study.add_trials(trials)
-    return FrontStudy("front", storage, **made_of)
+    return SearchStudy("front", storage, **made_of)
 
 
 def recorded_studies() -> list[list[FrozenTrial]]:

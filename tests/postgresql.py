@@ -12,40 +12,54 @@ import pytest
 PASSWORD = "very-secret-word"  # noqa: S105 - of a server that lives as long as the test
 
 
+class Server:
+    """A real PostgreSQL server on this machine, with a password."""
+
+    def __init__(self, root: Path, binaries: Path) -> None:
+        """Create its files in `root` with the programs in `binaries`; it does not run yet."""
+        self._root, self._binaries = root, binaries
+        self._as_server = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"postgresql://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres"
+        self._options = f"-p {port} -k {root} -c listen_addresses=127.0.0.1 -c fsync=off"
+        (root / "password").write_text(PASSWORD)
+        if self._as_server:
+            for parent in [root, *root.parents[:2]]:
+                parent.chmod(0o755)
+            (root / "password").chmod(0o644)
+            shutil.chown(root, "postgres")
+        self._quietly("initdb", "--auth=scram-sha-256", f"--pwfile={root / 'password'}", "-U", "sweeper")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._quietly("pg_ctl", "-w", "-o", self._options, "-l", str(self._root / "log"), "start")
+
+    def stop(self) -> None:
+        """Stop it at once; connections are cut."""
+        self._quietly("pg_ctl", "-w", "-m", "fast", "stop")
+
+    def _quietly(self, program: str, *arguments: str) -> None:
+        quiet = subprocess.DEVNULL
+        command = [*self._as_server, str(self._binaries / program), "-D", str(self._root / "data"), *arguments]
+        subprocess.run(command, check=True, stdout=quiet, stderr=quiet, cwd=self._root)
+
+
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL server on this machine, with a password; its URL. Skips where none is installed."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that runs. Skips where none is installed."""
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = str(installed[-1]) if installed else shutil.which("initdb")
     if found is None:
         pytest.skip("no PostgreSQL server is installed")
-    binaries = Path(found).parent
-    root = tmp_path_factory.mktemp("postgresql")
-    as_server = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (root / "password").write_text(PASSWORD)
-    if as_server:
-        for parent in [root, *root.parents[:2]]:
-            parent.chmod(0o755)
-        (root / "password").chmod(0o644)
-        shutil.chown(root, "postgres")
-    data = ["-D", str(root / "data")]
-    options = f"-p {port} -k {root} -c listen_addresses=127.0.0.1 -c fsync=off"
-    secret = ["--auth=scram-sha-256", f"--pwfile={root / 'password'}", "-U", "sweeper"]
+    server = Server(tmp_path_factory.mktemp("postgresql"), Path(found).parent)
+    server.start()
+    yield server
+    server.stop()
 
-    def quietly(*arguments: str) -> None:
-        quiet = subprocess.DEVNULL
-        subprocess.run(
-            [*as_server, str(binaries / arguments[0]), *data, *arguments[1:]],
-            check=True,
-            stdout=quiet,
-            stderr=quiet,
-            cwd=root,
-        )
 
-    quietly("initdb", *secret)
-    quietly("pg_ctl", "-w", "-o", options, "-l", str(root / "log"), "start")
-    yield f"postgresql://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres"
-    quietly("pg_ctl", "-w", "-m", "immediate", "stop")
+@pytest.fixture
+def postgresql(server: Server) -> str:
+    """The URL of a server that runs."""
+    return server.url

@@ -28,7 +28,7 @@ FOLDER = CHECKOUT / "conf" / "hydra" / "sweeper" / "sampler"
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] if name == "gp" else [])  # it imports torch, and fits for seconds
     for name in sorted(file.stem for file in FOLDER.glob("*.yaml"))
-    if name != "front"  # has two objectives, and tests of its own
+    if name not in {"brute_force", "front"}  # take a finite space and two objectives, and have tests of their own
 ]
 GROUP = "model.groups.block2"
 SPACE: dict[str, BaseDistribution] = {

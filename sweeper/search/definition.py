@@ -53,8 +53,10 @@ class Search:
     @property
     def target(self) -> float | None:
         """The validation accuracy, a fraction, that ends the search; None if only `total` ends it."""
-        if self.is_grid or self.base is None or not self.options.stop_at_target or self.options.cost:
-            return None  # a search for small networks goes on past the first that reaches the target
+        if self.is_grid or self.base is None or not self.options.stop_at_target:
+            return None
+        if self.options.cost or self.options.direction == "minimize":
+            return None  # a search for small or bad networks goes on past the first that reaches the target
         return self.base.target
 
     def has_too_many(self, failed: int) -> bool:

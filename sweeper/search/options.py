@@ -36,6 +36,8 @@ class StudyOptions:
     """Whether depth, pooling, kernel and padding of every layer group are searched, and the widths of all depths."""
     max_retry: int = 1
     """Number of times a failed trial is tried again."""
+    grace_seconds: float = 60.0
+    """Time after which a trial whose process shows no sign of life is tried again, by whichever process sees it."""
     stop_at_target: bool = True
     """Whether a search ends at the first completed trial that reaches the experiment's target."""
     dry_run: bool = False
@@ -52,6 +54,8 @@ class StudyOptions:
             raise StudyError("hydra.sweeper.smallest needs a cost: add hydra.sweeper.cost=parameters")
         if self.max_retry < 0:
             raise StudyError(f"hydra.sweeper.max_retry must be at least 0, but got {self.max_retry}")
+        if not 1 <= self.grace_seconds <= 86_400:
+            raise StudyError(f"hydra.sweeper.grace_seconds must be in [1, 86400], but got {self.grace_seconds}")
         if not 0 <= self.max_failure_rate <= 1:
             raise StudyError(f"hydra.sweeper.max_failure_rate must be in [0, 1], but got {self.max_failure_rate}")
         if self.study_name is not None and not re.fullmatch(r"\w[\w .+-]*", self.study_name):

@@ -1,7 +1,9 @@
-"""The keys of the user attributes that sweeper saves with each trial and the dashboard shows, and reading a count."""
+"""The keys of the user attributes that sweeper saves with a study and its trials, and reading a count."""
 
 from typing import Any, Final
 
+SEARCH: Final = "search"
+"""Of a study: the content of search.yaml, for hosts that have no such file."""
 REJECTED: Final = "rejected"
 """The reason a proposal was rejected, one line."""
 RULE: Final = "rejected_by"
@@ -12,8 +14,10 @@ RETRY: Final = "retry_of"
 """Despite the key's text a count: how often this point failed before."""
 REQUEUED: Final = "requeued"
 """True if the trial failed and its point was queued again."""
+REQUEUE_OF: Final = "requeue_of"
+"""The number of the trial whose point this one tries again."""
 OWNER: Final = "owner"
-"""Host, process id and start time of the process that asked for the trial."""
+"""The process that asked for the trial, see `study.owner`."""
 FINGERPRINT: Final = "config_sha256"
 """SHA-256 of the trial's config, see `search.feasibility.fingerprint`."""
 DUPLICATE: Final = "duplicate_of"

@@ -1,5 +1,6 @@
 """The study's loop, in one thread: submit feasible proposals to the executor, wait for results, tell them to Optuna."""
 
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -9,10 +10,12 @@ from sweeper.search.definition import Search
 from sweeper.search.feasibility import UNCHECKED
 from sweeper.search.options import StudyOptions
 from sweeper.search.space import as_overrides
+from sweeper.study.coordination import BEATS_PER_GRACE, Heartbeat, abandoned
 from sweeper.study.executors.base import Executor, Job, JobResult
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
+from sweeper.study.server import is_connection_lost
 from sweeper.study.summary import REJECTIONS_IN_A_ROW
 from sweeper.terminal.formats import percent
 
@@ -34,14 +37,23 @@ class Coordinator:
         executor: Executor,
         progress: StudyProgress,
         interrupts: Interrupts,
+        heartbeat: Heartbeat,
     ) -> None:
-        """Run the study's trials on `executor`; `progress` shows each event, `interrupts` may end the loop."""
+        """Run the study's trials on `executor`, which beat on `heartbeat`.
+
+        `progress` shows each event, `interrupts` may end the loop.
+        """
         self._opened, self._search, self._options = opened, search, options
         self._executor, self._progress, self._interrupts = executor, progress, interrupts
+        self._heartbeat = heartbeat
         self._trials = opened.trials
         self._running: dict[int, float] = {}
         """By number, the trials that the executor has: when they were submitted, on `time.perf_counter`."""
+        self._untold: list[JobResult] = []
+        """Results that the storage does not have yet."""
         self._rejected_in_a_row = 0
+        self._recovered_at = -math.inf
+        self._has_lost_connection = False
         self._ends_now = False
         self.why_stopped = ""
         """The reason why no more trials are started; empty before a stop, and if all trials are done."""
@@ -49,22 +61,47 @@ class Coordinator:
         """Hydra's `JobReturn` of each job, by trial number."""
 
     def run(self) -> None:
-        """Submit, wait and tell until no trial is left or a rule stops the study. Always cancel the executor."""
+        """Submit, wait and tell until no trial is left, here or elsewhere, or a rule stops it. Always cancel the executor."""
         try:
             while not self._ends_now:
                 self._interrupts.check()
-                self._fill()
+                try:
+                    if self._is_over():
+                        return
+                except Exception as error:
+                    if not is_connection_lost(error):
+                        raise
+                    self._has_lost_connection = True
                 if not self._running:
-                    return
+                    with self._interrupts.allowed():
+                        time.sleep(WAIT_SECONDS)
+                    continue
                 with self._interrupts.allowed():
                     results = self._executor.wait(WAIT_SECONDS)
-                for result in sorted(results, key=lambda each: each.error is not None):
+                for result in results:
                     if result.error is not None:
                         # Ctrl-C in a job of this process may end in an error of a library: then no trial has failed.
                         self._interrupts.check()
-                    self._tell(result)
+                self._untold += sorted(results, key=lambda each: each.error is not None)
         finally:
             self._executor.cancel()
+
+    def _is_over(self) -> bool:
+        """Tell what is untold, fill the executor, and return whether no trial is left, here or in another process."""
+        while self._untold and not self._ends_now:
+            self._tell(self._untold[0])
+            self._untold.pop(0)
+        if self._ends_now:
+            return True
+        self._recover()
+        self._fill()
+        if self._running:
+            return False
+        if self.why_stopped:
+            return True
+        others = self._trials.others_running()
+        self._progress.on_waiting_for_others(others)
+        return not others
 
     def requeue_running(self, reason: str) -> int:
         """Queue the points of this process's running trials again; return their number."""
@@ -73,11 +110,27 @@ class Coordinator:
             numbers = self._trials.own_running()
             return sum(self._trials.requeue(number, self._opened.folder, reason) for number in numbers)
 
+    def _recover(self) -> None:
+        """Queue the points of trials again whose process is gone, from time to time; after a lost connection at once.
+
+        A connection that is lost between asking for a trial and submitting it leaves one that no process runs.
+        """
+        interval = self._options.grace_seconds / BEATS_PER_GRACE
+        if not self._has_lost_connection and time.monotonic() - self._recovered_at < interval:
+            return
+        with self._opened.lock():
+            gone = abandoned(self._opened.study, self._opened.coordination, grace_seconds=self._options.grace_seconds)
+            gone += [number for number in self._trials.own_running() if number not in self._running]
+            self._progress.on_recovered(self._trials.recover(gone, self._opened.folder))
+        self._recovered_at = time.monotonic()
+        self._has_lost_connection = False
+
     def _fill(self) -> None:
         while len(self._running) < self._executor.capacity and not self.why_stopped:
             job = self._next_job()
             if job is None:
                 return
+            self._running[job.number] = time.perf_counter()
             self._executor.submit(job)
 
     def _next_job(self) -> Job | None:
@@ -87,10 +140,13 @@ class Coordinator:
             with self._opened.lock():
                 if self._is_enough():
                     return None
+                if self._opened.study.is_exhausted:
+                    self._stop("every point of the space was tried")
+                    return None
                 trial = self._trials.ask()
                 if self._is_settled(trial):
                     continue
-                self._running[trial.number] = time.perf_counter()
+                self._heartbeat.add(trial.number)
                 overrides = as_overrides(self._search.space, trial.params)
                 return Job(number=trial.number, overrides=overrides, is_retry=self._trials.is_retry(trial))
         return None
@@ -119,18 +175,27 @@ class Coordinator:
         return repeated is not None
 
     def _tell(self, result: JobResult) -> None:
-        started = self._running.pop(result.number)
+        seconds = time.perf_counter() - self._running[result.number]
         with self._opened.lock():
             if result.returned is not None:
                 self.returned[result.number] = result.returned
+            if self._trials.is_given_up(result.number):
+                self._progress.on_given_up(result.number)
+                self._forget(result.number)
+                return
             failed = self._trials.tell(result)
             is_retried = result.error is not None and not failed
-            self._progress.on_finished(result, time.perf_counter() - started, is_retried=is_retried)
+            self._progress.on_finished(result, seconds, is_retried=is_retried)
+            self._forget(result.number)
             if failed and self._search.has_too_many(self._trials.summary().failed):
                 self._stop("too many trials failed", now=True)
         target = self._search.target
         if target is not None and result.value is not None and not result.pruned and result.value >= target:
             self._stop(f"trial {result.number} reached the target of {percent(target)}", now=True)
+
+    def _forget(self, number: int) -> None:
+        self._running.pop(number)
+        self._heartbeat.remove(number)
 
     def _stop(self, why: str, *, now: bool = False) -> None:
         """Start no more trials. With `now` the running ones end too, and the caller queues their points again."""

@@ -11,6 +11,8 @@ from sweeper.study.folder import trial_folder
 from sweeper.study.headline import Headline, study_headline
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
+from sweeper.study.server import PostgresqlStorage
+from sweeper.study.trial_record import restore_records
 from sweeper.terminal.formats import short_percent
 
 
@@ -46,6 +48,8 @@ class Ending:
     def show(self, progress: StudyProgress, why: str) -> None:
         """Copy the best trial to ``best/``, then print the headline, the best trial, `why`, and the commands."""
         with self._opened.lock():
+            if isinstance(self._opened.storage, PostgresqlStorage):
+                restore_records(self._opened.storage, self._opened.name, self._opened.folder)
             best = self._opened.trials.summary().best
             if best is not None:
                 self._opened.folder.keep_best(trial_folder(self._opened.folder.path, best))

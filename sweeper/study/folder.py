@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,8 @@ from sweeper.study.locks import exclusive
 
 BEST: Final = "best"
 """Name of the folder with a copy of the best trial."""
+ELSEWHERE: Final = ("data.root",)
+"""Keys that may differ between the hosts of one study."""
 CONFIRM: Final = "confirm.json"
 """Name of the file that the command `confirm` leaves."""
 
@@ -74,9 +75,10 @@ class StudyFolder:
         """Whether any trial has left a folder."""
         return any(entry.name.isdigit() for entry in self.path.iterdir())
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the study's lock, which excludes other processes; the kernel releases it if its holder is killed."""
-        return exclusive(self.path / ".turn")  # the name in the first version, which may share the study
+    @property
+    def lock_file(self) -> Path:
+        """The file whose lock excludes other processes, for a study whose storage is the journal."""
+        return self.path / ".turn"  # the name in the first version, which may share the study
 
     def write_report(self, page: Callable[[], str]) -> None:
         """Write the study's page under a lock. If several processes end together, the last page written has all trials.
@@ -91,24 +93,23 @@ class StudyFolder:
                 f"{self.report} cannot be written ({error.strerror}): write it with report --out FILE"
             ) from error
 
-    def claim(self, name: str, record: Mapping[str, Any]) -> None:
-        """Write the search's record. Raises `StudyError` if the folder holds another search, naming the differences."""
+    def write_search(self, record: Mapping[str, Any]) -> None:
+        """Write the search's record, unless the folder has one."""
         if not self.search.exists():
             write_atomically(self.search, yaml.safe_dump(dict(record), sort_keys=False).encode())
+
+    def check_search(self, name: str, record: Mapping[str, Any]) -> None:
+        """Raise `StudyError` if the folder holds another search, naming the differences."""
+        if not self.search.exists():
             return
         try:
             saved = yaml.safe_load(self.search.read_text())
-            differences = list(_differences(saved, record))
+            check_same_search(name, saved, record)
         except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise StudyError(
                 f"{self.search} must describe the search of study {name}, but it is damaged: restore it, or delete it "
                 "so that this command writes it again"
             ) from error
-        if differences:
-            raise StudyError(
-                f"study {name} holds another search: {'; '.join(differences)}: give another hydra.sweeper.study_name, "
-                "or none"
-            )
 
     def keep_best(self, source: RunFolder) -> None:
         """Copy a trial's folder to ``best/`` and its config to ``best.yaml``, if the trial has a result."""
@@ -121,6 +122,19 @@ class StudyFolder:
         shutil.rmtree(self.best, ignore_errors=True)
         os.replace(temporary, self.best)
         write_atomically(self.best_config, RunFolder(self.best).config.read_bytes())
+
+
+def check_same_search(name: str, saved: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Raise `StudyError`, naming the differences, if a study's saved search is another one than `record`.
+
+    Raises KeyError, TypeError or AttributeError for a damaged one.
+    """
+    differences = list(_differences(saved, record))
+    if differences:
+        raise StudyError(
+            f"study {name} holds another search: {'; '.join(differences)}: give another hydra.sweeper.study_name, "
+            "or none"
+        )
 
 
 def trial_folder(study_folder: Path, trial: FrozenTrial) -> RunFolder:
@@ -146,7 +160,7 @@ def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
         yield f"it is after {had} there and {has} here"
     old, new = dict(dotted(_completed(saved["base"]))), dict(dotted(now["base"]))
     for key in dict.fromkeys([*old, *new]):
-        if old.get(key) != new.get(key):
+        if key not in ELSEWHERE and old.get(key) != new.get(key):
             yield f"{key} is {old.get(key)} there and {new.get(key)} here"
 
 

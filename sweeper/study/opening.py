@@ -1,5 +1,6 @@
 """Opens a study under its lock: creates or resumes it in its folder and its storage."""
 
+import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import optuna
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
@@ -17,15 +19,19 @@ from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS, write_atomically
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
-from sweeper.search.space import quoted
-from sweeper.study.folder import StudyFolder
+from sweeper.search.space import Space, quoted
+from sweeper.study.attributes import SEARCH
+from sweeper.study.coordination import Coordination, make_coordination, opening_lock
+from sweeper.study.folder import StudyFolder, check_same_search
 from sweeper.study.front_pruner import FrontPruner
 from sweeper.study.goal import GOAL, Goal
-from sweeper.study.optuna_private import FrontStudy
+from sweeper.study.optuna_private import SearchStudy
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
 from sweeper.study.samplers.feasible import FeasibleSampler
 from sweeper.study.samplers.front import FrontSampler
+from sweeper.study.server import PostgresqlStorage
 from sweeper.study.storage import absolute_url, journal_url, open_storage
+from sweeper.study.trial_record import create_table
 from sweeper.study.trials import TrialStore
 
 HASH_DIGITS: Final = 8
@@ -37,17 +43,17 @@ class OpenedStudy:
     """A study that this process runs, alone or with others."""
 
     name: str
-    study: optuna.Study
+    study: SearchStudy
     folder: StudyFolder
     url: str
     """The storage's URL, including its password."""
+    storage: BaseStorage
     trials: TrialStore
-    recovered: list[int]
-    """Numbers of trials whose process is gone and whose points were queued again."""
+    coordination: Coordination
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the study's lock: no other process asks for a trial while this one counts them."""
-        return self.folder.lock()
+        return self.coordination.lock()
 
 
 def open_study(search: Search, options: StudyOptions, config: DictConfig) -> OpenedStudy:
@@ -59,20 +65,24 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
     pruner = make_pruner(config.hydra.sweeper.pruner)
     goal = _goal(search, options)
     _check_goal(goal, sampler, pruner)
+    _check_space(search.space, sampler)
     given_storage = open_storage(options.storage) if options.storage else None
     record = search.record()
     name = options.study_name or _name(search, record, config)
     wrapped = _feasible(sampler, search)
     folder = StudyFolder(_path(name, search, config))
     url = absolute_url(options.storage) if options.storage else journal_url(folder.journal)
-    with folder.lock():
+    # A server is reached before anything is written here; a journal is created under the lock.
+    with opening_lock(given_storage, url, name, folder):
         if given_storage is None and not folder.journal.exists():
             _check_no_trials(folder)
-        folder.claim(name, record)
+        folder.check_search(name, record)
+        if given_storage is None:
+            folder.write_search(record)  # a journal without it is not known as a study's
         study_storage = given_storage or open_storage(url)
         if given_storage is None:
             _check_name(folder, study_storage, name)
-        study = optuna.create_study(
+        optuna.create_study(
             study_name=name,
             storage=study_storage,
             sampler=wrapped,
@@ -80,21 +90,33 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
             directions=goal.directions,
             load_if_exists=True,
         )
+        study = SearchStudy(name, study_storage, sampler=wrapped, pruner=pruner)
+        _claim(study, name, record)
+        folder.write_search(record)
         if goal.cost is not None:
             study.set_user_attr(GOAL, goal.record)
             study.set_metric_names([f"{'test' if _is_on_test(search) else 'validation'} accuracy", goal.unit])
-            study = FrontStudy(name, study_storage, sampler=wrapped, pruner=pruner)
+        if isinstance(study_storage, PostgresqlStorage):
+            create_table(study_storage)
+        coordination = make_coordination(study, study_storage, url, folder)
         trials = TrialStore(study, search.space, max_retry=options.max_retry)
         if trials.trials():
             sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
         else:
             _check_no_trials(folder)
-        recovered = trials.recover(folder)
         trials.enqueue_missing(search.starts)
     write_atomically(folder.multirun, OmegaConf.to_yaml(config).encode())
     # A storage that was given stays as it was written, which may refer to a variable, unless jobs would not find it.
     _set_for_jobs(config, folder.path, name, url if url != options.storage else None)
-    return OpenedStudy(name=name, study=study, folder=folder, url=url, trials=trials, recovered=recovered)
+    return OpenedStudy(
+        name=name,
+        study=study,
+        folder=folder,
+        url=url,
+        storage=study_storage,
+        trials=trials,
+        coordination=coordination,
+    )
 
 
 def typed_settings(config: DictConfig) -> list[str]:
@@ -152,6 +174,27 @@ def _check_goal(goal: Goal, sampler: optuna.samplers.BaseSampler, pruner: optuna
                 f"hydra/sweeper/{name}=front needs two objectives: add hydra.sweeper.cost=parameters, "
                 f"or choose another {name}"
             )
+
+
+def _check_space(space: Space, sampler: optuna.samplers.BaseSampler) -> None:
+    """Raise `StudyError` for a space with too many points for a sampler that tries all of them."""
+    if isinstance(sampler, optuna.samplers.BruteForceSampler):
+        for key, distribution in space.distributions.items():
+            if isinstance(distribution, FloatDistribution) and distribution.step is None:
+                raise StudyError(
+                    f"hydra/sweeper/sampler=brute_force tries every point, but {key} is an interval without a step: give "
+                    "a list, or range(start,stop,step)"
+                )
+
+
+def _claim(study: optuna.Study, name: str, record: Mapping[str, Any]) -> None:
+    """Write the search's record into the storage. Raises `StudyError` if it holds another search under this name."""
+    record = json.loads(json.dumps(record))
+    saved = study.user_attrs.get(SEARCH)
+    if saved is None:
+        study.set_user_attr(SEARCH, record)
+    elif saved != record:
+        check_same_search(name, saved, record)
 
 
 def _is_on_test(search: Search) -> bool:

@@ -8,15 +8,18 @@ from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
+from sqlalchemy import text
 
 __all__ = [
     "VERSION",
-    "FrontStudy",
     "FrozenStudy",
+    "SearchStudy",
+    "beat",
     "cached",
     "queued_params",
     "report",
     "running_trial",
+    "seconds_since_beats",
     "set_user_attr",
     "should_prune",
     "study_id",
@@ -68,11 +71,19 @@ def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
     return optuna.Trial(study, _trial_id(study, number))
 
 
-class FrontStudy(optuna.Study):
-    """A study with two objectives, whose direction is that of the first.
+class SearchStudy(optuna.Study):
+    """A study whose trials are asked for and told, with one or two objectives.
 
-    With several, `Study.direction` raises. TPE reads it all the same, to rank pruned trials by what they reported.
+    `Study.optimize` ends when a sampler has tried every point; asked and told, `Study.stop` raises instead. With several
+    objectives `Study.direction` raises, which TPE reads all the same, to rank pruned trials by what they reported.
     """
+
+    is_exhausted = False
+    """Whether the sampler has nothing more to propose."""
+
+    def stop(self) -> None:
+        """Note that the sampler has tried every point."""
+        self.is_exhausted = True
 
     @property
     def direction(self) -> StudyDirection:
@@ -101,6 +112,26 @@ def set_user_attr(study: optuna.Study, number: int, key: str, value: object) -> 
     The public way needs an `optuna.Trial`, and creating another one would announce a new trial to the sampler.
     """
     study._storage.set_trial_user_attr(_trial_id(study, number), key, value)  # noqa: SLF001
+
+
+def beat(database: RDBStorage, study: optuna.Study, number: int) -> None:
+    """Record a heartbeat of a trial. The public `RDBStorage.record_heartbeat` needs the trial's id."""
+    database.record_heartbeat(_trial_id(study, number))
+
+
+def seconds_since_beats(database: RDBStorage, study: optuna.Study) -> dict[int, float]:
+    """Return for each running trial that has a heartbeat the seconds since then, by the server's clock.
+
+    Optuna's own `fail_stale_trials` also fails the trials, and neither counts them nor queues them again as sweeper does.
+    """
+    query = """
+        SELECT t.number, EXTRACT(EPOCH FROM (LOCALTIMESTAMP - h.heartbeat))
+        FROM trial_heartbeats h JOIN trials t ON t.trial_id = h.trial_id
+        WHERE t.study_id = :study AND t.state = 'RUNNING'
+    """
+    with database.engine.connect() as connection:
+        rows = connection.execute(text(query), {"study": study._study_id}).all()  # noqa: SLF001
+    return {number: float(seconds) for number, seconds in rows}
 
 
 def queued_params(trial: FrozenTrial) -> Mapping[str, Any]:

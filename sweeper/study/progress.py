@@ -14,10 +14,11 @@ from sweeper.study.front import worst_cost
 from sweeper.study.front_table import front_status, live_front
 from sweeper.study.headline import Headline, Tone
 from sweeper.study.live_table import clock, format_params, joined, live_table
+from sweeper.study.server import is_connection_lost
 from sweeper.study.summary import StudySummary, summarize_trials
 from sweeper.study.trials import TrialStore
 from sweeper.terminal.console import display_path, make_console, print_prose, wrapped
-from sweeper.terminal.formats import percent, points, time_left
+from sweeper.terminal.formats import counted, percent, points, time_left
 
 REFRESHES_PER_SECOND: Final = 1
 """Each refresh reads the storage; at this rate the cost is negligible."""
@@ -63,6 +64,8 @@ class StudyProgress:
         self._console = console or make_console()
         self._started = time.monotonic()
         self._finished = 0
+        self._is_waiting = False
+        self._shown: list[FrozenTrial] = []
         # rich refreshes from its own thread: the main thread may be busy with a job.
         self._live = Live(
             console=self._console,
@@ -91,6 +94,20 @@ class StudyProgress:
         """Print the trials that were queued again because their process is gone."""
         for number in numbers:
             self._print(f"trial {number} lost its process: queued again")
+
+    def on_given_up(self, number: int) -> None:
+        """Print that a trial's result came too late: others had taken this process for dead."""
+        self._print(f"trial {number} came too late: its point is tried again as another trial")
+
+    def on_waiting_for_others(self, running: int) -> None:
+        """Print once that the study ends when other processes have finished their trials."""
+        if running and not self._is_waiting:
+            self._print(f"waiting for {counted(running, 'trial')} of other processes")
+        self._is_waiting = running > 0
+
+    def on_wait(self, message: str) -> None:
+        """Print that the storage does not answer, or answers again."""
+        self._print(message)
 
     def on_rejected(self, number: int, reason: str) -> None:
         """Print a rejected proposal, except above a live table, which counts them; the end lists counts by rule."""
@@ -146,7 +163,12 @@ class StudyProgress:
         return percent(value) if self._is_accuracy else f"{value:.6g}"
 
     def _table(self) -> RenderableType:
-        trials = self._trials.trials()
+        try:
+            trials = self._shown = self._trials.trials()
+        except Exception as error:
+            if not is_connection_lost(error):
+                raise
+            trials = self._shown  # until the server answers again
         summary = summarize_trials(trials, self._trials.goal)
         width = self._console.width
         status = Text(joined(self._status(summary, trials), width))

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sweeper.errors import StudyError
 from sweeper.study.locks import exclusive
+from sweeper.study.server import PostgresqlStorage
 
 JOURNAL: Final = "journal://"
 """Scheme of a journal file's URL, defined by sweeper: Optuna has none."""
@@ -37,7 +38,7 @@ def open_storage(url: str) -> BaseStorage:
     error: Exception | None = None
     for attempt in range(OPEN_TRIES):
         try:
-            return RDBStorage(absolute_url(url))
+            return PostgresqlStorage(url) if is_postgresql(url) else RDBStorage(absolute_url(url))
         except Exception as caught:  # noqa: BLE001 - SQLAlchemy's drivers each raise their own
             error = caught
             if not isinstance(caught, DBAPIError):
@@ -48,6 +49,17 @@ def open_storage(url: str) -> BaseStorage:
         f"hydra.sweeper.storage must be the URL of a storage, but {redacted(url)} cannot be opened "
         f"({reason}): correct it, or leave it out for a journal file"
     ) from error
+
+
+def is_postgresql(url: str) -> bool:
+    """Whether the storage is on a PostgreSQL server, whatever its driver. Any other storage is a file of this machine."""
+    return url.partition(":")[0].partition("+")[0] in {"postgresql", "postgres"}
+
+
+def database_path(url: str) -> Path | None:
+    """Return the file of an sqlite storage; None for a journal, a server, and a database in memory."""
+    path = absolute_url(url).removeprefix("sqlite:///")
+    return Path(path) if url.startswith("sqlite:///") and path and not path.startswith(":") else None
 
 
 def redacted(url: str) -> str:

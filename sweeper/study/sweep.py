@@ -14,6 +14,7 @@ from sweeper.data.files import check_files
 from sweeper.search.definition import read_search
 from sweeper.search.job_composer import JobComposer
 from sweeper.search.options import StudyOptions
+from sweeper.study.coordination import Heartbeat
 from sweeper.study.coordinator import Coordinator
 from sweeper.study.ending import Ending
 from sweeper.study.executors import is_local, make_executor
@@ -21,6 +22,7 @@ from sweeper.study.executors.in_process import InProcess
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
+from sweeper.study.server import PostgresqlStorage
 
 
 class Sweep:
@@ -88,8 +90,10 @@ class Sweep:
                 epochs=base.training.epochs if base is not None else None,
                 limit=getattr(base.budget, self._options.cost) if base is not None and self._options.cost else None,
             ) as progress,
+            Heartbeat(opened.coordination, grace_seconds=self._options.grace_seconds) as heartbeat,
         ):
-            progress.on_recovered(opened.recovered)
+            if isinstance(opened.storage, PostgresqlStorage):
+                opened.storage.on_wait, opened.storage.check = progress.on_wait, interrupts.check
             coordinator = Coordinator(
                 opened=opened,
                 search=search,
@@ -97,6 +101,7 @@ class Sweep:
                 executor=executor,
                 progress=progress,
                 interrupts=interrupts,
+                heartbeat=heartbeat,
             )
             try:
                 coordinator.run()

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from sweeper.study.attributes import (
     PARAMETERS,
     RECEPTIVE_FIELD,
     REJECTED,
+    REQUEUE_OF,
     REQUEUED,
     RETRY,
     RULE,
@@ -31,7 +32,7 @@ from sweeper.study.executors.base import JobResult
 from sweeper.study.folder import StudyFolder
 from sweeper.study.goal import Goal
 from sweeper.study.optuna_private import queued_params, set_user_attr
-from sweeper.study.owner import identify_process, is_owned
+from sweeper.study.owner import identify_process
 from sweeper.study.summary import RunningSummary, StudySummary, state_of
 
 NOT_SMALLER: Final = "not smaller than the answer"
@@ -75,15 +76,29 @@ class TrialStore:
             if _key(point) not in known:
                 self.study.enqueue_trial(point)
 
-    def recover(self, folder: StudyFolder) -> list[int]:
-        """Requeue running trials that no live process owns; return the numbers of those that were queued again."""
-        stale = [trial for trial in self.trials() if trial.state is TrialState.RUNNING and not is_owned(trial)]
-        return [trial.number for trial in stale if self.requeue(trial.number, folder, "its process is gone")]
+    def recover(self, abandoned: Sequence[int], folder: StudyFolder) -> list[int]:
+        """Requeue trials whose process is gone; return the numbers of those that were queued again."""
+        self._finish_requeues()
+        return [number for number in abandoned if self.requeue(number, folder, "its process is gone")]
+
+    def is_given_up(self, number: int) -> bool:
+        """Whether another process has taken this one for dead and queued the trial's point again."""
+        return state_of(self.trials()[number]) == "retried"
 
     def own_running(self) -> list[int]:
         """Return the numbers of the running trials that this process asked for."""
         me = identify_process()
-        return [t.number for t in self.trials() if t.state is TrialState.RUNNING and t.user_attrs.get(OWNER) == me]
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial.number for trial in running if trial.user_attrs.get(OWNER) == me]
+
+    def others_running(self) -> int:
+        """Return the number of running trials of other processes that end or are given up: all but an earlier version's."""
+        me = identify_process()
+        owners = [
+            trial.user_attrs.get(OWNER, {"process": None})
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        ]
+        return sum("process" in owner and owner != me for owner in owners)
 
     def ask(self) -> optuna.Trial:
         """Ask for the next proposal and record this process as its owner."""
@@ -132,7 +147,12 @@ class TrialStore:
         return bool(trial.user_attrs.get(RETRY))
 
     def tell(self, result: JobResult) -> bool:
-        """Tell a job's result; return whether the trial failed for good, without a retry."""
+        """Tell a job's result; return whether the trial failed for good, without a retry.
+
+        A result that was told just before the connection to the storage was lost is not told again.
+        """
+        if self.trials()[result.number].state.is_finished():
+            return state_of(self.trials()[result.number]) == "failed"
         if result.error is not None:
             return self._fail(result.number, result.error, retryable=result.retryable)
         if result.pruned:
@@ -155,8 +175,21 @@ class TrialStore:
         set_user_attr(self.study, number, FAILED, reason)
         set_user_attr(self.study, number, REQUEUED, True)  # noqa: FBT003 - the attribute's value
         self.study.tell(number, state=TrialState.FAIL)
-        self.study.enqueue_trial(_params(trial), user_attrs={RETRY: trial.user_attrs.get(RETRY)})
+        self._queue_again(trial, failures=trial.user_attrs.get(RETRY))
         return True
+
+    def _queue_again(self, trial: FrozenTrial, failures: int | None) -> None:
+        self.study.enqueue_trial(_params(trial), user_attrs={RETRY: failures, REQUEUE_OF: trial.number})
+
+    def _finish_requeues(self) -> None:
+        """Queue the points of trials whose process died, or lost its storage, between failing them and queueing them."""
+        trials = self.trials()
+        queued = {trial.user_attrs.get(REQUEUE_OF) for trial in trials}
+        for trial in trials:
+            # A trial of an earlier version has no process in its owner, and its point's trial does not name it.
+            is_new = "process" in trial.user_attrs.get(OWNER, {})
+            if is_new and state_of(trial) == "retried" and trial.number not in queued:
+                self._queue_again(trial, failures=trial.user_attrs.get(RETRY))
 
     def _values(self, number: int, value: float) -> list[float]:
         """Return a trial's objective values: a job measures the accuracy, the cost was known before it."""
@@ -184,7 +217,7 @@ class TrialStore:
             set_user_attr(self.study, number, REQUEUED, True)  # noqa: FBT003 - the attribute's value
         self.study.tell(number, state=TrialState.FAIL)
         if not for_good:
-            self.study.enqueue_trial(trial.params, user_attrs={RETRY: failures + 1})
+            self._queue_again(trial, failures=failures + 1)
         return for_good
 
 

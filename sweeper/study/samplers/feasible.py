@@ -1,7 +1,8 @@
 """Wraps a sampler so that every proposal is a whole new point of the space, within the budget where it is repaired."""
 
+import copy
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import optuna
@@ -117,7 +118,8 @@ class FeasibleSampler(BaseSampler):
             elif before in given or (before in params and given):
                 params[key] = nearest(distribution, params[before])
             else:
-                params[key] = self._wrapped.sample_independent(study, trial, key, distribution)
+                known = _with_params(trial, params, self._space.distributions)
+                params[key] = self._wrapped.sample_independent(study, known, key, distribution)
         return params
 
     def _propose(self, trial: FrozenTrial, params: Params) -> Params:
@@ -130,6 +132,14 @@ class FeasibleSampler(BaseSampler):
                 params = {**queued_params(trial), **trial.params}
                 if params:
                     self._seen[trial.number] = _key(params)
+
+
+def _with_params(trial: FrozenTrial, params: Params, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    """Return the trial as if these values had been sampled one by one, which brute force goes by."""
+    partial = copy.copy(trial)
+    partial.params = dict(params)
+    partial.distributions = {key: distributions[key] for key in params}
+    return partial
 
 
 def _key(params: Params) -> tuple[tuple[str, Any], ...]:
