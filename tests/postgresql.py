@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +27,10 @@ class Server:
         self._options = f"-p {port} -k {root} -c listen_addresses=127.0.0.1 -c fsync=off"
         (root / "password").write_text(PASSWORD)
         if self._as_server:
-            for parent in [root, *root.parents[:2]]:
-                parent.chmod(0o755)
+            temporary = Path(tempfile.gettempdir()).resolve()
+            for folder in (root, *root.parents):  # the server's user must reach its files
+                if temporary in folder.parents:
+                    folder.chmod(0o755)
             (root / "password").chmod(0o644)
             shutil.chown(root, "postgres")
         self._quietly("initdb", "--auth=scram-sha-256", f"--pwfile={root / 'password'}", "-U", "sweeper")

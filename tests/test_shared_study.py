@@ -31,6 +31,21 @@ def test_two_processes_share_a_study(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_target_reached_in_one_process_ends_the_others(start: Start, tmp_path: Path) -> None:
+    """Both say which trial it was; what still ran is queued again."""
+    arguments = ["-m", "search=dropout_lr", *TINY, "training.epochs=20", "hydra.sweeper.study_name=shared", *HERE]
+    arguments += ["hydra.sweeper.n_trials=50", "target=0.3", "hydra/sweeper/pruner=none"]
+    processes = [start(*arguments) for _ in range(2)]
+    ends = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    for end in ends:
+        assert re.search(r"trial \d+ reached the target of 30", end), end
+    trials = trials_of(tmp_path / "outputs" / "studies" / "shared")
+    assert sum(trial.values is not None and trial.values[0] >= 0.3 for trial in trials) <= 2
+    assert not [trial for trial in trials if trial.state is TrialState.RUNNING]
+
+
+@pytest.mark.slow
 def test_two_processes_share_a_study_on_postgresql(start: Start, postgresql: str, tmp_path: Path) -> None:
     """On a real server: n_trials in all from two processes, none twice, hopeless ones pruned, the password nowhere."""
     arguments = [*PRUNING, "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra.sweeper.study_name=shared"]

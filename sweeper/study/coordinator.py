@@ -52,6 +52,9 @@ class Coordinator:
         self._untold: list[JobResult] = []
         """Results that the storage does not have yet."""
         self._rejected_in_a_row = 0
+        target = search.target
+        above = self._trials.completed_above(target) if target is not None else []
+        self._above_at_start = {trial.number for trial in above}
         self._recovered_at = -math.inf
         self._has_lost_connection = False
         self._ends_now = False
@@ -91,6 +94,7 @@ class Coordinator:
         while self._untold and not self._ends_now:
             self._tell(self._untold[0])
             self._untold.pop(0)
+        self._heed_target()
         if self._ends_now:
             return True
         self._recover()
@@ -189,9 +193,15 @@ class Coordinator:
             self._forget(result.number)
             if failed and self._search.has_too_many(self._trials.summary().failed):
                 self._stop("too many trials failed", now=True)
+
+    def _heed_target(self) -> None:
+        """Stop if a trial has reached the target since this process began, here or in another process."""
         target = self._search.target
-        if target is not None and result.value is not None and not result.pruned and result.value >= target:
-            self._stop(f"trial {result.number} reached the target of {percent(target)}", now=True)
+        if target is None:
+            return
+        for trial in self._trials.completed_above(target):
+            if trial.number not in self._above_at_start:
+                self._stop(f"trial {trial.number} reached the target of {percent(target)}", now=True)
 
     def _forget(self, number: int) -> None:
         self._running.pop(number)

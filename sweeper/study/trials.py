@@ -59,6 +59,11 @@ class TrialStore:
         """Count the trials and find the best."""
         return self._summary.summarize(self.trials())
 
+    def completed_above(self, value: float) -> list[FrozenTrial]:
+        """Return the completed trials with at least this value."""
+        completed = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [trial for trial in completed if trial.values[0] >= value]
+
     def rejections(self) -> Counter[str]:
         """Count the rejected proposals by the rule that rejected them."""
         return Counter(trial.user_attrs[RULE] for trial in self.trials() if RULE in trial.user_attrs)
