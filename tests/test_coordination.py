@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from sweeper.study.attributes import OWNER
-from sweeper.study.coordination import Coordination, Heartbeat, abandoned, make_coordination
+from sweeper.study.coordination import Coordination, Heartbeat, Watch, make_coordination
 from sweeper.study.folder import StudyFolder
 from sweeper.study.owner import identify_process
 from sweeper.study.storage import journal_url, open_storage
@@ -73,14 +73,17 @@ def test_a_trial_lives_while_its_process_beats(make: Make) -> None:
     """A process of another machine is taken for dead after the grace time without a beat, not before."""
     (here, study), (there, _) = make(), make()
     number = _running(study, **ELSEWHERE)
+    patient, impatient = (Watch(here, grace_seconds=seconds) for seconds in (PATIENT, IMPATIENT))
     for _ in range(2):
         _beat_as(there, number, ELSEWHERE["process"])
-        assert abandoned(study, here, grace_seconds=PATIENT) == []
         time.sleep(2 * IMPATIENT)
-        assert abandoned(study, here, grace_seconds=PATIENT) == []
-        assert abandoned(study, here, grace_seconds=IMPATIENT) == [number]
+        assert impatient.abandoned(study) == []  # seen silent for the first time, as after an outage
+        time.sleep(IMPATIENT)
+        assert impatient.abandoned(study) == [number]
+        assert patient.abandoned(study) == []
+    _beat_as(there, number, ELSEWHERE["process"])
     study.tell(number, state=TrialState.FAIL)
-    assert abandoned(study, here, grace_seconds=IMPATIENT) == []
+    assert impatient.abandoned(study) == []
 
 
 def test_a_heartbeat_beats_by_itself(make: Make) -> None:
@@ -99,7 +102,7 @@ def test_a_trial_that_was_never_signed_is_abandoned(make: Make) -> None:
     here, study = make()
     unsigned = study.ask().number
     silent = _running(study, **ELSEWHERE)
-    assert abandoned(study, here, grace_seconds=PATIENT) == [unsigned, silent]
+    assert Watch(here, grace_seconds=PATIENT).abandoned(study) == [unsigned, silent]
 
 
 def test_equal_host_names_and_process_ids_steal_nothing(make: Make) -> None:
@@ -108,7 +111,7 @@ def test_equal_host_names_and_process_ids_steal_nothing(make: Make) -> None:
     number = _running(study, **ELSEWHERE)
     other, _ = make()
     _beat_as(other, number, ELSEWHERE["process"])
-    assert abandoned(study, here, grace_seconds=PATIENT) == []
+    assert Watch(here, grace_seconds=PATIENT).abandoned(study) == []
 
 
 def test_a_dead_process_of_this_machine_needs_no_grace(make: Make) -> None:
@@ -116,14 +119,14 @@ def test_a_dead_process_of_this_machine_needs_no_grace(make: Make) -> None:
     here, study = make()
     dead = _running(study, process="dead", started="at another time")
     _running(study)
-    assert abandoned(study, here, grace_seconds=PATIENT) == [dead]
+    assert Watch(here, grace_seconds=PATIENT).abandoned(study) == [dead]
 
 
 def test_an_earlier_versions_trial_elsewhere_is_left_alone(make: Make) -> None:
     """It never beat, and its process may be alive."""
     here, study = make()
     study.ask().set_user_attr(OWNER, {"host": "another", "pid": 1, "started": "0"})
-    assert abandoned(study, here, grace_seconds=1) == []
+    assert Watch(here, grace_seconds=1).abandoned(study) == []
 
 
 def _beat_as(coordination: Coordination, number: int, process: str) -> None:

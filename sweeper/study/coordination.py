@@ -6,6 +6,7 @@ A study in files has both in the file system, one on a PostgreSQL server in the 
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,8 @@ KEY_BYTES: Final = 8
 """An advisory lock of PostgreSQL is a signed integer of 64 bits."""
 
 LOCK_SETTINGS: Final = (
+    "statement_timeout = 0",
+    "lock_timeout = 0",
     "tcp_keepalives_idle = 15",
     "tcp_keepalives_interval = 5",
     "tcp_keepalives_count = 3",
@@ -62,15 +65,18 @@ class FileCoordination:
         return exclusive(self._lock_file)
 
     def beat(self, numbers: Collection[int]) -> None:
-        """Touch this process's file; a process without trials has none."""
+        """Touch this process's file; without trials, delete it."""
         file = self._beats / identify_process()["process"]
         if not numbers:
             file.unlink(missing_ok=True)
             with suppress(OSError):  # missing, or another process has a file there
                 self._beats.rmdir()
             return
-        self._beats.mkdir(exist_ok=True)
-        file.touch()
+        while True:
+            self._beats.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # another process, the last one there, has just deleted the folder
+                file.touch()
+                return
 
     def seconds_since_beats(self, study: optuna.Study) -> dict[int, float]:
         """Compare the files' times with that of a file touched now: both are the file system's."""
@@ -116,9 +122,9 @@ class PostgresqlCoordination:
 
 
 @contextmanager
-def advisory_lock(storage: RDBStorage, name: str) -> Iterator[None]:
-    """Hold PostgreSQL's advisory lock for a study's name until the end of the block."""
-    digest = hashlib.sha256(f"sweeper study {name}".encode()).digest()
+def advisory_lock(storage: RDBStorage, name: str, *, kind: str = "study") -> Iterator[None]:
+    """Hold PostgreSQL's advisory lock for the name of a study, or of something else, until the end of the block."""
+    digest = hashlib.sha256(f"sweeper {kind} {name}".encode()).digest()
     key = int.from_bytes(digest[:KEY_BYTES], "big", signed=True)
     with storage.engine.connect() as connection, connection.begin():
         for setting in LOCK_SETTINGS:
@@ -192,29 +198,47 @@ class Heartbeat:
                 self._coordination.beat(self._numbers)
 
 
-def abandoned(study: optuna.Study, coordination: Coordination, *, grace_seconds: float) -> list[int]:
-    """Return the running trials whose process is gone, or has not beaten for `grace_seconds`. Call it under the lock.
+class Watch:
+    """Finds the running trials of dead processes."""
 
-    A trial without an owner, or whose owner never beat, was being asked for when its process died: asking is done under
-    the lock. A trial of an earlier version, which had no beats, is only known to be abandoned on its own machine.
-    """
-    running = _running(study)
-    if not running:
-        return []
-    silent = coordination.seconds_since_beats(study)
-    me = identify_process()["process"]
-    found = []
-    for trial in running:
-        owner = trial.user_attrs.get(OWNER)
-        if owner is None:
-            found.append(trial.number)
-            continue
-        alive = is_alive(owner)
-        if alive is None and "process" in owner:
-            alive = silent.get(trial.number, grace_seconds + 1) <= grace_seconds
-        if alive is False and owner.get("process") != me:
-            found.append(trial.number)
-    return found
+    def __init__(self, coordination: Coordination, *, grace_seconds: float) -> None:
+        """Take a process for dead that has not beaten for `grace_seconds`."""
+        self._coordination, self._grace = coordination, grace_seconds
+        self._silent: dict[int, tuple[float, float]] = {}
+        """By trial: when this process first saw it silent for so long, and its last beat, on `time.monotonic`."""
+
+    def abandoned(self, study: optuna.Study) -> list[int]:
+        """Return the running trials whose process is gone, or was silent for the grace time. Call it under the lock.
+
+        A silent trial is watched for half the grace time more: after an outage of the server every process is silent, and
+        beats again soon. A trial without an owner, or whose owner never beat, was being asked for when its process died:
+        asking is done under the lock. A trial of an earlier version, which had no beats, is only known to be abandoned on
+        its own machine.
+        """
+        running = _running(study)
+        ages = self._coordination.seconds_since_beats(study) if running else {}
+        me, now = identify_process()["process"], time.monotonic()
+        silent: dict[int, tuple[float, float]] = {}
+        found = []
+        for trial in running:
+            owner = trial.user_attrs.get(OWNER)
+            alive = False if owner is None else is_alive(owner)
+            if owner is not None and alive is None and "process" in owner:
+                if trial.number not in ages:
+                    alive = False
+                elif ages[trial.number] > self._grace:
+                    beat_at = now - ages[trial.number]
+                    since, same = self._silent.get(trial.number, (now, beat_at))
+                    if beat_at - same > self._grace / (
+                        2 * BEATS_PER_GRACE
+                    ):  # it has beaten since, and fallen silent again
+                        since, same = now, beat_at
+                    silent[trial.number] = (since, same)
+                    alive = now - since < self._grace / 2
+            if alive is False and (owner is None or owner.get("process") != me):
+                found.append(trial.number)
+        self._silent = silent
+        return found
 
 
 def _running(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

@@ -10,7 +10,7 @@ from sweeper.search.definition import Search
 from sweeper.search.feasibility import UNCHECKED
 from sweeper.search.options import StudyOptions
 from sweeper.search.space import as_overrides
-from sweeper.study.coordination import BEATS_PER_GRACE, Heartbeat, abandoned
+from sweeper.study.coordination import BEATS_PER_GRACE, Heartbeat, Watch
 from sweeper.study.executors.base import Executor, Job, JobResult
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy
@@ -55,6 +55,7 @@ class Coordinator:
         target = search.target
         above = self._trials.completed_above(target) if target is not None else []
         self._above_at_start = {trial.number for trial in above}
+        self._watch = Watch(opened.coordination, grace_seconds=options.grace_seconds)
         self._recovered_at = -math.inf
         self._has_lost_connection = False
         self._ends_now = False
@@ -123,7 +124,7 @@ class Coordinator:
         if not self._has_lost_connection and time.monotonic() - self._recovered_at < interval:
             return
         with self._opened.lock():
-            gone = abandoned(self._opened.study, self._opened.coordination, grace_seconds=self._options.grace_seconds)
+            gone = self._watch.abandoned(self._opened.study)
             gone += [number for number in self._trials.own_running() if number not in self._running]
             self._progress.on_recovered(self._trials.recover(gone, self._opened.folder))
         self._recovered_at = time.monotonic()

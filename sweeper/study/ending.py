@@ -47,9 +47,9 @@ class Ending:
 
     def show(self, progress: StudyProgress, why: str) -> None:
         """Copy the best trial to ``best/``, then print the headline, the best trial, `why`, and the commands."""
+        if isinstance(self._opened.storage, PostgresqlStorage):
+            restore_records(self._opened.storage, self._opened.name, self._opened.folder)
         with self._opened.lock():
-            if isinstance(self._opened.storage, PostgresqlStorage):
-                restore_records(self._opened.storage, self._opened.name, self._opened.folder)
             best = self._opened.trials.summary().best
             if best is not None:
                 self._opened.folder.keep_best(trial_folder(self._opened.folder.path, best))

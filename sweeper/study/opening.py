@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS, write_atomically
@@ -54,6 +55,13 @@ class OpenedStudy:
     def lock(self) -> AbstractContextManager[None]:
         """Hold the study's lock: no other process asks for a trial while this one counts them."""
         return self.coordination.lock()
+
+    def reader(self) -> Callable[[], list[FrozenTrial]]:
+        """Return a function that reads all trials in another thread, over a connection of its own to a server."""
+        if not isinstance(self.storage, PostgresqlStorage):
+            return self.trials.trials
+        study = SearchStudy(self.name, open_storage(self.url))
+        return lambda: study.get_trials(deepcopy=False)
 
 
 def open_study(search: Search, options: StudyOptions, config: DictConfig) -> OpenedStudy:
@@ -104,6 +112,7 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
             sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
         else:
             _check_no_trials(folder)
+        trials.finish_requeues()
         trials.enqueue_missing(search.starts)
     write_atomically(folder.multirun, OmegaConf.to_yaml(config).encode())
     # A storage that was given stays as it was written, which may refer to a variable, unless jobs would not find it.

@@ -1,6 +1,7 @@
 """Decides what a running study prints: one line per event, in a terminal a live table, and how the study ended."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
@@ -47,13 +48,15 @@ class StudyProgress:
         target: float | None = None,
         epochs: int | None = None,
         limit: int | None = None,
+        read: Callable[[], list[FrozenTrial]] | None = None,
         console: Console | None = None,
     ) -> None:
         """Show the study `name` of `total` trials, on standard output by default.
 
         `is_grid` says whether `total` includes points that are rejected, `is_accuracy` whether values are accuracies.
         `target` is the accuracy to reach, `epochs` the number that a trial trains unless it is searched, `limit` the
-        budget of the cost in a search with two objectives.
+        budget of the cost in a search with two objectives. `read` returns all trials for the live table, whose thread must
+        not wait for a storage that the main thread waits for.
         """
         self._trials = trials
         self._name = name
@@ -65,6 +68,7 @@ class StudyProgress:
         self._started = time.monotonic()
         self._finished = 0
         self._is_waiting = False
+        self._read = read or trials.trials
         self._shown: list[FrozenTrial] = []
         # rich refreshes from its own thread: the main thread may be busy with a job.
         self._live = Live(
@@ -164,7 +168,7 @@ class StudyProgress:
 
     def _table(self) -> RenderableType:
         try:
-            trials = self._shown = self._trials.trials()
+            trials = self._shown = self._read()
         except Exception as error:
             if not is_connection_lost(error):
                 raise

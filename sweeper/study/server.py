@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from optuna.storages import RDBStorage
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from sweeper.errors import StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,13 +17,15 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS: Final = 600.0
 """The time that a server which has answered before has to answer again."""
 RETRY_SECONDS: Final = 1.0
+OPTIONS: Final = "-c timezone=UTC"
+"""Optuna saves times without their zone."""
 CONNECTION: Final[dict[str, Any]] = {
-    "options": "-c timezone=UTC",  # Optuna saves times without their zone
     "connect_timeout": 10,
     # Otherwise a host that is cut off waits for hours.
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds; keepalives do not notice while data are on their way
 }
 
 
@@ -32,11 +37,12 @@ class PostgresqlStorage(RDBStorage):
 
     def __init__(self, url: str) -> None:
         """Connect, and create the tables if there are none. Raises what SQLAlchemy's drivers raise, without waiting."""
-        super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": CONNECTION})
+        super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": _connect_args(url)})
         self.on_wait: Callable[[str], None] = lambda _: None
         """Receives one line when the wait begins, and one when it has ended."""
         self.check: Callable[[], None] = lambda: None
         """Called while waiting; may raise KeyboardInterrupt."""
+        self._has_given_up = False
         event.listen(self.engine, "do_connect", self._connect)
 
     def _connect(self, dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
@@ -45,25 +51,48 @@ class PostgresqlStorage(RDBStorage):
         while True:
             try:
                 connection = dialect.loaded_dbapi.connect(*arguments, **parameters)
-            except dialect.loaded_dbapi.OperationalError:
-                is_main = threading.current_thread() is threading.main_thread()
-                if not is_main or time.monotonic() - started > PATIENCE_SECONDS:
+            except dialect.loaded_dbapi.OperationalError as error:
+                if threading.current_thread() is not threading.main_thread():
                     raise
+                if self._has_given_up or time.monotonic() - started > PATIENCE_SECONDS:
+                    self._has_given_up = True
+                    reason = next(iter(str(error).splitlines()), "")
+                    raise StudyError(
+                        f"the study's storage must answer, but has not for {PATIENCE_SECONDS / 60:.0f} minutes ({reason}): "
+                        "start the server and type the command again"
+                    ) from None
                 if not has_waited:
                     self.on_wait(f"the storage does not answer: waiting up to {PATIENCE_SECONDS / 60:.0f} minutes")
                 has_waited = True
-                self.check()
+                try:
+                    self.check()
+                except KeyboardInterrupt:
+                    self._has_given_up = True  # what an interrupted command still has to write must not wait either
+                    raise
                 time.sleep(RETRY_SECONDS)
             else:
+                self._has_given_up = False
                 if has_waited:
                     self.on_wait(f"the storage answers again after {time.monotonic() - started:.0f} s")
                 return connection
 
 
+def _connect_args(url: str) -> dict[str, Any]:
+    """Return the settings of a connection that the URL does not set itself; server options are added to its own."""
+    given = make_url(url).query
+    settings = {name: value for name, value in CONNECTION.items() if name not in given}
+    return {**settings, "options": " ".join([*_texts(given.get("options")), OPTIONS])}
+
+
+def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value or ()
+
+
 def is_connection_lost(error: BaseException | None) -> bool:
-    """Whether an error means that the connection to the server was lost, so that another try may succeed."""
+    """Whether an error means that the connection to the server was lost, or cannot be made at the moment."""
     while error is not None:
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
+        is_connecting = isinstance(error, OperationalError) and error.statement is None
+        if isinstance(error, DBAPIError) and (error.connection_invalidated or is_connecting):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -89,6 +89,7 @@ class Sweep:
                 target=base.target if base is not None and self._options.direction == "maximize" else None,
                 epochs=base.training.epochs if base is not None else None,
                 limit=getattr(base.budget, self._options.cost) if base is not None and self._options.cost else None,
+                read=opened.reader(),
             ) as progress,
             Heartbeat(opened.coordination, grace_seconds=self._options.grace_seconds) as heartbeat,
         ):

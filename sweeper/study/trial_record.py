@@ -37,7 +37,9 @@ FILES: Final = Table(
 
 def create_table(storage: PostgresqlStorage) -> None:
     """Create the table if the server has none."""
-    with advisory_lock(storage, FILES.name):  # two that create one table at once fail, even if they look first
+    with advisory_lock(
+        storage, FILES.name, kind="table"
+    ):  # two that create one table at once fail, even if they look first
         FILES.create(storage.engine, checkfirst=True)
 
 

@@ -83,7 +83,7 @@ class TrialStore:
 
     def recover(self, abandoned: Sequence[int], folder: StudyFolder) -> list[int]:
         """Requeue trials whose process is gone; return the numbers of those that were queued again."""
-        self._finish_requeues()
+        self.finish_requeues()
         return [number for number in abandoned if self.requeue(number, folder, "its process is gone")]
 
     def is_given_up(self, number: int) -> bool:
@@ -186,7 +186,7 @@ class TrialStore:
     def _queue_again(self, trial: FrozenTrial, failures: int | None) -> None:
         self.study.enqueue_trial(_params(trial), user_attrs={RETRY: failures, REQUEUE_OF: trial.number})
 
-    def _finish_requeues(self) -> None:
+    def finish_requeues(self) -> None:
         """Queue the points of trials whose process died, or lost its storage, between failing them and queueing them."""
         trials = self.trials()
         queued = {trial.user_attrs.get(REQUEUE_OF) for trial in trials}
