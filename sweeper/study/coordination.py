@@ -14,6 +14,7 @@ from typing import Final, Protocol, Self
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 from sweeper.study.attributes import OWNER
@@ -28,7 +29,6 @@ BEATS_PER_GRACE: Final = 6
 """Number of beats in the time after which a silent process counts as dead: some may be late."""
 KEY_BYTES: Final = 8
 """An advisory lock of PostgreSQL is a signed integer of 64 bits."""
-
 LOCK_SETTINGS: Final = (
     "statement_timeout = 0",
     "lock_timeout = 0",
@@ -192,10 +192,11 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._ended.wait(self._interval):
-            with suppress(
-                Exception
-            ):  # a server that restarts, or a trial that has just ended: the next beat may reach it
-                self._coordination.beat(self._numbers)
+            numbers = self._numbers
+            if numbers:  # without, `add` may be beating for the next one at this moment
+                # A server may restart, a trial may have just ended: the next beat may reach it.
+                with suppress(Exception):
+                    self._coordination.beat(numbers)
 
 
 class Watch:
@@ -217,29 +218,28 @@ class Watch:
         """
         running = _running(study)
         ages = self._coordination.seconds_since_beats(study) if running else {}
-        me, now = identify_process()["process"], time.monotonic()
-        silent: dict[int, tuple[float, float]] = {}
-        found = []
-        for trial in running:
-            owner = trial.user_attrs.get(OWNER)
-            alive = False if owner is None else is_alive(owner)
-            if owner is not None and alive is None and "process" in owner:
-                if trial.number not in ages:
-                    alive = False
-                elif ages[trial.number] > self._grace:
-                    beat_at = now - ages[trial.number]
-                    since, same = self._silent.get(trial.number, (now, beat_at))
-                    if beat_at - same > self._grace / (
-                        2 * BEATS_PER_GRACE
-                    ):  # it has beaten since, and fallen silent again
-                        since, same = now, beat_at
-                    silent[trial.number] = (since, same)
-                    alive = now - since < self._grace / 2
-            if alive is False and (owner is None or owner.get("process") != me):
-                found.append(trial.number)
-        self._silent = silent
-        return found
+        self._silent = {number: self._first_seen(number, age) for number, age in ages.items() if age > self._grace}
+        return [trial.number for trial in running if self._is_abandoned(trial, has_beat=trial.number in ages)]
+
+    def _first_seen(self, number: int, age: float) -> tuple[float, float]:
+        """Return when a silent trial was first seen so, and its last beat; it may have beaten and fallen silent again."""
+        now = time.monotonic()
+        since, beat = self._silent.get(number, (now, now - age))
+        has_beaten = now - age - beat > self._grace / (2 * BEATS_PER_GRACE)
+        return (now, now - age) if has_beaten else (since, beat)
+
+    def _is_abandoned(self, trial: FrozenTrial, *, has_beat: bool) -> bool:
+        owner = trial.user_attrs.get(OWNER)
+        if owner is None:
+            return True
+        alive = is_alive(owner)
+        if alive is not None:
+            return not alive and owner.get("process") != identify_process()["process"]
+        if "process" not in owner:
+            return False
+        watched = time.monotonic() - self._silent[trial.number][0] if trial.number in self._silent else 0
+        return not has_beat or watched >= self._grace / 2
 
 
-def _running(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+def _running(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
