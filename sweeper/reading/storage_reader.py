@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -95,7 +95,7 @@ class StorageReader:
         while error.__cause__ is not None:  # Optuna's own message hides the driver's
             error = error.__cause__
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        password = urlsplit(self._url).password
+        password = make_url(self._url).password if not self._url.startswith(JOURNAL) else None
         return reason.replace(password, "***") if password else reason
 
 

@@ -17,7 +17,7 @@ from sweeper.study.executors.base import PrunedAt
 from sweeper.study.optuna_private import report, running_trial, should_prune
 from sweeper.study.sampler_and_pruner import make_pruner
 from sweeper.study.server import PostgresqlStorage
-from sweeper.study.storage import open_storage
+from sweeper.study.storage import open_patiently
 from sweeper.study.trial_record import patiently, save_record
 
 
@@ -53,7 +53,7 @@ def open_link(settings: HydraConf, epochs: int) -> TrialLink:
     """Find the job's trial in the storage and study of `settings`: its number is the job's."""
     sweeper = settings.sweeper
     study, storage = _study(sweeper.storage, sweeper.study_name, OmegaConf.to_yaml(sweeper.pruner, resolve=True))
-    return TrialLink(running_trial(study, settings.job.num), epochs, storage)
+    return TrialLink(patiently(lambda: running_trial(study, settings.job.num)), epochs, storage)
 
 
 def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float | PrunedAt:
@@ -80,5 +80,6 @@ def _study(url: str, name: str, pruner: str) -> tuple[optuna.Study, BaseStorage]
     """Return a worker's study and its storage, opened once: reading a long journal again for each trial would take quadratic time."""
     config = OmegaConf.create(pruner)
     assert isinstance(config, DictConfig)
-    storage = open_storage(url)
-    return optuna.load_study(study_name=name, storage=storage, pruner=make_pruner(config)), storage
+    storage = open_patiently(url)
+    study = patiently(lambda: optuna.load_study(study_name=name, storage=storage, pruner=make_pruner(config)))
+    return study, storage

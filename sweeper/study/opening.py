@@ -203,7 +203,13 @@ def _claim(study: optuna.Study, name: str, record: Mapping[str, Any]) -> None:
     if saved is None:
         study.set_user_attr(SEARCH, record)
     elif saved != record:
-        check_same_search(name, saved, record)
+        try:
+            check_same_search(name, saved, record)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StudyError(
+                f"study {name} in the storage must have been made by sweeper, but its attribute {SEARCH} is no search: give "
+                "another hydra.sweeper.study_name"
+            ) from error
 
 
 def _is_on_test(search: Search) -> bool:

@@ -5,16 +5,16 @@ import os
 import time
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from sweeper.errors import StudyError
 from sweeper.study.locks import exclusive
-from sweeper.study.server import PostgresqlStorage
+from sweeper.study.server import PATIENCE_SECONDS, RETRY_SECONDS, PostgresqlStorage
 
 JOURNAL: Final = "journal://"
 """Scheme of a journal file's URL, defined by sweeper: Optuna has none."""
@@ -63,9 +63,29 @@ def database_path(url: str) -> Path | None:
 
 
 def redacted(url: str) -> str:
-    """Return the URL without its password."""
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url
+    """Return the URL without its password and without its query, which may hold one too.
+
+    >>> redacted("postgresql://me:a/b#c@host/db?password=secret")
+    'postgresql://me:***@host/db'
+    """
+    if url.startswith(JOURNAL):
+        return url
+    try:
+        return make_url(url).set(query={}).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "(a URL that cannot be read)"
+
+
+def open_patiently(url: str) -> BaseStorage:
+    """Open a storage that another process has opened before: a server that does not answer is waited for."""
+    started = time.monotonic()
+    while True:
+        try:
+            return open_storage(url)
+        except StudyError:
+            if not is_postgresql(url) or time.monotonic() - started > PATIENCE_SECONDS:
+                raise
+            time.sleep(RETRY_SECONDS)
 
 
 class Journal(JournalFileBackend):

@@ -23,6 +23,7 @@ from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import PostgresqlStorage
+from sweeper.study.trial_record import patiently
 
 
 class Sweep:
@@ -107,12 +108,12 @@ class Sweep:
             try:
                 coordinator.run()
             except KeyboardInterrupt:
-                count = coordinator.requeue_running("interrupted")
+                count = patiently(lambda: coordinator.requeue_running("interrupted"))
                 ending.show(progress, f"interrupted: {count} trial{'' if count == 1 else 's'} queued again")
                 raise
             except Exception:
-                coordinator.requeue_running("the study ended first")
+                patiently(lambda: coordinator.requeue_running("the study ended first"))
                 raise
-            coordinator.requeue_running("the study ended first")
-            ending.conclude(progress, coordinator.why_stopped)
+            patiently(lambda: coordinator.requeue_running("the study ended first"))
+            patiently(lambda: ending.conclude(progress, coordinator.why_stopped))
         return coordinator.returned

@@ -3,6 +3,7 @@
 They are in a table of sweeper's own: as attributes of the trials, every process would read all of them.
 """
 
+import logging
 import os
 import shutil
 import socket
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, insert, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.study.coordination import advisory_lock
 from sweeper.study.folder import StudyFolder
 from sweeper.study.server import PostgresqlStorage, is_connection_lost
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 TRIES: Final = 3
 """Tries of a statement whose connection was lost; between them the storage waits for its server."""
@@ -44,7 +47,10 @@ def create_table(storage: PostgresqlStorage) -> None:
 
 
 def save_record(storage: PostgresqlStorage, study: str, number: int, folder: Path) -> None:
-    """Save a trial's small files, and where all of them are. A pruned trial has no result among them."""
+    """Save a trial's small files, and where all of them are. A pruned trial has no result among them.
+
+    A failure is logged, not raised: the trial has its value, and its files are on this host.
+    """
     files = {name: path.read_text() for name, path in _files(RunFolder(folder)).items() if _is_small(path)}
     files[ELSEWHERE] = f"weights and figures: {socket.gethostname()}:{folder.absolute()}\n"
     rows = [{"study": study, "trial": number, "name": name, "text": text} for name, text in files.items()]
@@ -54,7 +60,10 @@ def save_record(storage: PostgresqlStorage, study: str, number: int, folder: Pat
             connection.execute(delete(FILES).where(FILES.c.study == study, FILES.c.trial == number))
             connection.execute(insert(FILES), rows)
 
-    patiently(write)
+    try:
+        patiently(write)
+    except SQLAlchemyError as error:
+        _log.warning("other hosts will lack the files of this trial: %s", next(iter(str(error).splitlines()), error))
 
 
 def restore_records(storage: PostgresqlStorage, study: str, folder: StudyFolder) -> None:
