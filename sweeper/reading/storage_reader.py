@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sweeper.errors import StudyError
 from sweeper.reading.locations import StudyLocation
 from sweeper.study.optuna_private import cached
-from sweeper.study.storage import JOURNAL, redacted
+from sweeper.study.storage import JOURNAL, password_in, redacted
 
 T = TypeVar("T")
 BUSY_SECONDS: Final = 60
@@ -95,7 +95,7 @@ class StorageReader:
         while error.__cause__ is not None:  # Optuna's own message hides the driver's
             error = error.__cause__
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        password = make_url(self._url).password if not self._url.startswith(JOURNAL) else None
+        password = password_in(self._url)
         return reason.replace(password, "***") if password else reason
 
 

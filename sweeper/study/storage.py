@@ -73,7 +73,15 @@ def redacted(url: str) -> str:
     try:
         return make_url(url).set(query={}).render_as_string(hide_password=True)
     except ArgumentError:
-        return "(a URL that cannot be read)"
+        return "(a URL that cannot be read)" if "@" in url else url  # before an @ may be a password
+
+
+def password_in(url: str) -> str | None:
+    """Return the URL's password; None for a URL without one, and for one that cannot be read."""
+    try:
+        return None if url.startswith(JOURNAL) else make_url(url).password
+    except ArgumentError:
+        return None
 
 
 def open_patiently(url: str) -> BaseStorage:
