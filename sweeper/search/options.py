@@ -55,7 +55,7 @@ class StudyOptions:
         if self.max_retry < 0:
             raise StudyError(f"hydra.sweeper.max_retry must be at least 0, but got {self.max_retry}")
         if not 1 <= self.grace_seconds <= 86_400:
-            raise StudyError(f"hydra.sweeper.grace_seconds must be in [1, 86400], but got {self.grace_seconds}")
+            raise StudyError(f"hydra.sweeper.grace_seconds must be in [1, 86400], but got {self.grace_seconds:g}")
         if not 0 <= self.max_failure_rate <= 1:
             raise StudyError(f"hydra.sweeper.max_failure_rate must be in [0, 1], but got {self.max_failure_rate}")
         if self.study_name is not None and not re.fullmatch(r"\w[\w .+-]*", self.study_name):
