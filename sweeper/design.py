@@ -39,7 +39,8 @@ def analyze(conf: ExperimentConf) -> Design:
 def analyze_within_budget(conf: ExperimentConf) -> Design:
     """Return `analyze(conf)`. Raises `BudgetError` if the network exceeds its budget, else as `analyze` does.
 
-    Raises `ConfigError` also if there are too few training images, see `check_images`, and for ``data.validation=none``: a run or trial without validation has no value.
+    Raises `ConfigError` also if there are too few training images, see `check_images`, and for ``data.validation=none``:
+    a run or trial without validation has no value.
     """
     if conf.data.validation == "none":
         raise ConfigError(

@@ -81,7 +81,10 @@ def _check_booleans(schema: DictConfig, config: DictConfig, merged: Any) -> None
 
 
 def _check_affine(conf: ExperimentConf) -> None:
-    """Raise `ConfigError` for affine values that ``augment=none`` ignores. Configs that earlier versions saved may have them."""
+    """Raise `ConfigError` for affine values that ``augment=none`` ignores.
+
+    Configs that earlier versions saved may have them.
+    """
     for name in ("rotation", "shift", "scale"):
         value = getattr(conf.augment, name)
         if conf.augment.name == "none" and value:

@@ -27,7 +27,8 @@ def draw_variations(images: int, conf: AugmentConf, generator: Generator, *, sha
 
     The columns are `AFFINE_COLUMNS`, as fractions of the config's values, then `ERASING_COLUMNS` if anything is erased,
     then -1 for a mirrored image and 1 for any other if there is `flip`, then the nodes of the elastic displacement,
-    uniform in [-1, 1), horizontal before vertical, if there is one. Without augmentation there are none. `generator` must be a CPU generator, so that all devices get the same draws.
+    uniform in [-1, 1), horizontal before vertical, if there is one. Without augmentation there are none. `generator` must
+    be a CPU generator, so that all devices get the same draws.
     """
     if conf.name == "none":
         return torch.empty(images, 0)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import plotly.graph_objects as go
@@ -133,6 +134,7 @@ def _hypervolume(view: StudyView) -> PageFigure:
     limit = view.limit
     worst = limit or worst_cost(completed, goal)
     steps = list(_hypervolumes(completed, goal, worst))
+    epochs = _epochs(view.study.trials)
     last = view.study.trials[-1].number
     steps.append((last, steps[-1][1]))
     plot = go.Figure()
@@ -140,7 +142,7 @@ def _hypervolume(view: StudyView) -> PageFigure:
         x=[number for number, _ in steps],
         y=[round(volume, 5) for _, volume in steps],
         customdata=[number for number, _ in steps],
-        text=[f"{_epochs(view, number):,}" for number, _ in steps],
+        text=[f"{epochs[number]:,}" for number, _ in steps],
         mode="lines",
         line={"color": ORANGE, "shape": "hv", "width": 2},
         name="hypervolume",
@@ -153,14 +155,16 @@ def _hypervolume(view: StudyView) -> PageFigure:
     of_cost = f"the budget of {limit:,}" if limit else f"the most of any trial, {worst:,.0f}"
     caption = (
         f"The area between the front and a reference point, {view.scale.text(1 - WORST_ERROR)} {view.scale.short} and "
-        f"{of_cost} {goal.unit}, with decimal logarithms of error and {goal.unit}: {steps[-1][1]:.3f} after {_epochs(view, last):,} trained epochs."
+        f"{of_cost} {goal.unit}, with decimal logarithms of error and {goal.unit}: {steps[-1][1]:.3f} after "
+        f"{epochs[last]:,} trained epochs."
     )
     return PageFigure(name="hypervolume", title=title, caption=caption, plot=plot, wide=True)
 
 
-def _epochs(view: StudyView, number: int) -> int:
-    """Return the epochs that all trials up to this number trained: what a hypervolume cost."""
-    return sum(max(trial.intermediate_values, default=0) for trial in view.study.trials if trial.number <= number)
+def _epochs(trials: Sequence[FrozenTrial]) -> dict[int, int]:
+    """Return by trial number the epochs that all trials up to it trained: what a hypervolume cost."""
+    trained = accumulate(max(trial.intermediate_values, default=0) for trial in trials)
+    return {trial.number: epochs for trial, epochs in zip(trials, trained, strict=True)}
 
 
 def _hypervolumes(completed: Sequence[FrozenTrial], goal: Goal, worst: float) -> Iterator[tuple[int, float]]:

@@ -65,7 +65,7 @@ class Coordinator:
         """Hydra's `JobReturn` of each job, by trial number."""
 
     def run(self) -> None:
-        """Submit, wait and tell until no trial is left, here or elsewhere, or a rule stops it. Always cancel the executor."""
+        """Submit, wait and tell until no trial is left, here or elsewhere, or a rule stops it; then cancel the executor."""
         try:
             while not self._ends_now:
                 self._interrupts.check()
