@@ -1,28 +1,35 @@
 """Architecture search for small CNNs under a parameter budget: Hydra composes, torch trains, Optuna searches.
 
-From Python: ``sweeper.compose(["model=gap"])`` returns a typed config, ``sweeper.run(conf)`` trains it.
+From Python: ``sweeper.compose(["model=gap"])`` returns a typed config, ``sweeper.run(conf)`` trains it, and
+``sweeper.search(["model.dropout=0.05,0.1"])`` runs what ``-m`` does. In the jobs of any Hydra application ``sweeper.report``
+reports a value that a pruner judges, and ``sweeper.constraint`` names a rule that its configs keep.
 """
 
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-# A package binds its name in its parent when it is first imported. Import run/ now, so that the function `run` replaces
-# it; imported later, it would replace the function.
-import sweeper.run as _run_package  # noqa: F401
+# A package binds its name in its parent when it is first imported. Import these now, so that the functions of the same
+# names replace them; imported later, they would replace the functions.
+import sweeper.report as _report_package
+import sweeper.run as _run_package
+import sweeper.search as _search_package  # noqa: F401
 from sweeper.errors import TrainingDivergedError
 from sweeper.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from omegaconf import DictConfig
+
     from sweeper.config.schema import ExperimentConf
+    from sweeper.cli.search import CompletedSearch
     from sweeper.run.experiment import CompletedRun
 
-__all__ = ["__version__", "compose", "run"]
+__all__ = ["__version__", "compose", "constraint", "report", "run", "search"]
 
 
-# Both functions import lazily: torch alone takes two seconds to import, and `import sweeper` should be fast.
+# All functions import lazily: torch alone takes two seconds to import, and `import sweeper` should be fast.
 def compose(overrides: "Sequence[str]" = ()) -> "ExperimentConf":
     """Compose the config as the command line would with these overrides.
 
@@ -55,3 +62,35 @@ def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = Tr
     if progress is not None:
         progress.show_result(completed, next_command=written.next)
     return completed
+
+
+def search(arguments: "Sequence[str]") -> "CompletedSearch":
+    """Run a search, as ``python -m sweeper -m`` does with these arguments; return its folder, best trial and table.
+
+    The same arguments resume the study, or read it if it is complete. Raises `sweeper.errors.SweeperError`.
+    """
+    from sweeper.cli.search import search as run_search  # noqa: PLC0415
+
+    return run_search(arguments)
+
+
+def report(value: float, step: int) -> None:
+    """In a job of a study, report its value after a step, from 0 on. In any other process do nothing.
+
+    Raises `optuna.TrialPruned` if the study's pruner ends the trial: let it pass, and the trial counts as pruned.
+    Raises `sweeper.errors.StudyError` for a value that is no number, or a step that is no whole number.
+    """
+    from sweeper.study.reporting import report as report_step  # noqa: PLC0415
+
+    report_step(value, step)
+
+
+def constraint(function: "Callable[[DictConfig], float]") -> "Callable[[DictConfig], float]":
+    """Decorate a function of a job's config: a proposal for which it returns a number above 0 is not run.
+
+    It holds for the searches of a Hydra application whose process calls this before its `hydra.main` function.
+    """
+    from sweeper.search.constraints import add_constraint  # noqa: PLC0415
+
+    add_constraint(function)
+    return function

@@ -44,7 +44,7 @@ class Unpicklable:
 
 VALUES = {
     "one": 1.0,
-    "prune": PrunedAt(epoch=1, value=0.5),
+    "prune": PrunedAt(value=0.5),
     "nothing": None,
     "infinite": math.inf,
     "huge": 10**400,

@@ -4,9 +4,6 @@ import logging
 import math
 import os
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import hydra
@@ -17,9 +14,9 @@ from omegaconf import DictConfig
 
 from sweeper.cli.job import run_job
 from sweeper.config.composition import CONFIG_NAME, HYDRA_ERRORS, conf_dir, explain
+from sweeper.config.search_path import StudyConfigs
 from sweeper.errors import RunFolderError, SweeperError
-from sweeper.study.plugin import FULL_ERROR, StudySweeper
-from sweeper.terminal.console import display_path, make_console
+from sweeper.plugin import FULL_ERROR, StudySweeper
 
 PROGRAM: Final = "sweeper"
 
@@ -47,12 +44,13 @@ def run_hydra() -> None:
             failure = error
             return math.nan
 
-    Plugins.instance().register(StudySweeper)
+    # Entry points do it where the package is installed.
+    for plugin in (StudySweeper, StudyConfigs):
+        Plugins.instance().register(plugin)
     # The empty whitelist keeps any config, even a stranger's, from naming code to run.
     application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)
     try:
-        with _write_study_page():
-            application()
+        application()
     except HYDRA_ERRORS as error:
         if started:
             raise
@@ -66,30 +64,3 @@ def run_hydra() -> None:
         ) from error
     if failure is not None:
         raise failure
-
-
-@contextmanager
-def _write_study_page() -> Iterator[None]:
-    """If the block runs a search, write the study's page afterwards, also after an interruption or a failure."""
-    # Importing plotly takes a second or two: a thread does it while the first trials train, unless they do so in this
-    # process and import torch: scipy, imported here, fails if it finds torch half imported.
-    page_import = threading.Thread(target=_load_page)
-    StudySweeper.last_sweep, StudySweeper.on_open = None, page_import.start
-    try:
-        yield
-    finally:
-        StudySweeper.on_open = None
-        opened = StudySweeper.last_sweep.opened if StudySweeper.last_sweep is not None else None
-        if opened is not None:
-            if page_import.is_alive():
-                page_import.join()
-            from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
-
-            page = write_study_page(opened.study, folder=opened.folder.path, url=opened.url)
-            make_console().print(f"report: {display_path(page)}", soft_wrap=True)
-
-
-def _load_page() -> None:
-    from sweeper.report import study_page  # noqa: PLC0415 - plotly
-
-    study_page.load()

@@ -14,7 +14,7 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze_within_budget
 from sweeper.errors import ConfigError, TrainingDivergedError
 from sweeper.startup import loading
-from sweeper.study.plugin import is_trial
+from sweeper.study.trial import is_trial
 from sweeper.terminal.console import display_path
 
 

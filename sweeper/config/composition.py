@@ -9,6 +9,7 @@ from typing import Any, Final
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -16,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sweeper.config.explaining import nearest
 from sweeper.config.loading import dotted, load
 from sweeper.config.schema import ExperimentConf
+from sweeper.config.search_path import StudyConfigs
 from sweeper.errors import CompositionError
 
 CONFIG_NAME = "config"
@@ -130,6 +132,7 @@ _MESSAGES: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
 @contextmanager
 def _hydra() -> Iterator[None]:
     """Initialize Hydra on conf/ for the block, then restore its global state: this also works in a Hydra job."""
+    Plugins.instance().register(StudyConfigs)  # an entry point does it where the package is installed
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:

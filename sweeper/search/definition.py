@@ -14,14 +14,24 @@ from sweeper.errors import CompositionError, ConfigError, StudyError
 from sweeper.search.architecture import architecture_distributions, extended
 from sweeper.search.conditions import in_order
 from sweeper.search.config_keys import takes_integers
-from sweeper.search.dry_run import describe_grid, describe_search
+from sweeper.search.constraints import ConstraintCheck, constraints
+from sweeper.search.dry_run import describe_grid, describe_search, describe_space
 from sweeper.search.feasibility import FeasibilityCheck
 from sweeper.search.front_points import front_points, front_widths
 from sweeper.search.initial_points import initial_points
 from sweeper.search.job_composer import JobComposer
 from sweeper.search.options import StudyOptions
 from sweeper.search.proposals import ProposalRepair
-from sweeper.search.space import Params, Space, as_integers, parse, search_record, width_distributions
+from sweeper.search.space import (
+    Params,
+    Space,
+    as_integers,
+    as_overrides,
+    first_point,
+    parse,
+    search_record,
+    width_distributions,
+)
 
 NAME_LENGTH: Final = 40
 """Maximum length, in characters, of the readable part of a study's name."""
@@ -34,10 +44,12 @@ class Search:
     """A search as the command line defines it: a grid, or points that a sampler proposes."""
 
     space: Space
-    check: FeasibilityCheck | None
-    """None for another Hydra application, whose configs have no network to check."""
+    check: FeasibilityCheck | ConstraintCheck | None
+    """None for another Hydra application without constraints."""
     base: ExperimentConf | None
     """The composed config; for a grid, that of its first valid point. None for another Hydra application."""
+    application: dict[str, Any] | None = None
+    """Name and composed config of another Hydra application; None for sweeper's own."""
     options: StudyOptions
 
     @property
@@ -77,14 +89,15 @@ class Search:
     def prefix(self) -> str:
         """The readable part of the study's name: the last parts of the swept keys."""
         keys = (re.sub(r"(\.\d+)+$", "", key.lstrip("+")) for key in self.space.keys)
-        return (
-            "-".join(dict.fromkeys(key.rpartition(".")[2].partition("@")[0] for key in keys))[:NAME_LENGTH] or "study"
-        )
+        names = [key.rpartition(".")[2].partition("@")[0] for key in keys]
+        application = [self.application["name"]] if self.application else []
+        return re.sub(r"[^\w.+-]+", "-", "-".join(dict.fromkeys([*application, *names])))[:NAME_LENGTH] or "study"
 
     @functools.cached_property
     def repair(self) -> ProposalRepair | None:
         """What repairs a sampler's proposals into the budget; None for a grid and for another Hydra application."""
-        return None if self.is_grid or self.check is None else ProposalRepair(self.space, self.check)
+        is_repaired = isinstance(self.check, FeasibilityCheck) and not self.is_grid
+        return ProposalRepair(self.space, self.check) if is_repaired else None
 
     @functools.cached_property
     def anchor(self) -> Params | None:
@@ -99,18 +112,16 @@ class Search:
         base = asdict(self.base) if self.base else {}
         base.pop("logging", None)  # loggers do not change the search
         goal = {"cost": self.options.cost, "smallest": self.options.smallest} if self.options.cost else None
-        return {**search_record(self.space, base, goal), "grid": self.is_grid}
+        return {**search_record(self.space, base, goal, self.application), "grid": self.is_grid}
 
     def dry_run(self, *, jobs: int) -> None:
         """Print the jobs of a grid, or an estimate of the search with `jobs` trials at a time. Raises `StudyError`."""
-        if self.check is None or self.base is None:
-            raise StudyError(
-                "hydra.sweeper.dry_run needs networks to describe, but this application has none: "
-                "leave out hydra.sweeper.dry_run"
-            )
         if self.is_grid:
             describe_grid(self.space, self.check)
+        elif self.base is None:
+            describe_space(self.space, trials=self.total)
         else:
+            assert isinstance(self.check, FeasibilityCheck)
             is_repaired = self.options.cost is None
             describe_search(self.space, self.check, self.base, trials=self.total, jobs=jobs, is_repaired=is_repaired)
 
@@ -127,10 +138,7 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
     except ValueError as error:
         raise explain(error) from error
     if not composer.is_sweeper_config:
-        if options.cost:
-            raise StudyError("hydra.sweeper.cost needs networks to count, but this application has none: leave it out")
-        space = space if space.distributions else replace(space, grid=({},))
-        return Search(space=space, check=None, base=None, options=options)
+        return _search_of_application(space, options, composer)
     space = _complete(space, options, composer)
     check = FeasibilityCheck(space, composer.experiment)
     base = _base(space, check)
@@ -139,6 +147,17 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
             with suppress(ConfigError):  # an out-of-bounds value only rejects its own trials
                 check.configure({**(space.grid or ({},))[0], key: value})
     return Search(space=space, check=check, base=base, options=options)
+
+
+def _search_of_application(space: Space, options: StudyOptions, composer: JobComposer) -> Search:
+    """Return a search of another Hydra application; without a swept key it is one job."""
+    for name in ("cost", "smallest", "widths", "architecture"):
+        if getattr(options, name):
+            raise StudyError(f"hydra.sweeper.{name} is for sweeper's own networks alone: leave it out")
+    space = space if space.distributions else replace(space, grid=({},))
+    check = ConstraintCheck(space, composer.job) if constraints() else None
+    application = composer.application(as_overrides(space, first_point(space)))
+    return Search(space=space, check=check, base=None, application=application, options=options)
 
 
 def _complete(space: Space, options: StudyOptions, composer: JobComposer) -> Space:

@@ -8,6 +8,7 @@ import optuna
 
 from sweeper.config.schema import ExperimentConf
 from sweeper.data.catalogue import DATASETS, training_images
+from sweeper.search.constraints import ConstraintCheck
 from sweeper.search.feasibility import FeasibilityCheck
 from sweeper.search.space import Space, as_overrides, describe
 from sweeper.terminal.console import about
@@ -26,11 +27,18 @@ START_SECONDS: Final = 4.0
 """What a search takes before its first trial trains: imports of torch, data."""
 
 
-def describe_grid(space: Space, check: FeasibilityCheck) -> None:
+def describe_grid(space: Space, check: FeasibilityCheck | ConstraintCheck | None) -> None:
     """Print every job in Hydra's format, with the reason if it would be rejected."""
     for number, params in enumerate(space.grid or ()):
-        reason = check.check(params).reason
+        reason = check.check(params).reason if check else None
         print(f"#{number} : {' '.join(as_overrides(space, params))}{f' : {reason}' if reason else ''}")
+
+
+def describe_space(space: Space, *, trials: int) -> None:
+    """Print the space and the number of trials."""
+    for key, distribution in space.distributions.items():
+        print(f"{key} : {describe(distribution)}")
+    print(f"trials : {trials}")
 
 
 def describe_search(

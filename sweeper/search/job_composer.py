@@ -1,15 +1,18 @@
 """Composes a job's config from the sweep's config and the job's overrides, with Hydra."""
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.config.composition import explain
 from sweeper.config.loading import load
 from sweeper.config.schema import ExperimentConf
+from sweeper.errors import StudyError
 
 
 class JobComposer:
@@ -30,6 +33,8 @@ class JobComposer:
         try:
             config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
         except (ValueError, OmegaConfBaseException) as error:
+            if not self.is_sweeper_config:  # an explanation would name keys of our own config
+                raise StudyError(next(iter(str(error).splitlines()), type(error).__name__)) from error
             raise explain(error) from error
         if number is not None:
             with open_dict(config):
@@ -43,6 +48,16 @@ class JobComposer:
         with open_dict(config):
             config.pop("hydra", None)
         return load(config)
+
+    def application(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return the name of another Hydra application and its composed config, unresolved, as plain data."""
+        config = self.job(overrides)
+        name = str(config.hydra.job.name)
+        with open_dict(config):
+            config.pop("hydra", None)
+        plain = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+        # Values that JSON has no form for, such as paths, are compared as text.
+        return {"name": name, "config": json.loads(json.dumps(plain, default=str))}
 
     def parser(self) -> OverridesParser:
         """Return a parser that knows the config groups, which globs need."""

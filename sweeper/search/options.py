@@ -12,8 +12,8 @@ from sweeper.network.budget import Cost
 class StudyOptions:
     """Options under `hydra.sweeper`: first those of hydra-optuna-sweeper under the same names, then sweeper's own."""
 
-    direction: Literal["maximize", "minimize"]
-    """Direction of optimization of the objective value."""
+    direction: Literal["maximize", "minimize"] | None
+    """Direction of optimization of the objective value; None means maximize for accuracies, minimize for other values."""
     storage: str | None
     """URL of the study's storage; None means a journal file in the study's folder."""
     study_name: str | None
@@ -48,7 +48,7 @@ class StudyOptions:
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             if value is not None and value < 1:
                 raise StudyError(f"hydra.sweeper.{name} must be at least 1, but got {value}")
-        if self.cost is not None and self.direction != "maximize":
+        if self.cost is not None and self.direction == "minimize":
             raise StudyError(f"hydra.sweeper.cost needs direction=maximize, but got {self.direction}: leave one out")
         if self.smallest and self.cost is None:
             raise StudyError("hydra.sweeper.smallest needs a cost: add hydra.sweeper.cost=parameters")

@@ -122,13 +122,29 @@ def as_overrides(space: Space, params: Mapping[str, Value]) -> list[str]:
     ]
 
 
-def search_record(space: Space, base: dict[str, Any], goal: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the content of `search.yaml`: space, fixed overrides, base config, `goal` if given, and a hash of all."""
+def first_point(space: Space) -> Params:
+    """Return the first point of a grid; otherwise the lower bound of each range and the first of each list."""
+    if space.grid:
+        return space.grid[0]
+    return {
+        key: each.choices[0] if isinstance(each, CategoricalDistribution) else each.low  # type: ignore[attr-defined]
+        for key, each in space.distributions.items()
+    }
+
+
+def search_record(
+    space: Space,
+    base: dict[str, Any],
+    goal: Mapping[str, Any] | None = None,
+    application: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the content of `search.yaml`: space, fixed overrides, base config, what else is given, and a hash of all."""
     record: dict[str, Any] = {
         "space": {key: json.loads(distribution_to_json(d)) for key, d in space.distributions.items()},
         "fixed": list(space.fixed),
         "base": base,
         **({"goal": dict(goal)} if goal else {}),
+        **({"application": dict(application)} if application else {}),
     }
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     return {**record, "sha256": digest}

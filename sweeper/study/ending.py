@@ -53,6 +53,7 @@ class Ending:
             best = self._opened.trials.summary().best
             if best is not None:
                 self._opened.folder.keep_best(trial_folder(self._opened.folder.path, best))
+                self._opened.folder.write_results([best] if len(best.values) == 1 else self._opened.study.best_trials)
         progress.show_end(self._headline(), why)
 
     def _headline(self) -> Headline:

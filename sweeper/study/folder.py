@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +63,11 @@ class StudyFolder:
         return self.path / "best.yaml"
 
     @property
+    def results(self) -> Path:
+        """The best parameters and value, as hydra-optuna-sweeper writes them."""
+        return self.path / "optimization_results.yaml"
+
+    @property
     def report(self) -> Path:
         """The study's HTML page."""
         return self.path / "report.html"
@@ -112,8 +117,8 @@ class StudyFolder:
             ) from error
 
     def keep_best(self, source: RunFolder) -> None:
-        """Copy a trial's folder to ``best/`` and its config to ``best.yaml``, if the trial has a result."""
-        if not source.result.exists():
+        """Copy a completed trial's folder to ``best/`` and its config to ``best.yaml``, if they are on this machine."""
+        if not source.config.exists():
             return
         temporary = self.path / ".best.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -122,6 +127,15 @@ class StudyFolder:
         shutil.rmtree(self.best, ignore_errors=True)
         os.replace(temporary, self.best)
         write_atomically(self.best_config, RunFolder(self.best).config.read_bytes())
+
+
+    def write_results(self, best: Sequence[FrozenTrial]) -> None:
+        """Write the best trial of one objective, or the front of two, as hydra-optuna-sweeper does."""
+        if len(best[0].values) == 1:
+            results: dict[str, Any] = {"best_params": best[0].params, "best_value": best[0].values[0]}
+        else:
+            results = {"solutions": [{"params": trial.params, "values": trial.values} for trial in best]}
+        write_atomically(self.results, yaml.safe_dump({"name": "optuna", **results}, sort_keys=False).encode())
 
 
 def check_same_search(name: str, saved: Mapping[str, Any], record: Mapping[str, Any]) -> None:
@@ -158,10 +172,18 @@ def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
     if goals[0] != goals[1]:
         had, has = (_goal_in_words(goal) for goal in goals)
         yield f"it is after {had} there and {has} here"
-    old, new = dict(dotted(_completed(saved["base"]))), dict(dotted(now["base"]))
+    old, new = (_compared(record) for record in (saved, now))
     for key in dict.fromkeys([*old, *new]):
         if key not in ELSEWHERE and old.get(key) != new.get(key):
             yield f"{key} is {old.get(key)} there and {new.get(key)} here"
+
+
+def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a record by dotted key: of a network's, or of another application's with its name."""
+    application = record.get("application")
+    if application:
+        return {"the application": application["name"], **dict(dotted(application["config"]))}
+    return dict(dotted(_completed(record["base"])))
 
 
 def _completed(base: Mapping[str, Any]) -> Mapping[str, Any]:

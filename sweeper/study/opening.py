@@ -146,14 +146,23 @@ def _feasible(sampler: optuna.samplers.BaseSampler, search: Search) -> optuna.sa
 
 
 def _name(search: Search, record: Mapping[str, Any], config: DictConfig) -> str:
-    prefix = config.hydra.runtime.choices.get("search") or search.prefix
+    preset = None if search.base is None else config.hydra.runtime.choices.get("search")
+    prefix = preset or search.prefix
     return f"{prefix}-{record['sha256'][:HASH_DIGITS]}"
 
 
 def _path(name: str, search: Search, config: DictConfig) -> Path:
-    """Return the study's folder: ``hydra.sweep.dir`` if given or for another application, else in outputs/studies."""
+    """Return the study's folder: ``hydra.sweep.dir`` if given, else in outputs/studies.
+
+    Another application's own config may give it too, but not a folder whose name is the time: the same command would not
+    find its study again.
+    """
     is_given = any(line.startswith("hydra.sweep.dir=") for line in typed_settings(config))
-    return Path(config.hydra.sweep.dir) if is_given or search.base is None else OUTPUTS / "studies" / name
+    if search.base is None:
+        sweep = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+        assert isinstance(sweep, dict)
+        is_given = is_given or "${now:" not in str(sweep["dir"])
+    return Path(config.hydra.sweep.dir) if is_given else OUTPUTS / "studies" / name
 
 
 def _goal(search: Search, options: StudyOptions) -> Goal:

@@ -132,11 +132,11 @@ class StudyProgress:
             retried = ", its point is tried again" if is_retried else ""
             self._print(f"trial {result.number} failed{retried}: {result.error}")
             return
-        in_epoch = f" in epoch {max(trial.intermediate_values)}" if result.pruned and trial.intermediate_values else ""
+        unit = "in epoch" if self._is_accuracy else "at step"
+        in_epoch = f" {unit} {max(trial.intermediate_values)}" if result.pruned and trial.intermediate_values else ""
         how = f"pruned{in_epoch}" if result.pruned else "done"
-        assert result.value is not None
-        value = self._value(result.value)
-        self._print(f"trial {result.number} {how}: {value}  {seconds:5.1f} s  {format_params(trial.params)}")
+        value = "" if result.value is None else f": {self._value(result.value)}"
+        self._print(f"trial {result.number} {how}{value}  {seconds:5.1f} s  {format_params(trial.params)}")
 
     def show_end(self, headline: Headline, why: str) -> None:
         """Print the end of the study: headline, best values, rejections by rule, `why` it stopped, and the commands.

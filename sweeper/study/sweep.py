@@ -4,6 +4,7 @@ import copy
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import optuna
 from hydra.core.utils import JobReturn
@@ -59,6 +60,9 @@ class Sweep:
 
     def _run(self, arguments: list[str], on_open: Callable[[], None] | None) -> dict[int, JobReturn]:
         composer = JobComposer(self._context, self._config)
+        if self._options.direction is None:
+            direction = "maximize" if composer.is_sweeper_config else "minimize"
+            self._options = replace(self._options, direction=direction)
         search = read_search(arguments, self._options, composer)
         if self._options.dry_run:
             search.dry_run(jobs=self._jobs)

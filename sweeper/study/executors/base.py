@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import math
+import sys
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,10 +19,8 @@ from sweeper.errors import TrainingDivergedError
 class PrunedAt:
     """The return value of a pruned job. It does not raise instead, since Hydra would print a traceback."""
 
-    epoch: int
-    """The last completed epoch, from 1."""
-    value: float
-    """Validation accuracy of that epoch, a fraction."""
+    value: float | None
+    """The value that it reported last; None if it reported none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +86,18 @@ def run_hydra_job(context: HydraContext, task: TaskFunction, config: DictConfig)
 
 
 def call_task(task: TaskFunction, config: DictConfig) -> object:
-    """Call a job's task. Raises `RuntimeError` in place of SystemExit, which would end the process of other jobs."""
+    """Call a job's task; return `PrunedAt` if it raises `optuna.TrialPruned`.
+
+    Raises `RuntimeError` in place of SystemExit, which would end the process of other jobs.
+    """
     try:
         return task(config)
     except SystemExit as error:
         raise RuntimeError(f"the job exited with status {error.code}") from error
+    except Exception as error:
+        if "optuna" in sys.modules and isinstance(error, sys.modules["optuna"].TrialPruned):
+            return PrunedAt(value=error.args[0] if error.args and isinstance(error.args[0], float) else None)
+        raise
 
 
 def job_result(number: int, returned: JobReturn) -> JobResult:

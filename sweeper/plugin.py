@@ -1,14 +1,15 @@
 """The Hydra sweeper plugin that runs ``-m`` as a study. It imports little: Hydra imports it for every command."""
 
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from hydra.conf import HydraConf
 from hydra.core.utils import JobReturn
 from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, RunMode, TaskFunction
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
@@ -25,20 +26,11 @@ FULL_ERROR: Final = "HYDRA_FULL_ERROR"
 """Environment variable: with 1, Hydra raises errors as they are. Our command line sets it, to print them itself."""
 
 
-def is_trial(settings: HydraConf) -> bool:
-    """Whether a job belongs to one of sweeper's studies. Only its Hydra settings show this; its config does not."""
-    ours = f"{StudySweeper.__module__}.{StudySweeper.__qualname__}"
-    return settings.mode is RunMode.MULTIRUN and settings.sweeper.get("_target_") == ours
-
-
 class StudySweeper(Sweeper):
-    """Runs a sweep as an Optuna study; conf/hydra/sweeper/study.yaml lists its options."""
+    """Runs a sweep as an Optuna study; config/plugin/hydra/sweeper/study.yaml lists its options."""
 
     last_sweep: ClassVar["Sweep | None"] = None
     """The last sweep of this process. Hydra creates and drops the sweeper object, so callers find the sweep here."""
-
-    on_open: ClassVar[Callable[[], None] | None] = None
-    """Called once a study is open, before its trials start."""
 
     def __init__(self, **options: Any) -> None:
         """Keep the options; `sweep` checks them."""
@@ -72,11 +64,39 @@ class StudySweeper(Sweeper):
         assert self.hydra_context is not None
         sweep = Sweep(context=self.hydra_context, task=self.task_function, config=self.config, options=options)
         StudySweeper.last_sweep = sweep
-        try:
-            return sweep.run(arguments, StudySweeper.on_open)
-        except (ValueError, OmegaConfBaseException) as error:
-            # Errors in the overrides were reported earlier, so this is a bug; Hydra would blame the overrides.
-            raise RuntimeError("the study failed by a bug in sweeper") from error
+        page_import = threading.Thread(target=_load_page)
+        with _page_written(sweep, page_import):
+            try:
+                return sweep.run(arguments, page_import.start)
+            except (ValueError, OmegaConfBaseException) as error:
+                # Errors in the overrides were reported earlier, so this is a bug; Hydra would blame the overrides.
+                raise RuntimeError("the study failed by a bug in sweeper") from error
+
+
+@contextmanager
+def _page_written(sweep: "Sweep", page_import: threading.Thread) -> Iterator[None]:
+    """After the block write the study's page, also after an interruption or a failure.
+
+    Importing plotly takes a second or two: the thread does it while the first trials train, unless they do so in this
+    process and import torch: scipy, imported here, fails if it finds torch half imported.
+    """
+    try:
+        yield
+    finally:
+        if sweep.opened is not None:
+            if page_import.is_alive():
+                page_import.join()
+            from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
+            from sweeper.terminal.console import display_path, make_console  # noqa: PLC0415
+
+            page = write_study_page(sweep.opened.study, folder=sweep.opened.folder.path, url=sweep.opened.url)
+            make_console().print(f"report: {display_path(page)}", soft_wrap=True)
+
+
+def _load_page() -> None:
+    from sweeper.report import study_page  # noqa: PLC0415 - plotly
+
+    study_page.load()
 
 
 def _checked(given: Mapping[str, Any]) -> StudyOptions:

@@ -1,0 +1,78 @@
+"""What a running job tells its trial in the storage: values by step; and what it is told: whether it is pruned."""
+
+import functools
+from pathlib import Path
+
+import optuna
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from optuna.storages import BaseStorage
+
+from sweeper.errors import StudyError
+from sweeper.study import optuna_private
+from sweeper.study.sampler_and_pruner import make_pruner
+from sweeper.study.server import PostgresqlStorage
+from sweeper.study.storage import open_patiently
+from sweeper.study.trial import is_trial
+from sweeper.study.trial_record import patiently, save_record
+
+
+class Reporter:
+    """Reports to one trial. Every call waits for a server that restarts."""
+
+    def __init__(self, trial: optuna.Trial, storage: BaseStorage) -> None:
+        """Report to `trial`, whose study is in `storage`."""
+        self._trial, self._storage = trial, storage
+
+    def report(self, value: float, step: int) -> None:
+        """Save the value after a step."""
+        patiently(lambda: optuna_private.report(self._trial, value, step))
+
+    def is_pruned(self) -> bool:
+        """Whether the study's pruner ends the trial after what it reported."""
+        return patiently(lambda: optuna_private.should_prune(self._trial))
+
+    def save(self, folder: Path) -> None:
+        """Save the job's small files in a storage that hosts share."""
+        if isinstance(self._storage, PostgresqlStorage):
+            save_record(self._storage, self._trial.study.study_name, self._trial.number, folder)
+
+
+def open_reporter(settings: HydraConf) -> Reporter:
+    """Return the reporter of a study's job, from its Hydra settings; the same one for each call of a job."""
+    sweeper = settings.sweeper
+    pruner = OmegaConf.to_yaml(sweeper.pruner, resolve=True)
+    return _reporter(sweeper.storage, sweeper.study_name, pruner, int(settings.job.num))
+
+
+def report(value: float, step: int) -> None:
+    """Report a value of the running job after a step; see `sweeper.report`."""
+    if not HydraConfig.initialized() or not is_trial(HydraConfig.get()):
+        return
+    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+        raise StudyError(f"sweeper.report needs a step from 0 on, a whole number, but got {step!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"sweeper.report needs a number, but got {value!r}") from error
+    reporter = open_reporter(HydraConfig.get())
+    reporter.report(number, step)
+    if reporter.is_pruned():
+        raise optuna.TrialPruned(number)
+
+
+@functools.lru_cache(maxsize=1)
+def _reporter(url: str, name: str, pruner: str, number: int) -> Reporter:
+    study, storage = _study(url, name, pruner)
+    return Reporter(patiently(lambda: optuna_private.running_trial(study, number)), storage)
+
+
+@functools.lru_cache(maxsize=1)
+def _study(url: str, name: str, pruner: str) -> tuple[optuna.Study, BaseStorage]:
+    """Return a worker's study and its storage, opened once: reading a long journal again for each trial would take quadratic time."""
+    config = OmegaConf.create(pruner)
+    assert isinstance(config, DictConfig)
+    storage = open_patiently(url)
+    study = patiently(lambda: optuna.load_study(study_name=name, storage=storage, pruner=make_pruner(config)))
+    return study, storage
