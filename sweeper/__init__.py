@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 # A package binds its name in its parent when it is first imported. Import these now, so that the functions of the same
 # names replace them; imported later, they would replace the functions.
-import sweeper.report as _report_package
-import sweeper.run as _run_package
+import sweeper.report as _report_package  # noqa: F401
+import sweeper.run as _run_package  # noqa: F401
 import sweeper.search as _search_package  # noqa: F401
 from sweeper.errors import TrainingDivergedError
 from sweeper.version import __version__
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
-    from sweeper.config.schema import ExperimentConf
     from sweeper.cli.search import CompletedSearch
+    from sweeper.config.schema import ExperimentConf
     from sweeper.run.experiment import CompletedRun
 
 __all__ = ["__version__", "compose", "constraint", "report", "run", "search"]

@@ -88,8 +88,9 @@ def test_a_trials_note_says_how_it_ended() -> None:
 
     costs = note(parameters=9736, macs=1234567, receptive_field=42)
     assert costs == "9,736 parameters · 1,234,567 MACs · receptive field 42×42 before the head"
-    assert note(TrialState.PRUNED) == "Pruned after epoch 2, at 0.5000."
-    assert note(TrialState.PRUNED, rejected=HOSTILE).startswith(f"Rejected, not trained: `` {HOSTILE} ``")
+    assert note(TrialState.PRUNED, parameters=9).startswith("Pruned after epoch 2, at 0.5000.")
+    assert note(TrialState.PRUNED) == "Pruned after step 2, at 0.5."
+    assert note(TrialState.PRUNED, rejected=HOSTILE).startswith(f"Rejected, not run: `` {HOSTILE} ``")
     assert note(TrialState.FAIL, failed="out of *memory*") == "Failed: `out of *memory*`"
     assert "retried as a new trial" in note(TrialState.FAIL, failed="x", requeued=True)
     assert note(duplicate_of=3).startswith("Repeats trial `3`")
@@ -202,7 +203,7 @@ def test_a_real_search_is_shown_with_its_duplicate(sweeper_call: Call) -> None:
     assert second["artifacts"] == first["artifacts"]
     assert second["note"]["body"].startswith("Repeats trial `0`")
     assert "reproduce outputs/studies/grid/0`" in second["note"]["body"]
-    assert third["note"]["body"].startswith("Rejected, not trained: `model has ")
+    assert third["note"]["body"].startswith("Rejected, not run: `model has ")
     assert third["artifacts"] == []
     assert "receptive field 18×18 before the head" in first["note"]["body"]
     assert [first["state"], second["state"], third["state"]] == ["Complete", "Complete", "Rejected"]

@@ -3,15 +3,12 @@
 from pathlib import Path
 
 import pytest
-from hydra.core.plugins import Plugins
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from hydra.test_utils.test_utils import TSweepRunner
 
-from sweeper.config.composition import conf_dir
-from sweeper.study.plugin import StudySweeper
+from sweeper.cli.hydra_app import register_plugins
 
 OURS = [
-    f"hydra.searchpath=[file://{conf_dir()}]",
     "hydra/sweeper=study",
     "hydra.sweeper.n_jobs=2",
     "hydra.sweeper.max_retry=0",
@@ -23,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Hydra'
 
 @pytest.fixture(autouse=True)
 def _registered() -> None:
-    Plugins.instance().register(StudySweeper)
+    register_plugins()
 
 
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("basic", OURS)])

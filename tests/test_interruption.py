@@ -14,7 +14,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sweeper.config.composition import conf_dir
 from sweeper.study.storage import journal_url, open_storage
 
 from .processes import Start, Sweeper, environment
@@ -157,7 +156,6 @@ def test_ctrl_c_at_any_moment_ends_the_search(tmp_path: Path, jobs: int) -> None
         *(
             "-m",
             "hydra/sweeper=study",
-            f"hydra.searchpath=[file://{conf_dir()}]",
             "hydra.sweep.dir=study",
             "+x=interval(0,1)",
         ),

@@ -22,7 +22,7 @@ FLOORS = [
     {"replicates", "reading"},
     {"ablation", "bench", "confirm"},
     {"report"},
-    {"dashboard"},
+    {"dashboard", "plugin"},
     {"cli"},
     {"__init__", "__main__"},
 ]

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from sweeper.config.composition import conf_dir
 from sweeper.errors import StudyError
 from sweeper.study.storage import journal_url, open_storage, redacted
 
@@ -61,7 +60,7 @@ def test_too_many_failures_end_the_study(sweeper_call: Call) -> None:
 
 
 BAD = {
-    "hydra/sweeper/sampler=grid": "for a grid list the values, as in model.dropout=0.05,0.1",
+    "hydra/sweeper/sampler=grid": "for every point once choose brute_force",
     "search=crd": "search has no option 'crd' (did you mean card?): it has architecture, card, dropout_lr, pareto, smallest, widths",
     "seed=3": "-m needs something to sweep: list values as in model.dropout=0.05,0.1, or choose a preset with search=NAME",
     "model.droput=0.1,0.2": "the config has no key 'model.droput' (did you mean model.dropout",
@@ -131,7 +130,7 @@ main()
 def test_a_refused_study_of_another_application_is_one_line(tmp_path: Path) -> None:
     """Hydra prints the rule alone, without a traceback, and exits with 1, as for its own errors."""
     (tmp_path / "app.py").write_text(APPLICATION)
-    ours = ["-m", f"hydra.searchpath=[file://{conf_dir()}]", "hydra/sweeper=study", "+x=interval(0,1)"]
+    ours = ["-m", "hydra/sweeper=study", "+x=interval(0,1)"]
     done = subprocess.run(
         [sys.executable, "app.py", *ours, "hydra.sweeper.n_trials=0"],
         cwd=tmp_path,

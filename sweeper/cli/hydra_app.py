@@ -21,6 +21,12 @@ from sweeper.plugin import FULL_ERROR, StudySweeper
 PROGRAM: Final = "sweeper"
 
 
+def register_plugins() -> None:
+    """Make Hydra know ``hydra/sweeper=study``; entry points do it where the package is installed."""
+    for plugin in (StudySweeper, StudyConfigs):
+        Plugins.instance().register(plugin)
+
+
 def run_hydra() -> None:
     """Run Hydra on `sys.argv`. Hydra's errors before the first job starts are raised as `SweeperError`."""
     # Without this variable Hydra prints an error and exits instead of raising it.
@@ -44,9 +50,7 @@ def run_hydra() -> None:
             failure = error
             return math.nan
 
-    # Entry points do it where the package is installed.
-    for plugin in (StudySweeper, StudyConfigs):
-        Plugins.instance().register(plugin)
+    register_plugins()
     # The empty whitelist keeps any config, even a stranger's, from naming code to run.
     application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)
     try:

@@ -53,7 +53,7 @@ def trial_note(trial: FrozenTrial, folder: Path | None, *, report: str | None = 
         lines.append(f"[The trial's report: analysis, epochs and figures]({report})")
     if run is not None and run.path.is_dir():
         lines.append(f"Folder: {code(display_path(run.path))}")
-        if run.config.exists():
+        if PARAMETERS in attrs and run.config.exists():  # another Hydra application's trial has no size
             lines.append(f"Run it again: {_reproduce(run.path)}")
     params = trial.params or queued_params(trial)
     if params:
@@ -128,10 +128,12 @@ def _how_it_ended(trial: FrozenTrial) -> Iterator[str]:
     """Yield why a trial was rejected, pruned or failed, one paragraph each."""
     attrs = trial.user_attrs
     if REJECTED in attrs:
-        yield f"Rejected, not trained: {code(attrs[REJECTED])}"
+        yield f"Rejected, not run: {code(attrs[REJECTED])}"
     elif trial.state is TrialState.PRUNED and trial.last_step is not None:
         value = trial.intermediate_values[trial.last_step]
-        yield f"Pruned after epoch {trial.last_step}, at {value:.4f}."
+        is_run = PARAMETERS in attrs
+        shown = f"{value:.4f}" if is_run else f"{value:.6g}"
+        yield f"Pruned after {'epoch' if is_run else 'step'} {trial.last_step}, at {shown}."
     if FAILED in attrs:
         again = ", retried as a new trial" if attrs.get(REQUEUED) else ""
         yield f"Failed{again}: {code(attrs[FAILED])}"

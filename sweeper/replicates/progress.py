@@ -76,7 +76,7 @@ class ReplicatesProgress:
             return
         self._done += 1
         kind = "test" if self._is_test else "training" if run.conf.data.validation == "none" else "validation"
-        assert result.value is not None
+        assert isinstance(result.value, float)
         self._print(f"{run.label} done: {percent(result.value)} {kind} accuracy  {seconds:5.1f} s")
 
     def show_interruption(self, command: str) -> None:

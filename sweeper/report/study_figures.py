@@ -92,7 +92,7 @@ def _history(view: StudyView) -> PageFigure:
             y=[view.scale.place(value) for value in last],
             customdata=[trial.number for trial in view.pruned],
             text=[
-                f"{view.label(trial, value)}, pruned in epoch {max(trial.intermediate_values)}"
+                f"{view.label(trial, value)}, pruned after {view.step} {max(trial.intermediate_values)}"
                 for trial, value in zip(view.pruned, last, strict=True)
             ],
             hovertemplate="%{text}<extra></extra>",
@@ -185,7 +185,7 @@ def _curves(view: StudyView) -> PageFigure:
     learned = [trial for trial in view.ranked if trial.intermediate_values]
     steps = [step for trial in [*learned, *view.pruned] for step in trial.intermediate_values]
     if len(set(steps)) < 2:
-        why = "no trial has finished two epochs" if steps else "no trial has finished an epoch"
+        why = f"no trial has reported two {view.step}s" if steps else f"no trial has reported a {view.step}"
         return PageFigure(name="curves", title=title, caption=why, plot=None, wide=True)
     plot = go.Figure()
     if view.are_many:
@@ -201,13 +201,13 @@ def _curves(view: StudyView) -> PageFigure:
         name = f"best: trial {learned[0].number}"
         _add_curves(plot, view, learned[:1], name=name, line={"color": ORANGE, "width": 3})
     add_target(plot, view)
-    arrange(plot, x="epoch", y=view.scale.title)
+    arrange(plot, x=view.step, y=view.scale.title)
     plot.update_xaxes(**whole_ticks(min(steps), max(steps)))
     values = [value for trial in [*learned, *view.pruned] for value in trial.intermediate_values.values()]
     plot.update_yaxes(**view.value_axis(values))
     counted = _count(len(learned), "completed trial") + (f" and {len(view.pruned)} pruned" if view.pruned else "")
     band = f" The band holds 80 % of the completed trials; the lines are the best {TOP}." if view.are_many else ""
-    caption = f"{view.scale.title.capitalize()} by epoch: {counted}.{band}"
+    caption = f"{view.scale.title.capitalize()} by {view.step}: {counted}.{band}"
     return PageFigure(name="curves", title=title, caption=caption, plot=plot, wide=True)
 
 
@@ -232,7 +232,7 @@ def _add_curves(plot: go.Figure, view: StudyView, trials: Sequence[FrozenTrial],
             customdata=numbers,
             mode="lines+markers",
             marker={"size": 4},
-            hovertemplate="%{text} after epoch %{x}<extra></extra>",
+            hovertemplate=f"%{{text}} after {view.step} %{{x}}<extra></extra>",
             **settings,
         )
 

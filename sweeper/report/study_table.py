@@ -153,7 +153,7 @@ def _columns(
         *columns,
         (Column(name="note", number=False), [Cell(text=_note(trial.user_attrs)) for trial in trials]),
         (
-            Column(name="epochs", number=True),
+            Column(name=f"{view.step}s", number=True),
             [_cell(max(trial.intermediate_values, default=None), str) for trial in trials],
         ),
         (

@@ -47,6 +47,11 @@ class StudyView:
     is_ours: bool
     """Whether the trials are runs of sweeper, not of another Hydra application."""
 
+    @property
+    def step(self) -> str:
+        """What a trial reports after: an epoch, or a step of another Hydra application."""
+        return "epoch" if self.is_ours else "step"
+
     @cached_property
     def ranked(self) -> list[FrozenTrial]:
         """The completed trials, the best first."""
@@ -54,7 +59,7 @@ class StudyView:
 
     @cached_property
     def pruned(self) -> list[FrozenTrial]:
-        """The trials that were pruned after at least one epoch."""
+        """The trials that were pruned after at least one step."""
         return [
             trial
             for trial in self.study.trials

@@ -96,8 +96,9 @@ class Search:
     @functools.cached_property
     def repair(self) -> ProposalRepair | None:
         """What repairs a sampler's proposals into the budget; None for a grid and for another Hydra application."""
-        is_repaired = isinstance(self.check, FeasibilityCheck) and not self.is_grid
-        return ProposalRepair(self.space, self.check) if is_repaired else None
+        if self.is_grid or not isinstance(self.check, FeasibilityCheck):
+            return None
+        return ProposalRepair(self.space, self.check)
 
     @functools.cached_property
     def anchor(self) -> Params | None:
@@ -139,6 +140,8 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
         raise explain(error) from error
     if not composer.is_sweeper_config:
         return _search_of_application(space, options, composer)
+    if len(options.directions) > 1:
+        raise StudyError("hydra.sweeper.direction must be one: for accuracy and cost add hydra.sweeper.cost=parameters")
     space = _complete(space, options, composer)
     check = FeasibilityCheck(space, composer.experiment)
     base = _base(space, check)

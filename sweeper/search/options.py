@@ -2,18 +2,20 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final
 
 from sweeper.errors import StudyError
 from sweeper.network.budget import Cost
+
+DIRECTIONS: Final = ("maximize", "minimize")
 
 
 @dataclass(kw_only=True)
 class StudyOptions:
     """Options under `hydra.sweeper`: first those of hydra-optuna-sweeper under the same names, then sweeper's own."""
 
-    direction: Literal["maximize", "minimize"] | None
-    """Direction of optimization of the objective value; None means maximize for accuracies, minimize for other values."""
+    direction: Any
+    """``maximize`` or ``minimize``, for several values of another application a list; None: see study.yaml."""
     storage: str | None
     """URL of the study's storage; None means a journal file in the study's folder."""
     study_name: str | None
@@ -45,6 +47,7 @@ class StudyOptions:
 
     def __post_init__(self) -> None:
         """Check the bounds. Raises `StudyError`."""
+        self._check_direction()
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             if value is not None and value < 1:
                 raise StudyError(f"hydra.sweeper.{name} must be at least 1, but got {value}")
@@ -62,4 +65,19 @@ class StudyOptions:
             raise StudyError(
                 "hydra.sweeper.study_name must be letters, digits and . _ + - or spaces, since it names a folder, "
                 f"but got {self.study_name!r}"
+            )
+
+    @property
+    def directions(self) -> list[str]:
+        """The direction of each objective value; empty if it is not given."""
+        return [] if self.direction is None else [self.direction] if isinstance(self.direction, str) else self.direction
+
+    def _check_direction(self) -> None:
+        is_list = isinstance(self.direction, list) and len(self.direction) > 1
+        if not (self.direction is None or isinstance(self.direction, str) or is_list) or any(
+            each not in DIRECTIONS for each in self.directions
+        ):
+            raise StudyError(
+                f"hydra.sweeper.direction must be maximize or minimize, or a list with one for each of several values, "
+                f"but got {self.direction}"
             )

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from sweeper.errors import RunFolderError
 from sweeper.run.folder import RunFolder
-from sweeper.search.space import quoted, to_override
+from sweeper.search.space import to_override
 from sweeper.study.folder import BEST, CONFIRM, trial_folder
 from sweeper.terminal.console import display_path
 
@@ -86,12 +86,6 @@ def go_on(
     given = {key: value for key, value in settings.items() if value is not None}
     arguments = [*_without(arguments, *given), *(f"{key}={value}" for key, value in given.items())]
     return Command(label="go on", text=shlex.join([*program, "-m", *arguments]))
-
-
-def in_folder(arguments: Sequence[str], folder: Path) -> list[str]:
-    """Return a sweep's overrides with its folder, for an application whose own hydra.sweep.dir may change with time."""
-    is_given = any(line.partition("=")[0] == SWEEP_DIR for line in arguments)
-    return [*arguments, *([] if is_given else [f"{SWEEP_DIR}={quoted(str(display_path(folder)))}"])]
 
 
 def raise_budget(program: Sequence[str], arguments: Sequence[str], limits: Mapping[str, int]) -> Command:

@@ -188,6 +188,7 @@ class Coordinator:
                 self._progress.on_given_up(result.number)
                 self._forget(result.number)
                 return
+            result = self._trials.checked(result)
             failed = self._trials.tell(result)
             is_retried = result.error is not None and not failed
             self._progress.on_finished(result, seconds, is_retried=is_retried)

@@ -128,7 +128,6 @@ class StudyFolder:
         os.replace(temporary, self.best)
         write_atomically(self.best_config, RunFolder(self.best).config.read_bytes())
 
-
     def write_results(self, best: Sequence[FrozenTrial]) -> None:
         """Write the best trial of one objective, or the front of two, as hydra-optuna-sweeper does."""
         if len(best[0].values) == 1:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.study.attributes import DUPLICATE
@@ -39,6 +40,18 @@ def front_trials(trials: Iterable[FrozenTrial], goal: Goal) -> list[FrozenTrial]
     }
     points = [(cost, trial.values[0], number) for number, (cost, trial) in completed.items()]
     return [completed[number][1] for _, _, number in pareto_front(points, maximize=goal.maximize)]
+
+
+def non_dominated(trials: Iterable[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+    """Return the completed trials that no other one equals or beats in all values, and beats in one."""
+    signs = [-1 if direction is StudyDirection.MAXIMIZE else 1 for direction in directions]
+    completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    points = [tuple(sign * value for sign, value in zip(signs, t.values, strict=True)) for t in completed]
+    return [
+        trial
+        for trial, point in zip(completed, points, strict=True)
+        if not any(other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points)
+    ]
 
 
 def answer(trials: Iterable[FrozenTrial], goal: Goal) -> FrozenTrial | None:

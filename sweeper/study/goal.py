@@ -25,6 +25,8 @@ class Goal:
     """The second objective, to be minimized; None for a study with one objective."""
     target: float | None = None
     """With a cost: the accuracy that the best trial must reach, a fraction."""
+    others: tuple[StudyDirection, ...] = ()
+    """The directions of further values, which another Hydra application returns."""
     smallest: bool = False
     """Whether the study asks for the lowest cost at the target alone, not for the whole front."""
 
@@ -36,7 +38,7 @@ class Goal:
     @property
     def directions(self) -> list[StudyDirection]:
         """The study's directions, one for each objective."""
-        return [self.direction, *([StudyDirection.MINIMIZE] if self.cost else [])]
+        return [self.direction, *([StudyDirection.MINIMIZE] if self.cost else self.others)]
 
     @property
     def record(self) -> dict[str, Any]:
@@ -81,7 +83,7 @@ class Goal:
         saved = saved if isinstance(saved, Mapping) and len(directions) == 2 else {}
         cost, target = saved.get("cost"), saved.get("target")
         if cost not in get_args(Cost):
-            return cls(direction=directions[0])
+            return cls(direction=directions[0], others=tuple(directions[1:]))
         return cls(
             direction=directions[0],
             cost=cost,

@@ -15,10 +15,11 @@ from sweeper.study.attributes import FAILED, PARAMETERS, REJECTED, whole
 from sweeper.study.commands import PROGRAM, Command
 from sweeper.study.facts import StudyFacts
 from sweeper.study.folder import trial_folder
+from sweeper.study.front import non_dominated
 from sweeper.study.front_sentence import front_details, front_sentence
 from sweeper.study.goal import Goal
 from sweeper.study.summary import state_of
-from sweeper.terminal.formats import duration, percent, points
+from sweeper.terminal.formats import counted, duration, percent, points
 
 Tone = Literal["met", "missed", "infeasible", "interrupted", "running", "failed", "neutral"]
 """What the sentence says: ``infeasible`` if no proposal was feasible, ``neutral`` for a result without a target."""
@@ -60,7 +61,13 @@ def study_headline(
     `program`, another Hydra application gets no commands.
     """
     facts = StudyFacts(trials, goal, search=search, sweep=sweep)
-    sentence, tone = (_sentence_of_front if facts.has_front else _sentence)(facts)
+    sentence, tone = (
+        _sentence_of_front(facts)
+        if facts.has_front
+        else _sentence_of_values(facts)
+        if facts.goal.others and facts.summary.best
+        else _sentence(facts)
+    )
     own = PROGRAM if facts.is_accuracy else None
     return Headline(
         sentence=sentence,
@@ -99,6 +106,14 @@ def _sentence_of_front(facts: StudyFacts) -> tuple[str, Tone]:
     missed: Tone = "missed" if facts.goal.smallest else "neutral"
     tone: Tone = "met" if is_met else _early(facts) if early else missed
     return front_sentence(facts, _stopped(facts) if early else ""), tone
+
+
+def _sentence_of_values(facts: StudyFacts) -> tuple[str, Tone]:
+    front = counted(len(non_dominated(facts.trials, facts.goal.directions)), "trial")
+    sentence = f"A front of {front} in {len(facts.goal.directions)} values"
+    if facts.is_running or not facts.is_done:
+        return f"{_stopped(facts)}. {sentence} so far.", _early(facts)
+    return f"{sentence}.", "neutral"
 
 
 def _sentence_without_best(facts: StudyFacts) -> tuple[str, Tone]:
@@ -148,6 +163,10 @@ def _details(facts: StudyFacts, tone: Tone, folder: Path | None) -> list[str]:
         sentences.append(f"Mean {_value(facts, facts.mean)}, {between}{_parameters(facts.completed[0])}.")
     elif facts.has_front:
         sentences += front_details(facts)
+    elif facts.goal.others and facts.summary.best is not None:
+        best = facts.summary.best
+        shown = ", ".join(_value(facts, value) for value in best.values)
+        sentences.append(f"The best first value is in trial {best.number}: {shown}.")
     elif facts.summary.best is not None:
         clauses = _best(facts, facts.summary.best, folder)
         if tone == "neutral":  # the sentence names the best trial
@@ -238,7 +257,6 @@ def _commands(
     found: list[Command | None] = [] if facts.is_running else [_fresh_seeds(facts, folder)]
     best = facts.summary.best
     if arguments:
-        arguments = arguments if facts.is_accuracy or folder is None else commands.in_folder(arguments, folder)
         if facts.nothing_feasible:
             found.append(commands.raise_budget(program, arguments, facts.smallest) if facts.smallest else None)
         elif not facts.is_done and not facts.too_many_failed:

@@ -17,7 +17,7 @@ GAP: Final = 2
 """Spaces between two columns."""
 LEAST_VALUES: Final = 16
 """Least width, in characters, of the column with the trial's values; in less, the column is left out."""
-HEADINGS: Final = ("trial", "epoch", "value", "parameters", "with")
+HEADINGS: Final = ("trial", "epoch", "accuracy", "parameters", "with")
 DROPPED: Final = ("parameters", "with")
 """The columns to leave out in a narrow terminal, the first to go first."""
 
@@ -35,7 +35,7 @@ def format_params(params: Mapping[str, object]) -> str:
 def live_table(trials: Sequence[FrozenTrial], width: int, *, epochs: int | None, is_accuracy: bool) -> Table:
     """Return one row for each running trial; `epochs` is the number that a trial trains unless it is searched."""
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
-    headings = (*HEADINGS[:2], "accuracy" if is_accuracy else "value", *HEADINGS[3:])
+    headings = HEADINGS if is_accuracy else ("trial", "step", "value", *HEADINGS[3:])
     columns: dict[str, list[str]] = {heading: [] for heading in headings}
     for trial in running:
         count = whole(trial.user_attrs.get(PARAMETERS))

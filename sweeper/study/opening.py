@@ -28,6 +28,7 @@ from sweeper.study.front_pruner import FrontPruner
 from sweeper.study.goal import GOAL, Goal
 from sweeper.study.optuna_private import SearchStudy
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
+from sweeper.study.samplers.evolution import EvolutionSampler
 from sweeper.study.samplers.feasible import FeasibleSampler
 from sweeper.study.samplers.front import FrontSampler
 from sweeper.study.server import PostgresqlStorage
@@ -166,9 +167,9 @@ def _path(name: str, search: Search, config: DictConfig) -> Path:
 
 
 def _goal(search: Search, options: StudyOptions) -> Goal:
-    direction = StudyDirection.MAXIMIZE if options.direction == "maximize" else StudyDirection.MINIMIZE
+    direction, *others = (StudyDirection[each.upper()] for each in options.directions)
     if options.cost is None:
-        return Goal(direction=direction)
+        return Goal(direction=direction, others=tuple(others))
     assert search.base is not None
     return Goal(direction=direction, cost=options.cost, target=search.base.target, smallest=options.smallest)
 
@@ -176,6 +177,14 @@ def _goal(search: Search, options: StudyOptions) -> Goal:
 def _check_goal(goal: Goal, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> None:
     """Raise `StudyError` for a sampler or pruner of another number of objectives."""
     is_nop, is_front = isinstance(pruner, optuna.pruners.NopPruner), isinstance(pruner, FrontPruner)
+    if goal.others and not is_nop:
+        raise StudyError(
+            "Optuna's pruners take one value, but hydra.sweeper.direction has several: leave the pruner out"
+        )
+    if goal.others and isinstance(sampler, optuna.samplers.CmaEsSampler | EvolutionSampler):
+        raise StudyError(
+            "this sampler takes one value, but hydra.sweeper.direction has several: choose tpe, nsgaii or random"
+        )
     if goal.cost is not None and not (is_nop or is_front):
         raise StudyError(
             "a search with hydra.sweeper.cost has two objectives, for which Optuna's pruners are not made: "

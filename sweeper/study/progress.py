@@ -163,7 +163,9 @@ class StudyProgress:
         is_narrow = self._console.is_terminal
         self._console.print(wrapped(text, self._console.width, indent) if is_narrow else text, soft_wrap=True)
 
-    def _value(self, value: float) -> str:
+    def _value(self, value: float | tuple[float, ...]) -> str:
+        if isinstance(value, tuple):
+            return ", ".join(f"{each:.6g}" for each in value)
         return percent(value) if self._is_accuracy else f"{value:.6g}"
 
     def _table(self) -> RenderableType:

@@ -7,13 +7,16 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import optuna
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
 from sweeper.errors import StudyError
 
 SAMPLERS: Final = (
     "optuna.samplers.*",
+    # hydra-optuna-sweeper's options nsgaii and nsgaiii, which other applications have.
+    "hydra_plugins.hydra_optuna_sweeper._impl.create_nsgaii_sampler",
+    "hydra_plugins.hydra_optuna_sweeper._impl.create_nsgaiii_sampler",
     "sweeper.study.samplers.front.FrontSampler",
     "sweeper.study.samplers.evolution.EvolutionSampler",
 )
@@ -37,7 +40,7 @@ def make_sampler(config: DictConfig) -> optuna.samplers.BaseSampler:
     if not isinstance(sampler, optuna.samplers.BaseSampler):
         raise StudyError(
             f"hydra/sweeper/sampler must be a sampler that proposes points, but {config.get('_target_')} is not: "
-            "for a grid list the values, as in model.dropout=0.05,0.1"
+            "for every point once choose brute_force"
         )
     return sampler
 
@@ -70,7 +73,7 @@ def _check_types(config: Mapping[str, Any], allowed: tuple[str, ...], where: str
     target = str(config.get("_target_"))
     if not any(fnmatchcase(target, pattern) for pattern in allowed):
         return  # refused by the caller
-    parameters = inspect.signature(get_class(target)).parameters
+    parameters = inspect.signature(get_object(target)).parameters
     for name, value in config.items():
         key = f"{where}.{name}"
         if isinstance(value, Mapping):

@@ -151,6 +151,15 @@ class TrialStore:
         """Whether this trial's point failed before."""
         return bool(trial.user_attrs.get(RETRY))
 
+    def checked(self, result: JobResult) -> JobResult:
+        """Return the result; a job's that returned another number of values than the study has is a failure."""
+        count = len(self.goal.directions) if self.goal.cost is None else 1
+        values = result.value if isinstance(result.value, tuple) else (result.value,)
+        if result.error is not None or result.pruned or len(values) == count:
+            return result
+        error = f"a job must return {count} number{'' if count == 1 else 's'}, but returned {len(values)}"
+        return replace(result, value=None, error=error, retryable=False)
+
     def tell(self, result: JobResult) -> bool:
         """Tell a job's result; return whether the trial failed for good, without a retry.
 
@@ -196,8 +205,10 @@ class TrialStore:
             if is_new and state_of(trial) == "retried" and trial.number not in queued:
                 self._queue_again(trial, failures=trial.user_attrs.get(RETRY))
 
-    def _values(self, number: int, value: float) -> list[float]:
+    def _values(self, number: int, value: float | tuple[float, ...]) -> list[float]:
         """Return a trial's objective values: a job measures the accuracy, the cost was known before it."""
+        if isinstance(value, tuple):
+            return list(value)
         if self.goal.cost is None:
             return [value]
         cost = self.goal.cost_of(self.trials()[number])

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from hydra.core.utils import JobReturn, run_job
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from sweeper.errors import TrainingDivergedError
 
@@ -41,8 +41,8 @@ class JobResult:
 
     number: int
     """The job's number."""
-    value: float | None = None
-    """The objective value, or the last reported one of a pruned job; None for a failed job."""
+    value: float | tuple[float, ...] | None = None
+    """The objective value, or several; of a pruned job the last reported one; None for a failed job."""
     pruned: bool = False
     error: str | None = None
     """The reason for a failure, one line; None for any other job."""
@@ -111,16 +111,20 @@ def job_result(number: int, returned: JobReturn) -> JobResult:
 
 
 def finished(number: int, value: object, returned: JobReturn | None = None) -> JobResult:
-    """Return the result of a job that returned `value`; a value that is not a number, or NaN, is a failure."""
+    """Return the result of a job that returned `value`; if that is no number, NaN, or a list with one, it is a failure."""
     if isinstance(value, PrunedAt):
         return JobResult(number=number, value=value.value, pruned=True, returned=returned)
-    try:
-        as_float = float(value)  # type: ignore[arg-type]  # raises for anything but a number
-    except Exception:  # noqa: BLE001 - an object's own conversion may raise anything
-        as_float = math.nan
-    if math.isnan(as_float):
+    numbers = tuple(map(_number, value)) if isinstance(value, list | tuple | ListConfig) else (_number(value),)
+    if not numbers or any(map(math.isnan, numbers)):
         return JobResult(number=number, error=f"a job must return a number, but got {value!r}", returned=returned)
-    return JobResult(number=number, value=as_float, returned=returned)
+    return JobResult(number=number, value=numbers[0] if len(numbers) == 1 else numbers, returned=returned)
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]  # raises for anything but a number
+    except Exception:  # noqa: BLE001 - an object's own conversion may raise anything
+        return math.nan
 
 
 def failed(number: int, error: BaseException, returned: JobReturn | None = None) -> JobResult:

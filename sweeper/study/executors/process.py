@@ -1,16 +1,25 @@
 """Starts child processes that ignore Ctrl-C: it reaches the whole process group; the coordinator handles it."""
 
 import signal
+import sys
+import types
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
 
 def start_ignoring_sigint(process: BaseProcess) -> None:
-    """Start a process with SIGINT blocked from its first instruction on."""
+    """Start a spawned process with SIGINT blocked from its first instruction on.
+
+    It does not import the program's main module, as spawned processes do: a script that calls us outside of
+    ``if __name__ == "__main__"`` would start itself again. What jobs need of it is pickled by value.
+    """
     # Otherwise process.start() starts the tracker with the first process, and that unblocks the signal.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         process.start()
     finally:
+        sys.modules["__main__"] = main
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -69,9 +69,12 @@ class RecordedTask:
     def read_result(self, number: int) -> JobResult | None:
         """Return a job's result; None if it has not finished, or if its process died."""
         try:
-            return JobResult(number=number, **json.loads(self._result(number).read_text()))
+            record = json.loads(self._result(number).read_text())
         except FileNotFoundError:
             return None
+        if isinstance(record["value"], list):  # JSON has no tuples
+            record["value"] = tuple(record["value"])
+        return JobResult(number=number, **record)
 
     def cancel(self) -> None:
         """Ask every running job to exit; a job sees it within `ORPHAN_CHECK_SECONDS`."""
