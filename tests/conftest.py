@@ -15,6 +15,7 @@ from hypothesis import settings
 from sweeper.cli import main as cli
 from sweeper.data import openings
 
+from .application import application  # noqa: F401 - a fixture
 from .browsed_pages import quiet, searched, studies  # noqa: F401 - fixtures
 from .browser import visit  # noqa: F401 - likewise
 from .postgresql import postgresql, server  # noqa: F401 - likewise

@@ -17,6 +17,7 @@ from sweeper.cli.main import COMMANDS
 from sweeper.config import model as model_schema
 from sweeper.config.composition import compose, compose_dict
 from sweeper.config.loading import VARIANTS, dotted
+from sweeper.config.search_path import CONFIGS
 from sweeper.design import analyze_within_budget
 from sweeper.run import experiment
 from sweeper.search import dry_run
@@ -225,10 +226,11 @@ def test_every_option_and_key_of_the_config_is_documented() -> None:
     """conf/README.md names every config group and option, every key, and every value of a key with a fixed set."""
     page = text_of("conf/README.md")
     named = set(re.findall(r"`([^`]+)`", page))
-    for file in (CHECKOUT / "conf").rglob("*.yaml"):
-        group = file.relative_to(CHECKOUT / "conf").parent.as_posix()
-        if group not in {".", "hydra/help", "hydra/job_logging", "hydra/sweeper"}:
-            assert {group, file.stem} <= named, file
+    for root in (CHECKOUT / "conf", CONFIGS):
+        for file in root.rglob("*.yaml"):
+            group = file.relative_to(root).parent.as_posix()
+            if group not in {".", "hydra/help", "hydra/job_logging", "hydra/sweeper"}:
+                assert {group, file.stem} <= named, file
     keys = {key.rpartition(".")[2] for key, _ in dotted(OmegaConf.to_container(compose_dict([]), resolve=False))}
     keys |= {key for section in VARIANTS.values() for variant in section.values() for key in variant.__annotations__}
     words = set(re.findall(r"\w+", page))

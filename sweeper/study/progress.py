@@ -147,7 +147,7 @@ class StudyProgress:
         self._console.print()
         print_prose(self._console, headline.sentence, STYLES.get(headline.tone, "bold yellow"))
         self._print(headline.details, indent="")
-        if headline.best is not None and headline.best.params:
+        if headline.best is not None and headline.best.params and not self._trials.goal.others:
             self._print(f"best: trial {headline.best.number}, {format_params(headline.best.params)}")
         for rule, count in self._trials.rejections().items():
             self._print(f"{count} rejected: {rule}")
