@@ -1,6 +1,7 @@
 """The private parts of Optuna, exercised one by one: the first tests to fail when a new version moves them."""
 
 from importlib.metadata import version
+from typing import Literal
 
 import optuna
 import pytest
@@ -32,6 +33,27 @@ def test_a_queued_trial_has_parameters(study: optuna.Study) -> None:
     """Those it was queued with, before anybody asks for it."""
     assert private.queued_params(study.trials[1]) == {"x": 0.25}, HELD_TO
     assert private.queued_params(study.trials[0]) == {}, HELD_TO
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_sampler_sees_the_best_and_the_latest_of_a_long_history(
+    monkeypatch: pytest.MonkeyPatch, direction: Literal["minimize", "maximize"]
+) -> None:
+    """Of 35 trials in blocks of 10 it sees the best 3 of the first two blocks, and all later ones; others see all."""
+    monkeypatch.setattr(private, "BLOCK", 10)
+    monkeypatch.setattr(private, "BEST", 3)
+    storage = InMemoryStorage()
+    optuna.create_study(study_name="long", storage=storage, direction=direction)
+    study = private.SearchStudy("long", storage)
+    values = [(number * 7) % 35 for number in range(35)]
+    study.add_trials([optuna.trial.create_trial(value=value) for value in values])
+    sign = 1 if direction == "minimize" else -1
+    best = sorted(sorted(range(20), key=lambda number: sign * values[number])[:3])
+    study.is_thinned = True
+    assert [trial.number for trial in study._get_trials()] == [*best, *range(20, 35)], HELD_TO
+    assert [trial.number for trial in study.get_trials()] == list(range(35)), HELD_TO
+    study.is_thinned = False
+    assert len(study._get_trials()) == 35, HELD_TO
 
 
 def test_a_study_of_a_storage_has_an_id_and_another_identity() -> None:

@@ -29,6 +29,11 @@ def count(low: int = COUNTS[0], high: int = COUNTS[1]) -> Callable[[str], int]:
     return read
 
 
+def counts(text: str) -> list[int]:
+    """Read a comma-separated list of whole numbers from 1 on, for argparse's `type`."""
+    return [count()(part) for part in text.split(",")]
+
+
 def minutes(text: str) -> float:
     """Read a number of minutes, for argparse's `type`."""
     try:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeper.cli.arguments import Parser, count, minutes
+from sweeper.cli.arguments import Parser, count, counts, minutes
 from sweeper.terminal.console import make_console
 
 
@@ -30,6 +30,18 @@ def bench(arguments: Sequence[str]) -> int:
         action="store_true",
         help="compare ways to search instead: methods times seeds times minutes, resumable in the folder",
     )
+    parser.add_argument(
+        "--study",
+        action="store_true",
+        help="measure what a big study costs instead, with jobs that sleep, in a journal, in sqlite and on a server",
+    )
+    parser.add_argument(
+        "--trials", type=count(20, 100_000), default=10_000, help="with --study: finished trials of the biggest"
+    )
+    parser.add_argument(
+        "--workers", type=counts, default=[1, 64], help="with --study: comma-separated numbers of workers"
+    )
+    parser.add_argument("--storage", metavar="URL", help="with --study: a PostgreSQL server to measure too")
     parser.add_argument("--minutes", type=minutes, default=60, help="with --search: minutes of each search on one core")
     parser.add_argument("--seeds", type=count(), default=3, help="with --search: seeds 1 to this")
     parser.add_argument(
@@ -41,9 +53,11 @@ def bench(arguments: Sequence[str]) -> int:
         default=0,
         help="with --search: train the best found with this many fresh seeds, then open the test set",
     )
-    parser.add_argument("--folder", default="outputs/searches", help="with --search: where the results go")
+    parser.add_argument("--folder", help="with --search and --study: where the results go")
     parser.add_argument("overrides", nargs="*", help="choose the data: data.root=... data=mnist5k ...")
     options = parser.parse_intermixed_args(arguments)
+    if options.study:
+        return _study(options)
     if options.search:
         return _search(options, shlex.join(["python", "-m", "sweeper", "bench", *arguments]))
     from sweeper.bench.ablation import measure_ablation  # noqa: PLC0415 - imports torch
@@ -59,11 +73,26 @@ def bench(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _study(options: argparse.Namespace) -> int:
+    from sweeper.bench.study_cost import measure_study_costs  # noqa: PLC0415 - imports Optuna
+    from sweeper.bench.study_cost_report import cost_table, write_costs  # noqa: PLC0415 - likewise
+
+    costs = []
+    for cost in measure_study_costs(trials=options.trials, workers=options.workers, server=options.storage):
+        costs.append(cost)
+        if not options.json:
+            print(cost_table(costs).splitlines()[-1], flush=True)
+    folder = Path(options.folder or "outputs/study_costs").absolute()
+    write_costs(costs, folder)
+    print((folder / "study_costs.json").read_text() if options.json else cost_table(costs))
+    return 0
+
+
 def _search(options: argparse.Namespace, command: str) -> int:
     from sweeper.bench.search_methods import METHODS  # noqa: PLC0415 - imports Optuna
     from sweeper.bench.searches import compare_searches  # noqa: PLC0415 - likewise
 
-    folder = Path(options.folder).absolute()
+    folder = Path(options.folder or "outputs/searches").absolute()
     comparison = compare_searches(
         options.overrides,
         methods=options.methods.split(",") if options.methods else list(METHODS),

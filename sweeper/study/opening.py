@@ -100,6 +100,7 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
             load_if_exists=True,
         )
         study = SearchStudy(name, study_storage, sampler=wrapped, pruner=pruner)
+        study.is_thinned = isinstance(sampler, optuna.samplers.TPESampler) and len(goal.directions) == 1
         _claim(study, name, record)
         folder.write_search(record)
         if goal.cost is not None:

@@ -1,13 +1,14 @@
 """The only module that uses private parts of Optuna."""
 
-from collections.abc import Mapping
+import heapq
+from collections.abc import Container, Mapping
 from typing import Any, Final
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "with_identity",
 ]
 
+BLOCK: Final = 1000
+BEST: Final = 100
 VERSION: Final = "5.0.0"
 """The version of Optuna that these functions were checked against."""
 
@@ -80,10 +83,43 @@ class SearchStudy(optuna.Study):
 
     is_exhausted = False
     """Whether the sampler has nothing more to propose."""
+    is_thinned = False
+    """Whether the sampler sees a part of a long history: the best `BEST` trials, and the last one or two blocks of `BLOCK`.
+
+    TPE models the 25 best and all others, one by one: of 10,000 trials it would take most of a second for each proposal.
+    """
+    _best_of: tuple[int, list[FrozenTrial]] = (0, [])
+    """A number of blocks, and the best trials in them."""
 
     def stop(self) -> None:
         """Note that the sampler has tried every point."""
         self.is_exhausted = True
+
+    def get_trials(
+        self,
+        deepcopy: bool = True,  # noqa: FBT001, FBT002 - Optuna's signature
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return all trials."""
+        return super()._get_trials(deepcopy, states, use_cache=False)
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,  # noqa: FBT001, FBT002 - Optuna's signature
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,  # noqa: FBT001, FBT002 - likewise
+    ) -> list[FrozenTrial]:
+        """Return the trials that a sampler sees."""
+        trials = super()._get_trials(deepcopy, states, use_cache)
+        blocks = len(trials) // BLOCK - 1
+        if blocks < 1 or not self.is_thinned:
+            return trials
+        if blocks != self._best_of[0]:
+            sign = -1 if self.direction is StudyDirection.MAXIMIZE else 1
+            completed = (trial for trial in trials[: blocks * BLOCK] if trial.state is TrialState.COMPLETE)
+            best = heapq.nsmallest(BEST, completed, key=lambda trial: sign * trial.values[0])
+            self._best_of = blocks, sorted(best, key=lambda trial: trial.number)
+        return [*self._best_of[1], *trials[blocks * BLOCK :]]
 
     @property
     def direction(self) -> StudyDirection:
