@@ -26,7 +26,7 @@ BATCHES = {"joblib", "submitit"}
 
 
 # joblib stands for Hydra's launchers in the fast set; submitit starts every job as a process of its own.
-EVERY = [pytest.param(kind, marks=pytest.mark.slow) if kind == "submitit" else kind for kind in KINDS]
+EVERY = [pytest.param(kind, marks=pytest.mark.slow) if kind in {"submitit", "ray"} else kind for kind in KINDS]
 
 
 @pytest.fixture(params=EVERY)
