@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from sweeper.study.executors.base import Executor, Job, run_hydra_job
 from sweeper.study.executors.hydra_launcher import HydraLauncher
 from sweeper.study.executors.in_process import InProcess
+from sweeper.study.executors.ray_cluster import RayCluster
 from sweeper.study.executors.workers import Workers
 
 BASIC: str = "basic"
@@ -32,8 +33,6 @@ def make_executor(
     """
     run = functools.partial(run_hydra_job, context, task)
     if config.hydra.runtime.choices.get("hydra/launcher") == RAY:
-        from sweeper.study.executors.ray_cluster import RayCluster  # noqa: PLC0415 - an optional package
-
         return RayCluster(run, compose, config, jobs=config.hydra.sweeper.get("n_jobs"))
     if not is_local(config):
         return HydraLauncher(context, task, config, capacity=jobs)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sweeper.errors import StudyError
 from sweeper.study.executors.base import Job, JobResult, one_line
-from sweeper.study.executors.ray_connection import RayConnection
+from sweeper.study.executors.ray_connection import RayConnection, import_ray
 from sweeper.study.executors.ray_resources import RayResources
 from sweeper.study.executors.ray_worker import RayWorker, describe_surroundings, make_worker_class
 from sweeper.study.executors.workers import pack, pack_shared
@@ -46,24 +46,22 @@ class RayCluster:
         """Receives one line when jobs have to wait for room."""
         self._compose, self._jobs = compose, jobs
         self._arguments = {**describe_surroundings(config), "shared": pack_shared(run)}
-        self._resources = RayResources(launcher["remote"])
-        self._connection = RayConnection(launcher["init"])
-        self._ray = self._connection.ray
         self._queued: deque[tuple[Job, bytes]] = deque()
         self._workers: list[RayWorker] = []
         self._failed_starts = 0
         self._waiting_since = 0.0
         self._said = ""
-        try:
-            self._class = self._resources.actor_class(self._ray, make_worker_class())
-            if self._connection.is_local and not self._room():
-                raise StudyError(  # noqa: TRY301 - the cluster is stopped first
-                    f"hydra.launcher.ray.remote must fit this machine, but {self._lack()}: ask for less, or give a "
-                    "cluster with hydra.launcher.ray.init.address"
-                )
-        except StudyError:
+        self._ray = import_ray()
+        self._resources = RayResources(launcher["remote"])
+        self._class = self._resources.actor_class(self._ray, make_worker_class())
+        self._connection = RayConnection(self._ray, launcher["init"])
+        if self._connection.is_local and not self._room():
+            lack = self._lack()
             self._connection.close()
-            raise
+            raise StudyError(
+                f"hydra.launcher.ray.remote must fit this machine, but {lack}: ask for less, or give a cluster with "
+                "hydra.launcher.ray.init.address"
+            )
 
     @property
     def capacity(self) -> int:

@@ -17,40 +17,47 @@ PRINTED: Final = "RAY_DEDUP_LOGS_SKIP_REGEX"
 USAGE: Final = "RAY_USAGE_STATS_ENABLED"
 """Environment variable: a cluster started with 0 sends no statistics to Ray's makers."""
 
-CONNECT_SECONDS: Final = 2.0
+CONNECT_SECONDS: Final = 5.0
 """The time that a node has to take a connection."""
+
+
+def import_ray() -> Any:
+    """Import ray so that it prints no messages of a cluster. Where it was imported before, it may."""
+    with _variables({PRINTED: "."}):
+        return importlib.import_module("ray")
 
 
 class RayConnection:
     """This process's connection to a cluster. A connection that the process had before is used, and never closed."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, ray: Any, settings: Mapping[str, Any]) -> None:
         """Connect with `settings`, the arguments of ``ray.init``. Raises `StudyError` if Ray refuses."""
-        with _variables({PRINTED: "."}):
-            self.ray = importlib.import_module("ray")
+        self._ray = ray
         self._left: set[str] = set()
         """Ids of nodes that no longer answer."""
+        self._is_ours = not ray.is_initialized()
         address = settings.get("address") or os.environ.get("RAY_ADDRESS") or LOCAL
-        self.is_local = address == LOCAL
-        """Whether the cluster is of this process, so that nothing else uses it and no node joins it."""
-        self._is_ours = not self.ray.is_initialized()
-        if not self._is_ours:
-            self.is_local = False
-            return
+        self.is_local = address == LOCAL and self._is_ours
+        """Whether the cluster was started here, so that no node joins it."""
+        if self._is_ours:
+            self._connect(str(address), settings)
+
+    def _connect(self, address: str, settings: Mapping[str, Any]) -> None:
         defaults: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
         if self.is_local:
             defaults |= {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))}
         with _variables({USAGE: "0"}), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tips about later versions of Ray
             try:
-                self.ray.init(**{**defaults, **settings, "address": address})
+                _check_reachable(address)
+                self._ray.init(**{**defaults, **settings, "address": address})
             except Exception as error:
-                self.ray.shutdown()
-                raise StudyError(_refusal(str(address), error)) from error
+                self._ray.shutdown()
+                raise StudyError(_refusal(address, error)) from error
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return the nodes that are in the cluster now."""
-        return [node for node in self.ray.nodes() if node["Alive"] and node["NodeID"] not in self._left]
+        return [node for node in self._ray.nodes() if node["Alive"] and node["NodeID"] not in self._left]
 
     def has_left(self, name: str) -> bool:
         """Whether the node with this id has left the cluster. Ray itself may take half a minute to notice."""
@@ -67,11 +74,23 @@ class RayConnection:
     def close(self) -> None:
         """Disconnect, which also stops a cluster that was started here."""
         if self._is_ours:
-            self.ray.shutdown()
+            self._ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise `OSError` if nothing listens at ``host:port``: Ray itself would try for two minutes, and say so on stderr."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+
+
+def first_sentence(error: Exception) -> str:
+    """Return the first sentence of an error's text, without a full stop: Ray's go on for lines."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0].rstrip(".")
 
 
 def _refusal(address: str, error: Exception) -> str:
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    reason = first_sentence(error)
     if address == LOCAL:
         return f"hydra/launcher=ray must start Ray on this machine, but Ray refuses ({reason}): correct hydra.launcher.ray.init"
     return (

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sweeper.errors import StudyError
-from sweeper.study.executors.base import one_line
+from sweeper.study.executors.ray_connection import first_sentence
 
 
 class RayResources:
@@ -26,7 +26,7 @@ class RayResources:
             return ray.remote(**self._options)(plain)
         except (ValueError, TypeError) as error:
             raise StudyError(
-                f"hydra.launcher.ray.remote must hold options that Ray takes, but it refuses: {one_line(error)}"
+                f"hydra.launcher.ray.remote must hold options that Ray takes, but it refuses one ({first_sentence(error)})"
             ) from error
 
     def fitting(self, node: Mapping[str, float]) -> int:
