@@ -145,10 +145,9 @@ class RayCluster:
             self._drop(worker)
             self._failed_starts += 1
             if self._failed_starts >= START_TRIES:
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
                 raise StudyError(
-                    f"hydra/launcher=ray must start its workers, but {START_TRIES} in a row ended first ({reason}): every "
-                    "node needs sweeper and the application's modules"
+                    f"hydra/launcher=ray must start its workers, but {START_TRIES} in a row ended first ({_why(error)}): "
+                    "every node needs sweeper, the application's modules, and the cluster's token"
                 ) from error
         else:
             worker.awaited = None
@@ -199,3 +198,11 @@ class RayCluster:
         if line != self._said:
             self.on_wait(line)
             self._said = line
+
+
+def _why(error: Exception) -> str:
+    """Return why an actor died, without Ray's introduction and, if it raised an error, without the traceback."""
+    lines = str(error).splitlines()
+    if getattr(error, "actor_init_failed", False):
+        lines = lines[-1:]
+    return " ".join(line.strip() for line in lines if not line.startswith(("The actor died unexpectedly", "\t")))
