@@ -77,7 +77,8 @@ class RayCluster:
     def wait(self, seconds: float) -> list[JobResult]:
         """Wait up to `seconds` until a job ends; return the results of all that did.
 
-        Raises `StudyError` if no worker can start, or if no node has had room for a trial for `PATIENCE_SECONDS`.
+        Raises `StudyError` if no worker can start, no node has had room for a trial for `PATIENCE_SECONDS`, or the
+        cluster does not answer.
         """
         deadline = time.monotonic() + seconds
         results: list[JobResult] = []
@@ -88,6 +89,7 @@ class RayCluster:
             left = max(0.0, deadline - time.monotonic())
             ready, _ = self._ray.wait(list(awaited), num_returns=1, timeout=left)
             if not ready:
+                self._connection.nodes()  # raises if the head is gone
                 break
             ready, _ = self._ray.wait(list(awaited), num_returns=len(awaited), timeout=0)
             for reference in ready:
@@ -102,6 +104,8 @@ class RayCluster:
     def cancel(self) -> None:
         """Kill every worker, and stop a cluster that was started here."""
         self._queued.clear()
+        if self._connection.is_lost:
+            self._workers = []
         owners = [worker.identity.owner for worker in self._workers if worker.identity is not None]
         for worker in list(self._workers):
             self._drop(worker)

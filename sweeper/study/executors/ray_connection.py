@@ -1,8 +1,11 @@
 """Connects to a Ray cluster, or starts one on this machine, and keeps Ray from writing to the terminal."""
 
 import importlib
+import math
 import os
+import re
 import socket
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +20,10 @@ PRINTED: Final = "RAY_DEDUP_LOGS_SKIP_REGEX"
 USAGE: Final = "RAY_USAGE_STATS_ENABLED"
 """Environment variable: a cluster started with 0 sends no statistics to Ray's makers."""
 
+HEAD_SECONDS: Final = 20.0
+"""The time that a cluster's head has to answer again. After a minute Ray ends the process that has connected."""
+LISTED_SECONDS: Final = 1.0
+"""For so long the list of nodes is good."""
 CONNECT_SECONDS: Final = 5.0
 """The time that a node has to take a connection."""
 
@@ -39,8 +46,13 @@ class RayConnection:
         address = settings.get("address") or os.environ.get("RAY_ADDRESS") or LOCAL
         self.is_local = address == LOCAL and self._is_ours
         """Whether the cluster was started here, so that no node joins it."""
+        self.is_lost = False
+        """Whether the cluster's head is gone: what is asked of it blocks."""
+        self._listed: list[dict[str, Any]] = []
+        self._listed_at = -math.inf
         if self._is_ours:
             self._connect(str(address), settings)
+        self._head = str(ray.get_runtime_context().gcs_address)
 
     def _connect(self, address: str, settings: Mapping[str, Any]) -> None:
         defaults: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
@@ -49,15 +61,19 @@ class RayConnection:
         with _variables({USAGE: "0"}), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tips about later versions of Ray
             try:
-                _check_reachable(address)
+                if re.fullmatch(r"[\w.-]+:\d+", address):  # Ray itself would try for minutes, and say so on stderr
+                    _reach(address)
                 self._ray.init(**{**defaults, **settings, "address": address})
             except Exception as error:
                 self._ray.shutdown()
                 raise StudyError(_refusal(address, error)) from error
 
     def nodes(self) -> list[dict[str, Any]]:
-        """Return the nodes that are in the cluster now."""
-        return [node for node in self._ray.nodes() if node["Alive"] and node["NodeID"] not in self._left]
+        """Return the nodes that are in the cluster now, as of a second ago. Raises `StudyError` if its head is gone."""
+        if time.monotonic() - self._listed_at > LISTED_SECONDS:
+            self._check_head()
+            self._listed, self._listed_at = self._ray.nodes(), time.monotonic()
+        return [node for node in self._listed if node["Alive"] and node["NodeID"] not in self._left]
 
     def has_left(self, name: str) -> bool:
         """Whether the node with this id has left the cluster. Ray itself may take half a minute to notice."""
@@ -65,11 +81,27 @@ class RayConnection:
         if node is None:
             return True
         try:
-            socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), CONNECT_SECONDS).close()
+            _reach(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
         except OSError:
             self._left.add(name)
             return True
         return False
+
+    def _check_head(self) -> None:
+        deadline = time.monotonic() + HEAD_SECONDS
+        while True:
+            try:
+                _reach(self._head)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    self.is_lost = True
+                    raise StudyError(
+                        f"the Ray cluster must answer, but {self._head} has not for {HEAD_SECONDS:.0f} s: start it, and type "
+                        "the command again"
+                    ) from error
+                time.sleep(1)
+            else:
+                return
 
     def close(self) -> None:
         """Disconnect, which also stops a cluster that was started here."""
@@ -77,11 +109,10 @@ class RayConnection:
             self._ray.shutdown()
 
 
-def _check_reachable(address: str) -> None:
-    """Raise `OSError` if nothing listens at ``host:port``: Ray itself would try for two minutes, and say so on stderr."""
+def _reach(address: str) -> None:
+    """Raise `OSError` if nothing listens at ``host:port``."""
     host, _, port = address.rpartition(":")
-    if host and port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
 
 
 def first_sentence(error: Exception) -> str:
