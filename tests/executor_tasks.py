@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ KINDS = {
     "workers": ["hydra/launcher=basic"],
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
     "submitit": ["hydra/launcher=submitit_local"],
+    "ray": ["hydra/launcher=ray"],
 }
 """Overrides that choose each executor."""
 
@@ -52,12 +54,30 @@ VALUES = {
 """What the jobs return that do nothing else."""
 
 
+def _die_once(config: DictConfig) -> float:
+    """Kill the first process that gets here; another returns a number."""
+    if len(list(Path(config.folder).glob("started-*-die once"))) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 4.0
+
+
+def _surroundings(config: DictConfig) -> float | None:
+    """Return a number from the environment, if the working directory is the coordinator's."""
+    return float(os.environ["SURROUNDINGS"]) if Path.cwd() == Path(config.cwd) else None
+
+
+CALLS = {"die once": _die_once, "surroundings": _surroundings}
+"""What the jobs do that only some executors' tests ask for."""
+
+
 def task(config: DictConfig, payload: bytes = b"") -> Any:  # noqa: ARG001 - it is only carried
     """Do what the job's override says, and leave a file that names the process as soon as it has started."""
     started = Path(config.folder) / f"started-{os.getpid()}-{config.do}"
     started.touch()
     if config.do in VALUES:
         return VALUES[config.do]
+    if config.do in CALLS:
+        return CALLS[config.do](config)
     match config.do:
         case "nap":
             time.sleep(NAP_SECONDS)
@@ -77,17 +97,17 @@ def task(config: DictConfig, payload: bytes = b"") -> Any:  # noqa: ARG001 - it 
     raise AssertionError(config.do)
 
 
-def open_executor(kind: str, folder: Path, payload: bytes = b"") -> Executor:
+def open_executor(kind: str, folder: Path, payload: bytes = b"", overrides: Sequence[str] = ()) -> Executor:
     """The executor of that kind for `task`, whose jobs leave their files in the folder; `payload` is sent along."""
     conf = folder / "conf"
     conf.mkdir(parents=True, exist_ok=True)
     (conf / "config.yaml").write_text(
-        f"do: one\nfolder: {folder}\nhydra: {{sweep: {{dir: {folder}/sweep}}, output_subdir: null}}\n"
+        f"do: one\nfolder: {folder}\ncwd: {Path.cwd()}\nnamed: ${{oc.env:SURROUNDINGS,0}}\nhydra: {{sweep: {{dir: {folder}/sweep}}, output_subdir: null}}\n"
     )
     quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), job_name="contract"):
-        config = compose("config", overrides=[*KINDS[kind], *quiet], return_hydra_config=True)
+        config = compose("config", overrides=[*KINDS[kind], *quiet, *overrides], return_hydra_config=True)
         context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
     HydraConfig.instance().set_config(config)
     composer = JobComposer(context, config)

@@ -26,12 +26,14 @@ BATCHES = {"joblib", "submitit"}
 
 
 # joblib stands for Hydra's launchers in the fast set; submitit starts every job as a process of its own.
-EVERY = [pytest.param(kind, marks=pytest.mark.slow) if kind == "submitit" else kind for kind in KINDS]
+EVERY = [pytest.param(kind, marks=pytest.mark.slow) if kind in {"submitit", "ray"} else kind for kind in KINDS]
 
 
 @pytest.fixture(params=EVERY)
 def kind(request: pytest.FixtureRequest) -> str:
-    """Each executor in turn."""
+    """Each executor in turn; Ray's on a cluster of two nodes, which these tests share."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
     return str(request.param)
 
 
@@ -134,7 +136,8 @@ def test_cancelled_jobs_end_at_once(executor: Executor, kind: str, tmp_path: Pat
         assert _processes(tmp_path) == []
         return
     executor.submit(make_job(1, "hang"))
-    wait_for(lambda: len(_processes(tmp_path)) == 2)
+    # A worker on a cluster gets its job while the coordinator waits, as soon as it has started.
+    wait_for(lambda: executor.wait(0) == [] and len(_processes(tmp_path)) == 2)
     executor.cancel()
     assert not any(map(_lives, _processes(tmp_path)))
 

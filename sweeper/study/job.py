@@ -1,6 +1,7 @@
 """Runs a trial's job: it reports each epoch to its trial in the storage, and stops when it is pruned."""
 
 import functools
+import shutil
 from pathlib import Path
 
 import optuna
@@ -41,6 +42,7 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
     """Run a study's job; it prints nothing and logs to its folder. Return its validation accuracy, or its pruning."""
     reporter = open_reporter(settings)
     link = TrialLink(reporter, conf.training.epochs)
+    begin_anew(folder, settings.job.num)
     try:
         completed = run(
             conf,
@@ -55,3 +57,17 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
         return link.pruned()
     reporter.save(folder)
     return completed.value
+
+
+def begin_anew(folder: Path, number: int) -> None:
+    """Delete what the trial's job left before its engine started it again, as Slurm and Ray do by themselves.
+
+    Only in a folder that is named by the trial's number, in which no other trial has files.
+    """
+    if folder.name != str(number):
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir() and entry.name != ".hydra":
+            shutil.rmtree(entry)
+        elif entry.is_file() and entry.suffix != ".log":
+            entry.unlink()

@@ -110,7 +110,7 @@ class StudyProgress:
         self._is_waiting = running > 0
 
     def on_wait(self, message: str) -> None:
-        """Print that the storage does not answer, or answers again."""
+        """Print what the search waits for, such as a storage that does not answer, or that it no longer does."""
         self._print(message)
 
     def on_rejected(self, number: int, reason: str) -> None:

@@ -9,10 +9,13 @@ from omegaconf import DictConfig
 from sweeper.study.executors.base import Executor, Job, run_hydra_job
 from sweeper.study.executors.hydra_launcher import HydraLauncher
 from sweeper.study.executors.in_process import InProcess
+from sweeper.study.executors.ray_cluster import RayCluster
 from sweeper.study.executors.workers import Workers
 
 BASIC: str = "basic"
 """Hydra's default launcher, which runs jobs one after another; sweeper's own executors replace it."""
+RAY: str = "ray"
+"""The launcher of hydra-ray-launcher, which runs jobs in batches; an executor on Ray itself replaces it."""
 
 
 def is_local(config: DictConfig) -> bool:
@@ -23,9 +26,16 @@ def is_local(config: DictConfig) -> bool:
 def make_executor(
     context: HydraContext, task: TaskFunction, config: DictConfig, compose: Callable[[Job], DictConfig], *, jobs: int
 ) -> Executor:
-    """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config."""
+    """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config.
+
+    A Ray cluster decides itself how many jobs there is room for, unless ``hydra.sweeper.n_jobs`` is given.
+    Raises `StudyError` if there is no such cluster.
+    """
+    run = functools.partial(run_hydra_job, context, task)
+    if config.hydra.runtime.choices.get("hydra/launcher") == RAY:
+        return RayCluster(run, compose, config, jobs=config.hydra.sweeper.get("n_jobs"))
     if not is_local(config):
         return HydraLauncher(context, task, config, capacity=jobs)
     if jobs == 1:
         return InProcess(context, task, compose)
-    return Workers(functools.partial(run_hydra_job, context, task), compose, capacity=jobs)
+    return Workers(run, compose, capacity=jobs)

@@ -1,0 +1,212 @@
+"""Runs jobs on a Ray cluster, each as soon as there is room. A worker keeps its imports and its dataset between jobs."""
+
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from omegaconf import DictConfig, OmegaConf
+
+from sweeper.errors import StudyError
+from sweeper.study.executors.base import Job, JobResult, one_line
+from sweeper.study.executors.ray_connection import RayConnection, import_ray
+from sweeper.study.executors.ray_resources import RayResources
+from sweeper.study.executors.ray_worker import RayWorker, describe_surroundings, make_worker_class
+from sweeper.study.executors.workers import pack, pack_shared
+from sweeper.study.owner import is_alive
+
+NOTICE_SECONDS: Final = 15.0
+"""After how long a job is said to wait for room: a worker takes seconds to start."""
+PATIENCE_SECONDS: Final = 600.0
+"""The time that a cluster has to get a node that can hold a trial: some add nodes when they are asked for."""
+ANSWER_SECONDS: Final = 5.0
+"""The time that an idle worker has to answer, and a killed one to end."""
+START_TRIES: Final = 3
+"""So many workers in a row may fail to start, as they do on a node that leaves."""
+
+
+class RayCluster:
+    """An executor whose workers are Ray actors. A worker or node that dies costs its job alone.
+
+    A job is sent to a worker that has started, never to one that waits for room: another may be free sooner.
+    """
+
+    def __init__(
+        self, run: Callable[[Any], JobResult], compose: Callable[[Job], Any], config: DictConfig, *, jobs: int | None
+    ) -> None:
+        """Call `run` in a worker with what `compose` returns for a job, `jobs` at a time, or as many as there is room for.
+
+        `config` is the sweep's; its launcher says which cluster, and what a trial needs of it. Raises `StudyError` if
+        there is no such cluster, or if a cluster started here cannot hold a trial.
+        """
+        launcher = OmegaConf.to_container(config.hydra.launcher.ray, resolve=True)
+        assert isinstance(launcher, dict)
+        self.on_wait: Callable[[str], None] = lambda _: None
+        """Receives one line when jobs have to wait for room."""
+        self._compose, self._jobs = compose, jobs
+        self._arguments = {**describe_surroundings(config), "shared": pack_shared(run)}
+        self._queued: deque[tuple[Job, bytes]] = deque()
+        self._workers: list[RayWorker] = []
+        self._failed_starts = 0
+        self._waiting_since = 0.0
+        self._said = ""
+        self._ray = import_ray()
+        self._resources = RayResources(launcher["remote"])
+        self._class = self._resources.actor_class(self._ray, make_worker_class())
+        self._connection = RayConnection(self._ray, launcher["init"])
+        if self._connection.is_local and not self._room():
+            lack = self._lack()
+            self._connection.close()
+            raise StudyError(
+                f"hydra.launcher.ray.remote must fit this machine, but {lack}: ask for less, or give a cluster with "
+                "hydra.launcher.ray.init.address"
+            )
+
+    @property
+    def capacity(self) -> int:
+        """The number of jobs asked for, or else as many as the cluster's nodes can hold now; at least one waits for room."""
+        return self._jobs or max(1, self._room())
+
+    def submit(self, job: Job) -> None:
+        """Send a job to an idle worker, or queue it and start a worker, which may have to wait for room."""
+        self._waiting_since = self._waiting_since if self._queued else time.monotonic()
+        self._queued.append((job, pack(self._compose(job))))
+        self._dispatch()
+
+    def wait(self, seconds: float) -> list[JobResult]:
+        """Wait up to `seconds` until a job ends; return the results of all that did.
+
+        Raises `StudyError` if no worker can start, no node has had room for a trial for `PATIENCE_SECONDS`, or the
+        cluster does not answer.
+        """
+        deadline = time.monotonic() + seconds
+        results: list[JobResult] = []
+        while not results:
+            awaited = {worker.awaited: worker for worker in self._workers if worker.awaited is not None}
+            if not awaited:
+                return []
+            left = max(0.0, deadline - time.monotonic())
+            ready, _ = self._ray.wait(list(awaited), num_returns=1, timeout=left)
+            if not ready:
+                self._connection.nodes()  # raises if the head is gone
+                break
+            ready, _ = self._ray.wait(list(awaited), num_returns=len(awaited), timeout=0)
+            for reference in ready:
+                if awaited[reference].job is None:
+                    self._welcome(awaited[reference])
+                else:
+                    results.append(self._receive(awaited[reference]))
+            self._dispatch()
+        self._heed_room()
+        return results
+
+    def cancel(self) -> None:
+        """Kill every worker, and stop a cluster that was started here."""
+        self._queued.clear()
+        if self._connection.is_lost:
+            self._workers = []
+        owners = [worker.identity.owner for worker in self._workers if worker.identity is not None]
+        for worker in list(self._workers):
+            self._drop(worker)
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while any(map(is_alive, owners)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._connection.close()
+
+    def _dispatch(self) -> None:
+        """Send queued jobs to idle workers; start a worker for each that is left, and drop those that nobody needs."""
+        for worker in [worker for worker in self._workers if worker.is_idle]:
+            if not self._queued:
+                break
+            if self._answers(worker):
+                worker.run(*self._queued.popleft())
+            else:
+                self._drop(worker)
+        starting = [worker for worker in self._workers if worker.identity is None]
+        for worker in starting[len(self._queued) :]:
+            self._drop(worker)
+        for _ in range(len(self._queued) - len(starting)):
+            self._workers.append(RayWorker(self._class.remote(**self._arguments)))
+
+    def _answers(self, worker: RayWorker) -> bool:
+        """Whether an idle worker can take a job. Its node may have left meanwhile."""
+        try:
+            worker.identity = self._ray.get(worker.actor.identify.remote(), timeout=ANSWER_SECONDS)
+        except self._ray.exceptions.RayError:
+            return False
+        return True
+
+    def _drop(self, worker: RayWorker) -> None:
+        self._ray.kill(worker.actor)
+        self._workers.remove(worker)
+
+    def _welcome(self, worker: RayWorker) -> None:
+        """Note that a worker has started, or drop it. Raises `StudyError` if several in a row have not, and none runs."""
+        try:
+            worker.identity = self._ray.get(worker.awaited)
+        except self._ray.exceptions.RayError as error:
+            self._drop(worker)
+            self._failed_starts += 1
+            if self._failed_starts >= START_TRIES:
+                raise StudyError(
+                    f"hydra/launcher=ray must start its workers, but {START_TRIES} in a row ended first ({_why(error)}): "
+                    "every node needs sweeper, the application's modules, and the cluster's token"
+                ) from error
+        else:
+            worker.awaited = None
+            self._failed_starts = 0
+
+    def _receive(self, worker: RayWorker) -> JobResult:
+        """Return the result of a worker's job, which has ended."""
+        assert worker.job is not None
+        number = worker.job.number
+        try:
+            result: JobResult = pickle.loads(self._ray.get(worker.awaited))  # noqa: S301 - our own worker's
+        except self._ray.exceptions.RayError as error:
+            result = JobResult(number=number, error=self._reason(worker, error))
+            self._drop(worker)
+        worker.job = worker.awaited = None
+        return result
+
+    def _reason(self, worker: RayWorker, error: Exception) -> str:
+        """Return why a worker did not return the result of its job."""
+        assert worker.identity is not None
+        cause = getattr(error, "cause", None)
+        if isinstance(error, self._ray.exceptions.RayTaskError) and isinstance(cause, BaseException):
+            return f"its worker failed ({one_line(cause)})"
+        name = f"node {worker.identity.node[:8]} on {worker.identity.owner['host']}"
+        if self._connection.has_left(worker.identity.node):
+            return f"its worker died ({name} left the cluster)"
+        if isinstance(error, self._ray.exceptions.OutOfMemoryError):
+            return f"its worker died ({name} ran out of memory)"
+        return f"its worker died (killed, or crashed, on {name})"
+
+    def _room(self) -> int:
+        return sum(self._resources.fitting(node["Resources"]) for node in self._connection.nodes())
+
+    def _lack(self) -> str:
+        return self._resources.compared_with([node["Resources"] for node in self._connection.nodes()])
+
+    def _heed_room(self) -> None:
+        """Say once that jobs wait for room. Raises `StudyError` if they have waited too long for a node that is large enough."""
+        seconds = time.monotonic() - self._waiting_since
+        if not self._queued or seconds < NOTICE_SECONDS:
+            return
+        has_room = self._room() > 0
+        if not has_room and seconds > PATIENCE_SECONDS:
+            raise StudyError(
+                f"hydra.launcher.ray.remote must fit a node of the Ray cluster, but {self._lack()}: ask for less, or add a node"
+            )
+        line = "trials wait for room in the Ray cluster" + ("" if has_room else f": {self._lack()}")
+        if line != self._said:
+            self.on_wait(line)
+            self._said = line
+
+
+def _why(error: Exception) -> str:
+    """Return why an actor died, without Ray's introduction and, if it raised an error, without the traceback."""
+    lines = str(error).splitlines()
+    if getattr(error, "actor_init_failed", False):
+        lines = lines[-1:]
+    return " ".join(line.strip() for line in lines if not line.startswith(("The actor died unexpectedly", "\t")))

@@ -1,0 +1,105 @@
+"""A worker in a process of Ray: it gets the coordinator's surroundings, then runs one job after another."""
+
+import os
+import pickle
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from sweeper.study.executors.base import Job
+from sweeper.study.executors.worker import pack_result, unpack_shared
+from sweeper.study.owner import Owner, identify_process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Where a worker runs."""
+
+    owner: Owner
+    """Its process."""
+    node: str
+    """The id of its node."""
+
+
+class RayWorker:
+    """The coordinator's view of a worker: a Ray actor, and the job that it runs."""
+
+    def __init__(self, actor: Any) -> None:
+        """Wait for an actor that was created, and may not have started."""
+        self.actor = actor
+        self.identity: Identity | None = None
+        """None until it has started."""
+        self.job: Job | None = None
+        self.awaited: Any = actor.identify.remote()
+        """Ray's reference to what it returns next: its identity, then the result of its job; None if it is idle."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has started and runs no job."""
+        return self.awaited is None
+
+    def run(self, job: Job, config: bytes) -> None:
+        """Send it a job."""
+        self.job, self.awaited = job, self.actor.run.remote(config)
+
+
+def describe_surroundings(config: DictConfig) -> dict[str, Any]:
+    """Return what a worker needs of this process to find the modules, data and folders of a sweep with this config.
+
+    Ray starts its processes elsewhere: with other module paths, another working directory, other variables.
+    """
+    installed = {Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
+    folders = [str(Path(entry).absolute()) for entry in sys.path]
+    named = re.findall(r"\boc\.env:\s*(\w+)", OmegaConf.to_yaml(config))
+    return {
+        "folders": [folder for folder in folders if installed.isdisjoint(Path(folder).resolve().parents)],
+        # Only these: others describe this machine, and Ray writes a runtime_env into its logs, passwords included.
+        "variables": {name: os.environ[name] for name in named if name in os.environ},
+        "folder": str(Path.cwd()),
+    }
+
+
+def make_worker_class() -> type:
+    """Return the class of Ray's actors. As a local class it is sent by value: sweeper can be imported only within it."""
+
+    class SweeperWorker:
+        """Keeps its imports and its data between jobs."""
+
+        def __init__(self, folders: list[str], variables: dict[str, str], folder: str, shared: bytes) -> None:
+            sys.path[:0] = [each for each in folders if each not in sys.path and os.path.exists(each)]  # noqa: PTH110
+            os.environ.update(variables)
+            if os.path.isdir(folder):  # noqa: PTH112 - a host without it writes its files where Ray was started
+                os.chdir(folder)
+            from sweeper.study.executors.ray_worker import Runner  # noqa: PLC0415 - see above
+
+            self.runner = Runner(shared)
+
+        def identify(self) -> Any:
+            return self.runner.identify()
+
+        def run(self, job: bytes) -> bytes:
+            return self.runner.run(job)
+
+    return SweeperWorker
+
+
+class Runner:
+    """Runs jobs in this process."""
+
+    def __init__(self, shared: bytes) -> None:
+        """Unpack what `pack_shared` packed."""
+        self._run = unpack_shared(shared)
+
+    def identify(self) -> Identity:
+        """Return where this process is."""
+        import ray  # noqa: PLC0415 - imported already, by Ray itself
+
+        return Identity(owner=identify_process(), node=ray.get_runtime_context().get_node_id())
+
+    def run(self, job: bytes) -> bytes:
+        """Run a job from its pickled config; return its pickled result."""
+        return pack_result(self._run(pickle.loads(job)))  # noqa: S301 - our coordinator's own

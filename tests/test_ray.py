@@ -1,0 +1,153 @@
+"""Searches on Ray: a cluster loses a node in the middle, one that a search starts ends with it, what Ray refuses is one line."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from sweeper.errors import StudyError
+from sweeper.study.attributes import FAILED, REQUEUE_OF
+
+from .executor_tasks import make_job, open_executor
+from .processes import CHECKOUT, Start, environment
+from .ray_nodes import ONE_CPU
+from .studies import TINY, only_study, trials_of, wait_for
+
+pytestmark = pytest.mark.slow
+RAY = ["hydra/launcher=ray"]
+SEARCH = ["-m", "search=dropout_lr", *TINY, *RAY, "hydra/sweeper/pruner=none", "hydra.sweeper.stop_at_target=false"]
+
+
+def test_a_node_that_leaves_costs_one_trial(ray_cluster: Any, start: Start, tmp_path: Path) -> None:
+    """Its trial fails, said in one line, and is tried again on a node that stays; n_trials is exact, the exit status 0."""
+    search = start(
+        *SEARCH,
+        "training.epochs=8",
+        "hydra.sweeper.n_trials=3",
+        f"hydra.launcher.ray.init.address={ray_cluster.address}",
+    )
+    wait_for(lambda: len(list(tmp_path.glob("outputs/studies/*/*/metrics.jsonl"))) == 2 or search.poll() is not None)
+    (node,) = ray_cluster.worker_nodes
+    ray_cluster.remove_node(node, allow_graceful=False)
+    try:
+        out, err = search.communicate(timeout=300)
+    finally:
+        ray_cluster.add_node(**ONE_CPU)
+    assert (search.returncode, err) == (0, "")
+    trials = trials_of(only_study(tmp_path))
+    (lost,) = (trial for trial in trials if trial.state is not TrialState.COMPLETE)
+    assert lost.state is TrialState.FAIL
+    assert lost.user_attrs[FAILED].startswith("its worker died (node ")
+    assert lost.user_attrs[FAILED].endswith(" left the cluster)")
+    assert f"trial {lost.number} failed, its point is tried again: {lost.user_attrs[FAILED]}" in " ".join(out.split())
+    assert [trial.number for trial in trials if trial.user_attrs.get(REQUEUE_OF) == lost.number] != []
+    assert len(trials) == 3 + 1
+
+
+def test_ctrl_c_ends_a_search_and_its_jobs_on_a_cluster_that_goes_on(
+    ray_cluster: Any, start: Start, tmp_path: Path
+) -> None:
+    """The trials are queued again, their processes are gone, and the cluster has its CPUs back."""
+    address = f"hydra.launcher.ray.init.address={ray_cluster.address}"
+    search = start(*SEARCH, "training.epochs=500", address)
+    wait_for(lambda: len(list(tmp_path.glob("outputs/studies/*/*/metrics.jsonl"))) == 2 or search.poll() is not None)
+    search.send_signal(signal.SIGINT)
+    out, err = search.communicate(timeout=60)
+    assert (search.returncode, err) == (130, "")
+    assert "interrupted: 2 trials queued again" in out
+    wait_for(lambda: not _workers())
+
+
+def test_a_cluster_that_a_search_starts_ends_with_it(tmp_path: Path) -> None:
+    """Without an address Ray is started here, with a CPU for each core; Ctrl-C for all its processes ends them."""
+    script = [sys.executable, "-m", "tests.executor_tasks", "ray", str(tmp_path), "one", "hang"]
+    search = subprocess.Popen(
+        script, cwd=CHECKOUT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    wait_for(lambda: list(tmp_path.glob("started-*-hang")) != [] or search.poll() is not None)
+    os.killpg(search.pid, signal.SIGINT)
+    out, err = search.communicate(timeout=60)
+    assert out == b""
+    assert err.splitlines()[-1] == b"KeyboardInterrupt"
+    assert not _group(search.pid)
+
+
+def test_what_ray_starts_again_by_itself_is_one_job(ray_cluster: Any, tmp_path: Path) -> None:  # noqa: ARG001
+    """With max_retries, Ray runs the job of a killed worker again; the study sees one result."""
+    executor = open_executor("ray", tmp_path, overrides=["+hydra.launcher.ray.remote.max_retries=1"])
+    executor.submit(make_job(0, "die once"))
+    (result,) = executor.wait(60)
+    assert (result.value, result.error) == (4.0, None)
+    executor.cancel()
+
+
+def test_jobs_have_the_coordinators_surroundings(
+    ray_cluster: Any,  # noqa: ARG001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its working directory, and variables that the config names, although Ray was started without them elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SURROUNDINGS", "7")
+    executor = open_executor("ray", tmp_path)
+    executor.submit(make_job(0, "surroundings"))
+    (result,) = executor.wait(60)
+    assert (result.value, result.error) == (7.0, None)
+    executor.cancel()
+
+
+def test_jobs_beyond_the_room_run_in_turn(ray_cluster: Any, tmp_path: Path) -> None:  # noqa: ARG001
+    """Two nodes of one CPU have room for two trials; more that are submitted wait for a worker, and none is lost."""
+    executor = open_executor("ray", tmp_path)
+    assert executor.capacity == 2
+    for number in range(5):
+        executor.submit(make_job(number, "nap"))
+    numbers: list[int] = []
+    while len(numbers) < 5:
+        numbers += [result.number for result in executor.wait(60)]
+    assert sorted(numbers) == [0, 1, 2, 3, 4]
+    assert len(list(tmp_path.glob("started-*"))) == 2  # a file for each process
+    executor.cancel()
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        (
+            "hydra.launcher.ray.init.address=127.0.0.1:1",
+            "address must be that of a running Ray cluster, but 127.0.0.1:1 is",
+        ),
+        ("+hydra.launcher.ray.remote.max_calls=1", "but it refuses one (Invalid option keyword max_calls for actors)"),
+    ],
+)
+def test_what_ray_refuses_is_one_line(tmp_path: Path, override: str, line: str) -> None:
+    """An address without a cluster, and an option that actors do not have: before anything of Ray is started."""
+    with pytest.raises(StudyError) as refused:
+        open_executor("ray", tmp_path, overrides=[override])
+    assert line in str(refused.value)
+
+
+def _workers() -> list[str]:
+    """The processes of sweeper's Ray workers on this machine."""
+    return [title for title, _ in _processes() if title.startswith("ray::SweeperWorker")]
+
+
+def _group(leader: int) -> list[str]:
+    """The processes of a group."""
+    return [title for title, group in _processes() if group == leader]
+
+
+def _processes() -> Iterator[tuple[str, int]]:
+    """Every living process: its title and its group."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, _, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            if state != "Z":
+                yield (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(), int(group)
