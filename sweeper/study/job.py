@@ -1,6 +1,7 @@
 """Runs a trial's job: it finds its trial in the storage, reports each epoch to it, and stops when it is pruned."""
 
 import functools
+import shutil
 from pathlib import Path
 
 import optuna
@@ -59,6 +60,7 @@ def open_link(settings: HydraConf, epochs: int) -> TrialLink:
 def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float | PrunedAt:
     """Run a study's job; it prints nothing and logs to its folder. Return its validation accuracy, or its pruning."""
     link = open_link(settings, conf.training.epochs)
+    begin_anew(folder, settings.job.num)
     try:
         completed = run(
             conf,
@@ -73,6 +75,20 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
         return link.pruned()
     link.save(folder)
     return completed.value
+
+
+def begin_anew(folder: Path, number: int) -> None:
+    """Delete what the trial's job left before its engine started it again, as Slurm and Ray do by themselves.
+
+    Only in a folder that is named by the trial's number, in which no other trial has files.
+    """
+    if folder.name != str(number):
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir() and entry.name != ".hydra":
+            shutil.rmtree(entry)
+        elif entry.is_file() and entry.suffix != ".log":
+            entry.unlink()
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,5 +1,6 @@
 """The only module that uses private parts of Optuna."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -92,9 +93,14 @@ class SearchStudy(optuna.Study):
 
 
 def report(trial: optuna.Trial, value: float, step: int) -> None:
-    """Save a trial's value after a step. With several objectives `Trial.report` raises; the storage does not mind."""
+    """Save a trial's value after a step. With several objectives `Trial.report` raises; the storage does not mind.
+
+    A job that was started again repeats its first steps, which Optuna ignores with a warning.
+    """
     if len(trial.study.directions) == 1:
-        trial.report(value, step)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The reported value is ignored")
+            trial.report(value, step)
     else:
         trial.storage.set_trial_intermediate_value(trial._trial_id, step, value)  # noqa: SLF001
 
