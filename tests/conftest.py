@@ -19,6 +19,7 @@ from .browsed_pages import quiet, searched, studies  # noqa: F401 - fixtures
 from .browser import visit  # noqa: F401 - likewise
 from .postgresql import postgresql, server  # noqa: F401 - likewise
 from .processes import Completed, Start, Sweeper, command, environment
+from .slurm import slurm  # noqa: F401 - likewise
 
 # Hypothesis's deadline would be a timed assertion, which fails on a busy machine although the code is right.
 settings.register_profile("untimed", deadline=None)

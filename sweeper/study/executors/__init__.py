@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from sweeper.study.executors.base import Executor, Job, run_hydra_job
 from sweeper.study.executors.hydra_launcher import HydraLauncher
 from sweeper.study.executors.in_process import InProcess
+from sweeper.study.executors.submitit_jobs import SubmititJobs, cluster_of
 from sweeper.study.executors.workers import Workers
 
 BASIC: str = "basic"
@@ -24,6 +25,10 @@ def make_executor(
     context: HydraContext, task: TaskFunction, config: DictConfig, compose: Callable[[Job], DictConfig], *, jobs: int
 ) -> Executor:
     """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config."""
+    cluster = cluster_of(config)
+    if cluster is not None:
+        run = functools.partial(run_hydra_job, context, task)
+        return SubmititJobs(run, compose, config, cluster=cluster, jobs=config.hydra.sweeper.get("n_jobs"))
     if not is_local(config):
         return HydraLauncher(context, task, config, capacity=jobs)
     if jobs == 1:

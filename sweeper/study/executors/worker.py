@@ -5,9 +5,10 @@ import pickle
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sweeper.startup import loading
 
@@ -25,23 +26,30 @@ def work(connection: Connection, parent: int) -> None:
     try:
         # Received, not passed as an argument: if a child is killed while it reads a large argument, its parent blocks
         # forever, writing to a pipe without a reader.
-        with loading():
-            run, singletons = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
-            from hydra.core.singleton import Singleton  # noqa: PLC0415 - half a second, with what follows
-            from hydra.core.utils import setup_globals  # noqa: PLC0415
-
-        setup_globals()
-        Singleton.set_state(singletons)
+        run = unpack_shared(connection.recv_bytes())
         while True:
             job = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
-            connection.send_bytes(_message(run(job)))
+            connection.send_bytes(pack_result(run(job)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
 
 
-def _message(result: "JobResult") -> bytes:
+def unpack_shared(message: bytes) -> Callable[[Any], "JobResult"]:
+    """Set this process's Hydra singletons, and return the function that runs a job: both are in the message."""
+    with loading():
+        run, singletons = pickle.loads(message)  # noqa: S301 - our coordinator's own
+        from hydra.core.singleton import Singleton  # noqa: PLC0415 - half a second, with what follows
+        from hydra.core.utils import setup_globals  # noqa: PLC0415
+
+    setup_globals()
+    Singleton.set_state(singletons)
+    returned: Callable[[Any], JobResult] = run
+    return returned
+
+
+def pack_result(result: "JobResult") -> bytes:
     """Pickle a result; without Hydra's record of the job if the job returned an object that cannot be pickled."""
-    import cloudpickle  # noqa: PLC0415 - as above
+    import cloudpickle  # noqa: PLC0415 - half a second
 
     try:
         message: bytes = cloudpickle.dumps(result)

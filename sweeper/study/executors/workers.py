@@ -26,12 +26,12 @@ class Workers:
         """Call `run` in a worker with what `compose` returns for a job. Workers start when jobs need them."""
         self.capacity = capacity
         self._compose = compose
-        self._shared = _message((run, Singleton.get_state()))
+        self._shared = pack_shared(run)
         self._workers: list[_Worker] = []
 
     def submit(self, job: Job) -> None:
         """Send a job to an idle worker; start one if there is none."""
-        config = _message(self._compose(job))
+        config = pack(self._compose(job))
         for dead in [worker for worker in self._workers if worker.job is None and not worker.is_alive]:
             dead.kill()  # closes its pipe
             self._workers.remove(dead)
@@ -106,7 +106,12 @@ class _Worker:
         self._connection.close()
 
 
-def _message(thing: object) -> bytes:
+def pack_shared(run: Callable[[Any], JobResult]) -> bytes:
+    """Return what a worker receives first, pickled: the function that runs a job, and Hydra's singletons."""
+    return pack((run, Singleton.get_state()))
+
+
+def pack(thing: object) -> bytes:
     """Return the pickled object. cloudpickle also pickles functions of a user's script, which pickle refuses."""
     message: bytes = cloudpickle.dumps(thing)
     return message
