@@ -25,12 +25,12 @@ def make_executor(
     context: HydraContext, task: TaskFunction, config: DictConfig, compose: Callable[[Job], DictConfig], *, jobs: int
 ) -> Executor:
     """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config."""
+    run = functools.partial(run_hydra_job, context, task)
     cluster = cluster_of(config)
     if cluster is not None:
-        run = functools.partial(run_hydra_job, context, task)
         return SubmititJobs(run, compose, config, cluster=cluster, jobs=config.hydra.sweeper.get("n_jobs"))
     if not is_local(config):
         return HydraLauncher(context, task, config, capacity=jobs)
     if jobs == 1:
         return InProcess(context, task, compose)
-    return Workers(functools.partial(run_hydra_job, context, task), compose, capacity=jobs)
+    return Workers(run, compose, capacity=jobs)

@@ -34,7 +34,7 @@ NOTICE_SECONDS: Final = 20.0
 """The time after which a first job that still waits in Slurm's queue is mentioned."""
 REASONS: Final = {
     "CANCELLED": "was cancelled",
-    "TIMEOUT": "reached its time limit: raise hydra.launcher.timeout_min",
+    "TIMEOUT": "reached its time limit of {limit}",
     "DEADLINE": "missed its deadline",
     "PREEMPTED": "was preempted",
     "NODE_FAIL": "lost its node",
@@ -217,7 +217,7 @@ class SubmititJobs:
 
     def _reason(self, one: _Submitted, state: JobState) -> str:
         if self._is_slurm and state.name in REASONS:
-            return f"its Slurm job {one.handle.job_id} {REASONS[state.name]}"
+            return f"its Slurm job {one.handle.job_id} {REASONS[state.name].format(limit=self._time_limit)}"
         what = f"Slurm job {one.handle.job_id}, {state.name}" if self._is_slurm else f"process {one.handle.job_id}"
         return f"its process died ({what}{_last_line(one.handle.paths.stderr)})"
 
