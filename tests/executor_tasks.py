@@ -26,7 +26,8 @@ KINDS = {
     "in_process": ["hydra/launcher=basic"],
     "workers": ["hydra/launcher=basic"],
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
-    "submitit": ["hydra/launcher=submitit_local"],
+    "submitit": ["hydra/launcher=submitit_local", "+hydra.sweeper.n_jobs=2"],
+    "slurm": ["hydra/launcher=submitit_slurm", "hydra.launcher.array_parallelism=2"],
     "ray": ["hydra/launcher=ray"],
 }
 """Overrides that choose each executor."""
@@ -81,6 +82,9 @@ def task(config: DictConfig, payload: bytes = b"") -> Any:  # noqa: ARG001 - it 
     match config.do:
         case "nap":
             time.sleep(NAP_SECONDS)
+            return 2.0
+        case "doze":  # longer than the start of a process, and of a job in a queue
+            time.sleep(5)
             return 2.0
         case "unpicklable":
             return Unpicklable()

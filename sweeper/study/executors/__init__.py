@@ -10,6 +10,7 @@ from sweeper.study.executors.base import Executor, Job, run_hydra_job
 from sweeper.study.executors.hydra_launcher import HydraLauncher
 from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.ray_cluster import RayCluster
+from sweeper.study.executors.submitit_jobs import SubmititJobs, cluster_of
 from sweeper.study.executors.workers import Workers
 
 BASIC: str = "basic"
@@ -28,12 +29,16 @@ def make_executor(
 ) -> Executor:
     """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config.
 
-    A Ray cluster decides itself how many jobs there is room for, unless ``hydra.sweeper.n_jobs`` is given.
+    Ray and submitit decide themselves how many jobs there is room for, unless ``hydra.sweeper.n_jobs`` is given.
     Raises `StudyError` if there is no such cluster.
     """
     run = functools.partial(run_hydra_job, context, task)
+    given = config.hydra.sweeper.get("n_jobs")
     if config.hydra.runtime.choices.get("hydra/launcher") == RAY:
-        return RayCluster(run, compose, config, jobs=config.hydra.sweeper.get("n_jobs"))
+        return RayCluster(run, compose, config, jobs=given)
+    cluster = cluster_of(config)
+    if cluster is not None:
+        return SubmititJobs(run, compose, config, cluster=cluster, jobs=given)
     if not is_local(config):
         return HydraLauncher(context, task, config, capacity=jobs)
     if jobs == 1:

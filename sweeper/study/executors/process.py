@@ -3,6 +3,8 @@
 import signal
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
@@ -15,11 +17,20 @@ def start_ignoring_sigint(process: BaseProcess) -> None:
     """
     # Otherwise process.start() starts the tracker with the first process, and that unblocks the signal.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
-        process.start()
+        with sigint_blocked():
+            process.start()
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def sigint_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread, and for good in processes that it starts meanwhile; a Ctrl-C is handled afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
