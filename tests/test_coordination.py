@@ -10,8 +10,9 @@ import pytest
 from optuna.trial import TrialState
 
 from sweeper.study.attributes import OWNER
-from sweeper.study.coordination import Coordination, Heartbeat, Watch, make_coordination
+from sweeper.study.coordination import Coordination, Heartbeat, make_coordination
 from sweeper.study.folder import StudyFolder
+from sweeper.study.liveness import Watch
 from sweeper.study.owner import identify_process
 from sweeper.study.storage import journal_url, open_storage
 

@@ -85,7 +85,7 @@ def _write_study_page() -> Iterator[None]:
                 page_import.join()
             from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
 
-            page = write_study_page(opened.study, folder=opened.folder.path, url=opened.url)
+            page = write_study_page(opened.study, folder=opened.folder.path, url=opened.url, lost=opened.lost())
             make_console().print(f"report: {display_path(page)}", soft_wrap=True)
 
 

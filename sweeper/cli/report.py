@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweeper.cli.arguments import Parser
-from sweeper.terminal.console import make_console
+from sweeper.terminal.console import make_console, print_prose
 
 
 def report(arguments: Sequence[str]) -> int:
@@ -24,5 +24,8 @@ def report(arguments: Sequence[str]) -> int:
     from sweeper.report.build import build_page  # noqa: PLC0415 - plotly, optuna
 
     page = build_page(options.names, storage=options.storage, out=options.out)
-    make_console().print(f"report: {page.path} · {page.about}", soft_wrap=True)
+    console = make_console()
+    console.print(f"report: {page.path} · {page.about}", soft_wrap=True)
+    if page.elsewhere:
+        print_prose(console, page.elsewhere)
     return 0

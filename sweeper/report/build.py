@@ -1,7 +1,7 @@
 """Writes the page for the command `report`: of a study, of a run, or of several runs side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -10,12 +10,14 @@ from optuna.storages import BaseStorage
 from sweeper.errors import RunFolderError, StudyError
 from sweeper.reading.locations import STUDIES, StudyLocation, find_locations
 from sweeper.reading.storage_reader import StorageReader, study_name
+from sweeper.reading.study_files import lost, restored_folder
 from sweeper.report.record import read_run
 from sweeper.report.run_page import comparison_page, run_page
 from sweeper.report.study_page import study_page
 from sweeper.report.study_snapshot import StudySnapshot
 from sweeper.run.folder import OUTPUTS, RunFolder, write_atomically
 from sweeper.study.folder import StudyFolder
+from sweeper.study.restoring import describe_elsewhere, elsewhere
 from sweeper.terminal.console import display_path
 from sweeper.terminal.formats import percent
 
@@ -27,6 +29,8 @@ class BuiltPage:
     path: Path
     about: str
     """Its subject in a few words."""
+    elsewhere: str = ""
+    """A sentence with the hosts and folders of files that this machine lacks; empty if it has all."""
 
 
 def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -> BuiltPage:
@@ -48,7 +52,9 @@ def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -
     records = [read_run(folder) for folder in dict.fromkeys(runs)]
     if len(records) == 1:
         path, content = out or RunFolder(runs[0]).page, run_page(records[0])
-        return _write(path, content, f"{percent(records[0].value)} {records[0].evaluated_on} accuracy")
+        page = _write(path, content, f"{percent(records[0].value)} {records[0].evaluated_on} accuracy")
+        place = elsewhere(RunFolder(runs[0]))
+        return replace(page, elsewhere=f"Weights and figures are elsewhere: in {place}." if place else "")
     path, content = out or OUTPUTS / "comparison.html", comparison_page(records)
     return _write(path, content, f"{len(records)} runs side by side")
 
@@ -64,17 +70,20 @@ def _build_study_page(name: str, storage: str | None, out: Path | None) -> Built
         _check_is_study(name)
     (location,) = find_locations(name, storage, warn=lambda _: None)
     with StorageReader(location.url) as reader:
-        study = reader.read(lambda opened: _load(opened, location))
-    folder = location.folder_of(study.name)
+        opened = reader.read(lambda storage: _load(storage, location))
+        folder = restored_folder(reader, location, opened)
+        gone = lost(reader, location, opened, folder)
+        study = reader.read(lambda _: StudySnapshot.of(opened, lost=gone))
     if out is None and folder is None:
         raise StudyError(f"a study's page needs a folder, but {name} has none on this machine: add --out FILE")
     path = out or StudyFolder(folder or Path()).report
     content = study_page(study, folder=folder, url=location.url, page=path.absolute())
-    return _write(path, content, f"{len(study.trials)} trial{'' if len(study.trials) == 1 else 's'}")
+    page = _write(path, content, f"{len(study.trials)} trial{'' if len(study.trials) == 1 else 's'}")
+    return replace(page, elsewhere=describe_elsewhere(folder, [trial.number for trial in study.trials]))
 
 
-def _load(storage: BaseStorage, location: StudyLocation) -> StudySnapshot:
-    return StudySnapshot.of(optuna.load_study(study_name=study_name(storage, location), storage=storage))
+def _load(storage: BaseStorage, location: StudyLocation) -> optuna.Study:
+    return optuna.load_study(study_name=study_name(storage, location), storage=storage)
 
 
 def _check_is_study(name: str) -> None:

@@ -10,9 +10,10 @@ from sweeper.search.definition import Search
 from sweeper.search.feasibility import UNCHECKED
 from sweeper.search.options import StudyOptions
 from sweeper.search.space import as_overrides
-from sweeper.study.coordination import BEATS_PER_GRACE, Heartbeat, Watch
+from sweeper.study.coordination import BEATS_PER_GRACE, Heartbeat
 from sweeper.study.executors.base import Executor, Job, JobResult
 from sweeper.study.interrupts import Interrupts
+from sweeper.study.liveness import Watch
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import is_connection_lost
@@ -184,11 +185,11 @@ class Coordinator:
         with self._opened.lock():
             if result.returned is not None:
                 self.returned[result.number] = result.returned
-            if self._trials.is_given_up(result.number):
+            failed = self._trials.tell(result)
+            if failed is None:
                 self._progress.on_given_up(result.number)
                 self._forget(result.number)
                 return
-            failed = self._trials.tell(result)
             is_retried = result.error is not None and not failed
             self._progress.on_finished(result, seconds, is_retried=is_retried)
             self._forget(result.number)

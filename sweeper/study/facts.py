@@ -1,6 +1,6 @@
 """Derives the facts of a study that its headline states: target, progress, start, noise, smallest proposal, time spent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from statistics import mean
 from typing import Any, Final
@@ -13,8 +13,8 @@ from sweeper.data.catalogue import DATASETS, DatasetFacts
 from sweeper.network.budget import COSTS
 from sweeper.study.attributes import DUPLICATE, PARAMETERS, REJECTED, whole
 from sweeper.study.goal import Goal, as_goal
+from sweeper.study.liveness import GRACE_SECONDS, lost_trials
 from sweeper.study.optuna_private import queued_params
-from sweeper.study.owner import is_owned
 from sweeper.study.summary import REJECTIONS_IN_A_ROW, state_of, summarize_trials
 
 MAX_INITIAL_POINTS: Final = 3
@@ -26,8 +26,19 @@ MAX_FAILURE_RATE: Final = 0.5
 class StudyFacts:
     """The facts of one study at one moment, from its trials and from its search.yaml and multirun.yaml."""
 
-    def __init__(self, trials: Sequence[FrozenTrial], goal: Goal | StudyDirection, *, search: Any, sweep: Any) -> None:
-        """Read the contents of the two files, which are untrusted; None if they are missing."""
+    def __init__(
+        self,
+        trials: Sequence[FrozenTrial],
+        goal: Goal | StudyDirection,
+        *,
+        search: Any,
+        sweep: Any,
+        lost: Collection[int] | None = None,
+    ) -> None:
+        """Read the contents of the two files, which are untrusted; None if they are missing.
+
+        `lost` are the running trials without a live process; None for what can be known without beats.
+        """
         self.trials, self.goal = list(trials), as_goal(goal)
         self.direction = self.goal.direction
         saved = search if isinstance(search, Mapping) else {}
@@ -47,7 +58,8 @@ class StudyFacts:
         """Whether the space is a list of points, each of which is run."""
         self.total = self._points() if self.is_grid else whole(options.get("n_trials"))
         """Number of trials asked for; None if unknown."""
-        self.is_running = any(trial.state is TrialState.RUNNING and is_owned(trial) for trial in self.trials)
+        lost = lost_trials(self.trials, {}, grace_seconds=GRACE_SECONDS) if lost is None else lost
+        self.is_running = any(t.state is TrialState.RUNNING and t.number not in lost for t in self.trials)
         """Whether a live process runs one of the trials."""
 
     @property

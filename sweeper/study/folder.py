@@ -116,12 +116,13 @@ class StudyFolder:
         if not source.result.exists():
             return
         temporary = self.path / ".best.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        # TensorBoard would show the copy's event files as another run.
-        shutil.copytree(source.path, temporary, ignore=shutil.ignore_patterns(source.tensorboard.name))
-        shutil.rmtree(self.best, ignore_errors=True)
-        os.replace(temporary, self.best)
-        write_atomically(self.best_config, RunFolder(self.best).config.read_bytes())
+        with exclusive(self.path / ".best"):
+            shutil.rmtree(temporary, ignore_errors=True)
+            # TensorBoard would show the copy's event files as another run.
+            shutil.copytree(source.path, temporary, ignore=shutil.ignore_patterns(source.tensorboard.name))
+            shutil.rmtree(self.best, ignore_errors=True)
+            os.replace(temporary, self.best)
+            write_atomically(self.best_config, RunFolder(self.best).config.read_bytes())
 
 
 def check_same_search(name: str, saved: Mapping[str, Any], record: Mapping[str, Any]) -> None:

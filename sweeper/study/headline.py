@@ -1,6 +1,6 @@
 """Decides how a study's result reads: one sentence, the details behind it, and the commands that follow."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,14 +52,15 @@ def study_headline(
     sweep: Any,
     program: Sequence[str] | None = None,
     arguments: Sequence[str] | None = None,
+    lost: Collection[int] | None = None,
 ) -> Headline:
     """Return the headline of a study's trials, all of them in order of their numbers.
 
     `folder` is the study's folder, `search` and `sweep` are the contents of its search.yaml and multirun.yaml, None if
-    missing. A search that ends passes what it knows better: its `program` and its `arguments` after ``-m``. Without
+    missing; `lost` as for `StudyFacts`. A search that ends passes what it knows better: its `program` and its `arguments` after ``-m``. Without
     `program`, another Hydra application gets no commands.
     """
-    facts = StudyFacts(trials, goal, search=search, sweep=sweep)
+    facts = StudyFacts(trials, goal, search=search, sweep=sweep, lost=lost)
     sentence, tone = (_sentence_of_front if facts.has_front else _sentence)(facts)
     own = PROGRAM if facts.is_accuracy else None
     return Headline(

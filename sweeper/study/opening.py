@@ -26,13 +26,14 @@ from sweeper.study.coordination import Coordination, make_coordination, opening_
 from sweeper.study.folder import StudyFolder, check_same_search
 from sweeper.study.front_pruner import FrontPruner
 from sweeper.study.goal import GOAL, Goal
+from sweeper.study.liveness import lost_trials
 from sweeper.study.optuna_private import SearchStudy
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
 from sweeper.study.samplers.feasible import FeasibleSampler
 from sweeper.study.samplers.front import FrontSampler
 from sweeper.study.server import PostgresqlStorage
-from sweeper.study.storage import absolute_url, journal_url, open_storage
-from sweeper.study.trial_record import create_table
+from sweeper.study.storage import absolute_url, has_password, journal_url, open_patiently, open_storage
+from sweeper.study.trial_record import create_table, patiently, save_sweep
 from sweeper.study.trials import TrialStore
 
 HASH_DIGITS: Final = 8
@@ -51,16 +52,23 @@ class OpenedStudy:
     storage: BaseStorage
     trials: TrialStore
     coordination: Coordination
+    grace_seconds: float
+    """The time after which a silent process counts as dead."""
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the study's lock: no other process asks for a trial while this one counts them."""
         return self.coordination.lock()
 
+    def lost(self) -> frozenset[int]:
+        """Return the numbers of the running trials whose process is gone, or silent for longer than the grace time."""
+        ages = self.coordination.seconds_since_beats(self.study)
+        return lost_trials(self.trials.trials(), ages, grace_seconds=self.grace_seconds)
+
     def reader(self) -> Callable[[], list[FrozenTrial]]:
         """Return a function that reads all trials in another thread, over a connection of its own to a server."""
         if not isinstance(self.storage, PostgresqlStorage):
             return self.trials.trials
-        study = SearchStudy(self.name, open_storage(self.url))
+        study = patiently(lambda: SearchStudy(self.name, open_patiently(self.url)))
         return lambda: study.get_trials(deepcopy=False)
 
 
@@ -80,52 +88,60 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
     wrapped = _feasible(sampler, search)
     folder = StudyFolder(_path(name, search, config))
     url = absolute_url(options.storage) if options.storage else journal_url(folder.journal)
-    # A server is reached before anything is written here; a journal is created under the lock.
-    with opening_lock(given_storage, url, name, folder):
-        if given_storage is None and not folder.journal.exists():
-            _check_no_trials(folder)
-        folder.check_search(name, record)
-        if given_storage is None:
-            folder.write_search(record)  # a journal without it is not known as a study's
-        study_storage = given_storage or open_storage(url)
-        if given_storage is None:
-            _check_name(folder, study_storage, name)
-        optuna.create_study(
-            study_name=name,
-            storage=study_storage,
-            sampler=wrapped,
-            pruner=pruner,
-            directions=goal.directions,
-            load_if_exists=True,
+    multirun = OmegaConf.to_yaml(config)
+
+    def opened() -> OpenedStudy:
+        # A server is reached before anything is written here; a journal is created under the lock.
+        with opening_lock(given_storage, url, name, folder):
+            if given_storage is None and not folder.journal.exists():
+                _check_no_trials(folder)
+            folder.check_search(name, record)
+            if given_storage is None:
+                folder.write_search(record)  # a journal without it is not known as a study's
+            storage = given_storage or open_storage(url)
+            if given_storage is None:
+                _check_name(folder, storage, name)
+            optuna.create_study(
+                study_name=name,
+                storage=storage,
+                sampler=wrapped,
+                pruner=pruner,
+                directions=goal.directions,
+                load_if_exists=True,
+            )
+            study = SearchStudy(name, storage, sampler=wrapped, pruner=pruner)
+            _claim(study, name, record)
+            folder.write_search(record)
+            if goal.cost is not None:
+                study.set_user_attr(GOAL, goal.record)
+                study.set_metric_names([f"{'test' if _is_on_test(search) else 'validation'} accuracy", goal.unit])
+            trials = TrialStore(study, search.space, max_retry=options.max_retry)
+            is_new = not trials.trials()
+            if is_new:
+                _check_no_trials(folder)
+            else:
+                sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
+            if isinstance(storage, PostgresqlStorage):
+                create_table(storage)
+                save_sweep(storage, name, _without_password(multirun, options.storage), is_new=is_new)
+            trials.finish_requeues()
+            trials.enqueue_missing(search.starts)
+        return OpenedStudy(
+            name=name,
+            study=study,
+            folder=folder,
+            url=url,
+            storage=storage,
+            trials=trials,
+            coordination=make_coordination(study, storage, url, folder),
+            grace_seconds=options.grace_seconds,
         )
-        study = SearchStudy(name, study_storage, sampler=wrapped, pruner=pruner)
-        _claim(study, name, record)
-        folder.write_search(record)
-        if goal.cost is not None:
-            study.set_user_attr(GOAL, goal.record)
-            study.set_metric_names([f"{'test' if _is_on_test(search) else 'validation'} accuracy", goal.unit])
-        if isinstance(study_storage, PostgresqlStorage):
-            create_table(study_storage)
-        coordination = make_coordination(study, study_storage, url, folder)
-        trials = TrialStore(study, search.space, max_retry=options.max_retry)
-        if trials.trials():
-            sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
-        else:
-            _check_no_trials(folder)
-        trials.finish_requeues()
-        trials.enqueue_missing(search.starts)
-    write_atomically(folder.multirun, OmegaConf.to_yaml(config).encode())
+
+    study = patiently(opened)
+    write_atomically(folder.multirun, multirun.encode())
     # A storage that was given stays as it was written, which may refer to a variable, unless jobs would not find it.
     _set_for_jobs(config, folder.path, name, url if url != options.storage else None)
-    return OpenedStudy(
-        name=name,
-        study=study,
-        folder=folder,
-        url=url,
-        storage=study_storage,
-        trials=trials,
-        coordination=coordination,
-    )
+    return study
 
 
 def typed_settings(config: DictConfig) -> list[str]:
@@ -133,6 +149,11 @@ def typed_settings(config: DictConfig) -> list[str]:
     lines = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     assert isinstance(lines, list)
     return [str(line) for line in lines]
+
+
+def _without_password(multirun: str, storage: str | None) -> str:
+    """Return the sweep's config for other hosts, which have passwords of their own."""
+    return multirun.replace(storage, "URL") if storage and has_password(storage) else multirun
 
 
 def _feasible(sampler: optuna.samplers.BaseSampler, search: Search) -> optuna.samplers.BaseSampler:

@@ -2,7 +2,10 @@
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 from optuna.storages import RDBStorage
 from sqlalchemy import event
@@ -10,9 +13,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from sweeper.errors import StudyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PATIENCE_SECONDS: Final = 600.0
 """The time that a server which has answered before has to answer again."""
@@ -29,19 +29,28 @@ CONNECTION: Final[dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What happens while a storage of this process waits for its server."""
+
+    say: Callable[[str], None]
+    """Receives one line when the wait begins, and one when it has ended."""
+    check: Callable[[], None]
+    """Called while waiting; may raise KeyboardInterrupt."""
+
+
 class PostgresqlStorage(RDBStorage):
     """A PostgreSQL storage that, once opened, waits up to `PATIENCE_SECONDS` for its server in the main thread.
 
     A statement that was under way when the connection was lost still fails, see `is_connection_lost`.
     """
 
+    waiting: ClassVar[Waiting] = Waiting(say=lambda _: None, check=lambda: None)
+    """Of all storages of this process: a job that runs in it opens one of its own. See `while_waiting`."""
+
     def __init__(self, url: str) -> None:
         """Connect, and create the tables if there are none. Raises what SQLAlchemy's drivers raise, without waiting."""
         super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": _connect_args(url)})
-        self.on_wait: Callable[[str], None] = lambda _: None
-        """Receives one line when the wait begins, and one when it has ended."""
-        self.check: Callable[[], None] = lambda: None
-        """Called while waiting; may raise KeyboardInterrupt."""
         self._has_given_up = False
         event.listen(self.engine, "do_connect", self._connect)
 
@@ -62,10 +71,10 @@ class PostgresqlStorage(RDBStorage):
                         "start the server and type the command again"
                     ) from None
                 if not has_waited:
-                    self.on_wait(f"the storage does not answer: waiting up to {PATIENCE_SECONDS / 60:.0f} minutes")
+                    self.waiting.say(f"the storage does not answer: waiting up to {PATIENCE_SECONDS / 60:.0f} minutes")
                 has_waited = True
                 try:
-                    self.check()
+                    self.waiting.check()
                 except KeyboardInterrupt:
                     self._has_given_up = True  # what an interrupted command still has to write must not wait either
                     raise
@@ -73,14 +82,27 @@ class PostgresqlStorage(RDBStorage):
             else:
                 self._has_given_up = False
                 if has_waited:
-                    self.on_wait(f"the storage answers again after {time.monotonic() - started:.0f} s")
+                    self.waiting.say(f"the storage answers again after {time.monotonic() - started:.0f} s")
                 return connection
+
+
+@contextmanager
+def while_waiting(say: Callable[[str], None], check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Within the block, `say` that a server is waited for, and `check` whether to go on."""
+    before = PostgresqlStorage.waiting
+    PostgresqlStorage.waiting = Waiting(say=say, check=check)
+    try:
+        yield
+    finally:
+        PostgresqlStorage.waiting = before
 
 
 def _connect_args(url: str) -> dict[str, Any]:
     """Return the settings of a connection that the URL does not set itself; server options are added to its own."""
-    given = make_url(url).query
-    settings = {name: value for name, value in CONNECTION.items() if name not in given}
+    given, driver = make_url(url).query, make_url(url).get_dialect().driver
+    # A pool that gives each transaction another connection, as pgbouncer does, knows no prepared statements.
+    unprepared = {"prepare_threshold": None} if driver == "psycopg" else {}
+    settings = {name: value for name, value in {**CONNECTION, **unprepared}.items() if name not in given}
     return {**settings, "options": " ".join([*_texts(given.get("options")), OPTIONS])}
 
 
