@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -153,7 +153,7 @@ def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
         if there != here:
             how = "differently" if there and here else "there, but not here" if there else "here, but not there"
             yield f"{key} is searched {how}"
-    if saved["fixed"] != now["fixed"]:
+    if _elsewhere_too(saved["fixed"]) != _elsewhere_too(now["fixed"]):
         yield f"fixed overrides are {saved['fixed']} there and {now['fixed']} here"
     goals = [record.get("goal") for record in (saved, now)]
     if goals[0] != goals[1]:
@@ -163,6 +163,11 @@ def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
     for key in dict.fromkeys([*old, *new]):
         if key not in ELSEWHERE and old.get(key) != new.get(key):
             yield f"{key} is {old.get(key)} there and {new.get(key)} here"
+
+
+def _elsewhere_too(fixed: Sequence[str]) -> list[str]:
+    """Return the overrides that all hosts share."""
+    return [line for line in fixed if line.partition("=")[0] not in ELSEWHERE]
 
 
 def _completed(base: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -17,6 +17,8 @@ from sweeper.errors import StudyError
 PATIENCE_SECONDS: Final = 600.0
 """The time that a server which has answered before has to answer again."""
 RETRY_SECONDS: Final = 1.0
+ENDED: Final = ("25P03", "25P04", "57P01", "57P02", "57P03", "57P05")
+"""PostgreSQL's codes of errors that end a connection: idle for too long in a transaction, shutdown, crash, starting up."""
 OPTIONS: Final = "-c timezone=UTC"
 """Optuna saves times without their zone."""
 CONNECTION: Final[dict[str, Any]] = {
@@ -111,10 +113,14 @@ def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 def is_connection_lost(error: BaseException | None) -> bool:
-    """Whether an error means that the connection to the server was lost, or cannot be made at the moment."""
+    """Whether an error means that the connection to the server was lost, or cannot be made at the moment.
+
+    A server also ends the connection of a process that held a lock and was suspended for long.
+    """
     while error is not None:
-        is_connecting = isinstance(error, OperationalError) and error.statement is None
-        if isinstance(error, DBAPIError) and (error.connection_invalidated or is_connecting):
-            return True
+        if isinstance(error, DBAPIError):
+            is_connecting = isinstance(error, OperationalError) and error.statement is None
+            if error.connection_invalidated or is_connecting or getattr(error.orig, "sqlstate", None) in ENDED:
+                return True
         error = error.__cause__ or error.__context__
     return False

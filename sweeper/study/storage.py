@@ -94,7 +94,7 @@ def has_password(url: str) -> bool:
         parsed = make_url(given)
     except ArgumentError:
         return "@" in given
-    return bool(parsed.password or parsed.query)
+    return bool(parsed.password or (parsed.query and parsed.get_backend_name() != "sqlite"))
 
 
 def open_patiently(url: str) -> BaseStorage:
