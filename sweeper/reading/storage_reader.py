@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sweeper.errors import StudyError
 from sweeper.reading.locations import StudyLocation
 from sweeper.study.optuna_private import cached
+from sweeper.study.server import connection_settings
 from sweeper.study.storage import JOURNAL, is_postgresql, password_in, redacted
 
 T = TypeVar("T")
@@ -99,6 +100,8 @@ class StorageReader:
             # sqlite's own read-only mode. Each read locks the file only for its duration and starts no transaction.
             text = f"{url.drivername}:///file:{quote(str(path))}?mode=ro&uri=true"
             settings = {"connect_args": {"timeout": BUSY_SECONDS}}
+        elif is_postgresql(self._url):
+            settings["connect_args"] = connection_settings(self._url)
         self._database = RDBStorage(text, engine_kwargs=settings, skip_table_creation=True)
         return cached(self._database)
 

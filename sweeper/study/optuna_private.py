@@ -125,7 +125,7 @@ def seconds_since_beats(database: RDBStorage, study: optuna.Study) -> dict[int, 
     Optuna's own `fail_stale_trials` also fails the trials, and neither counts them nor queues them again as sweeper does.
     """
     query = """
-        SELECT t.number, EXTRACT(EPOCH FROM (LOCALTIMESTAMP - h.heartbeat))
+        SELECT t.number, EXTRACT(EPOCH FROM (CURRENT_TIMESTAMP AT TIME ZONE 'UTC' - h.heartbeat))
         FROM trial_heartbeats h JOIN trials t ON t.trial_id = h.trial_id
         WHERE t.study_id = :study AND t.state = 'RUNNING'
     """

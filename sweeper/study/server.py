@@ -19,8 +19,6 @@ PATIENCE_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 1.0
 ENDED: Final = ("25P03", "25P04", "57P01", "57P02", "57P03", "57P05")
 """PostgreSQL's codes of errors that end a connection: idle for too long in a transaction, shutdown, crash, starting up."""
-OPTIONS: Final = "-c timezone=UTC"
-"""Optuna saves times without their zone."""
 CONNECTION: Final[dict[str, Any]] = {
     "connect_timeout": 10,
     # Otherwise a host that is cut off waits for hours.
@@ -52,9 +50,10 @@ class PostgresqlStorage(RDBStorage):
 
     def __init__(self, url: str) -> None:
         """Connect, and create the tables if there are none. Raises what SQLAlchemy's drivers raise, without waiting."""
-        super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": _connect_args(url)})
+        super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": connection_settings(url)})
         self._has_given_up = False
         event.listen(self.engine, "do_connect", self._connect)
+        self.engine.dispose()  # the first connection was made without it
 
     def _connect(self, dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
         started = time.monotonic()
@@ -62,6 +61,7 @@ class PostgresqlStorage(RDBStorage):
         while True:
             try:
                 connection = dialect.loaded_dbapi.connect(*arguments, **parameters)
+                _set_time_zone(connection)  # Optuna saves times without their zone
             except dialect.loaded_dbapi.OperationalError as error:
                 if threading.current_thread() is not threading.main_thread():
                     raise
@@ -99,17 +99,18 @@ def while_waiting(say: Callable[[str], None], check: Callable[[], None] = lambda
         PostgresqlStorage.waiting = before
 
 
-def _connect_args(url: str) -> dict[str, Any]:
-    """Return the settings of a connection that the URL does not set itself; server options are added to its own."""
-    given, driver = make_url(url).query, make_url(url).get_dialect().driver
+def connection_settings(url: str) -> dict[str, Any]:
+    """Return the settings of a connection that the URL does not set itself."""
+    parsed = make_url(url)
     # A pool that gives each transaction another connection, as pgbouncer does, knows no prepared statements.
-    unprepared = {"prepare_threshold": None} if driver == "psycopg" else {}
-    settings = {name: value for name, value in {**CONNECTION, **unprepared}.items() if name not in given}
-    return {**settings, "options": " ".join([*_texts(given.get("options")), OPTIONS])}
+    unprepared = {"prepare_threshold": None} if parsed.get_dialect().driver == "psycopg" else {}
+    return {name: value for name, value in {**CONNECTION, **unprepared}.items() if name not in parsed.query}
 
 
-def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value or ()
+def _set_time_zone(connection: Any) -> None:
+    with connection.cursor() as cursor:  # not as an option of the connection, which pgbouncer refuses
+        cursor.execute("SET timezone TO 'UTC'")
+    connection.commit()
 
 
 def is_connection_lost(error: BaseException | None) -> bool:
