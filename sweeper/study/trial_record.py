@@ -103,7 +103,8 @@ def read_saved(engine: Engine, study: str, number: int) -> Mapping[str, str]:
     """Return the text of a trial's files by their names, which may be any: a storage may be another program's."""
     is_it = (FILES.c.study == study, FILES.c.trial == number, func.length(FILES.c.text) <= MAX_BYTES)
     with engine.connect() as connection:
-        return dict(connection.execute(select(FILES.c.name, FILES.c.text).where(*is_it)).tuples().all())
+        rows = connection.execute(select(FILES.c.name, FILES.c.text).where(*is_it)).all()
+    return {row.name: row.text for row in rows}
 
 
 def patiently(call: Callable[[], T]) -> T:
