@@ -63,7 +63,7 @@ class Ending:
             folder=self._opened.folder.path,
             search=self._search.record(),
             # Another process may have written multirun.yaml since.
-            sweep={"hydra": {"sweeper": asdict(self._options)}},
+            sweep={"hydra": {"sweeper": {**asdict(self._options), "sampler": {"_target_": self._opened.sampler}}}},
             program=_program(is_ours=self._search.base is not None),
             arguments=self._arguments,
             lost=self._opened.lost(),

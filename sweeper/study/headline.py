@@ -199,6 +199,8 @@ def _facts(facts: StudyFacts) -> list[str]:
     summary = facts.summary
     others = [f"{count} {name}" for count, name in ((summary.pruned, "pruned"), (summary.failed, "failed")) if count]
     phrases = [_counted(facts) + (f" ({', '.join(others)})" if others else "")]
+    if facts.is_exhausted and facts.is_done:
+        phrases.append("every point of the space tried")
     if summary.rejected:
         phrases.append(f"{summary.rejected:,} proposal{'s' if summary.rejected != 1 else ''} rejected")
     if facts.seconds >= 1:
@@ -244,7 +246,7 @@ def _commands(
             found.append(commands.raise_budget(program, arguments, facts.smallest) if facts.smallest else None)
         elif not facts.is_done and not facts.too_many_failed:
             found.append(commands.go_on(program, arguments, n_trials=None, past_target=facts.is_at_target))
-        elif not facts.is_grid and not facts.too_many_failed and facts.total is not None:
+        elif not (facts.is_grid or facts.is_exhausted or facts.too_many_failed) and facts.total is not None:
             total = 2 * max(facts.total, facts.summary.counted)  # a resumed search may ask for fewer than it has
             found.append(commands.go_on(program, arguments, n_trials=total, past_target=facts.is_at_target))
     if best is not None and facts.is_accuracy:

@@ -23,6 +23,7 @@ from sweeper.search.options import StudyOptions
 from sweeper.search.space import Space, quoted
 from sweeper.study.attributes import SEARCH
 from sweeper.study.coordination import Coordination, make_coordination, opening_lock
+from sweeper.study.facts import tries_every_point
 from sweeper.study.folder import StudyFolder, check_same_search
 from sweeper.study.front_pruner import FrontPruner
 from sweeper.study.goal import GOAL, Goal
@@ -54,6 +55,13 @@ class OpenedStudy:
     coordination: Coordination
     grace_seconds: float
     """The time after which a silent process counts as dead."""
+    sampler: str
+    """The dotted name of its sampler's class."""
+
+    @property
+    def tries_every_point(self) -> bool:
+        """Whether the sampler proposes every point of the space once."""
+        return tries_every_point({"sampler": {"_target_": self.sampler}})
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the study's lock: no other process asks for a trial while this one counts them."""
@@ -135,6 +143,7 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
             trials=trials,
             coordination=make_coordination(study, storage, url, folder),
             grace_seconds=options.grace_seconds,
+            sampler=f"{type(sampler).__module__}.{type(sampler).__qualname__}",
         )
 
     study = patiently(opened)
@@ -157,11 +166,14 @@ def _without_password(multirun: str, storage: str | None) -> str:
 
 
 def _feasible(sampler: optuna.samplers.BaseSampler, search: Search) -> optuna.samplers.BaseSampler:
-    """Return the sampler without repeats, and with one objective repaired into the budget; a grid proposes nothing."""
+    """Return the sampler without repeats, and with one objective repaired into the budget; a grid proposes nothing.
+
+    What is repaired is another point: a sampler that tries every point would propose the first one again.
+    """
     repair = search.repair
     if repair is None:
         return sampler
-    if search.options.cost is not None:
+    if search.options.cost is not None or isinstance(sampler, optuna.samplers.BruteForceSampler):
         return FeasibleSampler(sampler, search.space, None, None)
     return FeasibleSampler(sampler, search.space, repair, search.anchor)
 
@@ -178,6 +190,12 @@ def _path(name: str, search: Search, config: DictConfig) -> Path:
 
 
 def _goal(search: Search, options: StudyOptions) -> Goal:
+    typed = next((line for line in search.space.fixed if line.startswith("target=")), None)
+    if search.base is not None and options.direction == "minimize" and typed is not None:
+        raise StudyError(
+            f"a target is the accuracy to reach, but hydra.sweeper.direction=minimize looks for the lowest, and {typed} was "
+            "given: leave one out"
+        )
     direction = StudyDirection.MAXIMIZE if options.direction == "maximize" else StudyDirection.MINIMIZE
     if options.cost is None:
         return Goal(direction=direction)

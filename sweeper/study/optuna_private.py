@@ -74,16 +74,13 @@ def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
 class SearchStudy(optuna.Study):
     """A study whose trials are asked for and told, with one or two objectives.
 
-    `Study.optimize` ends when a sampler has tried every point; asked and told, `Study.stop` raises instead. With several
+    `Study.optimize` ends when a sampler has tried every point; asked and told, `Study.stop` raises instead, and the caller
+    counts the points. With several
     objectives `Study.direction` raises, which TPE reads all the same, to rank pruned trials by what they reported.
     """
 
-    is_exhausted = False
-    """Whether the sampler has nothing more to propose."""
-
     def stop(self) -> None:
-        """Note that the sampler has tried every point."""
-        self.is_exhausted = True
+        """Do nothing: points that the sampler takes for tried may run in a process that dies."""
 
     @property
     def direction(self) -> StudyDirection:

@@ -13,6 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.search.conditions import is_active
+from sweeper.search.every_point import are_all_tried
 from sweeper.search.feasibility import Feasibility
 from sweeper.search.space import Params, Space
 from sweeper.study.attributes import (
@@ -34,7 +35,7 @@ from sweeper.study.folder import StudyFolder
 from sweeper.study.goal import Goal
 from sweeper.study.optuna_private import queued_params, set_user_attr
 from sweeper.study.owner import identify_process, owner_of
-from sweeper.study.summary import RunningSummary, StudySummary, state_of
+from sweeper.study.summary import RunningSummary, StudySummary, state_of, tried_points
 
 NOT_SMALLER: Final = "not smaller than the answer"
 """The rule that rejects a proposal of a search for the smallest network."""
@@ -141,6 +142,10 @@ class TrialStore:
             return other
         trial.set_user_attr(FINGERPRINT, feasibility.fingerprint)
         return None
+
+    def are_all_tried(self) -> bool:
+        """Whether every point of the space has a trial, running ones included."""
+        return are_all_tried(self._space.distributions, tried_points(self.trials()))
 
     def is_retry(self, trial: optuna.Trial) -> bool:
         """Whether this trial's point failed before."""
