@@ -10,9 +10,10 @@ from sweeper.terminal.console import make_console, print_prose
 def report(arguments: Sequence[str]) -> int:
     """Write a page that opens offline; return 0. Raises the errors of `sweeper.report.build.build_page`."""
     parser = Parser(
-        prog="sweeper report", description="Write one HTML page about a study, a run, or several runs side by side."
+        prog="sweeper report",
+        description="Write one HTML page about a study, a run, or several studies or runs side by side.",
     )
-    parser.add_argument("names", nargs="+", metavar="STUDY|RUN", help="a study's name or folder, or runs' folders")
+    parser.add_argument("names", nargs="+", metavar="STUDY|RUN", help="studies' names or folders, or runs' folders")
     parser.add_argument("--storage", metavar="URL", help="storage of the study, if its folder does not record it")
     parser.add_argument(
         "--out",
