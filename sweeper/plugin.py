@@ -89,7 +89,9 @@ def _page_written(sweep: "Sweep", page_import: threading.Thread) -> Iterator[Non
             from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
             from sweeper.terminal.console import display_path, make_console  # noqa: PLC0415
 
-            page = write_study_page(sweep.opened.study, folder=sweep.opened.folder.path, url=sweep.opened.url)
+            page = write_study_page(
+                sweep.opened.study, folder=sweep.opened.folder.path, url=sweep.opened.url, lost=sweep.opened.lost()
+            )
             make_console().print(f"report: {display_path(page)}", soft_wrap=True)
 
 

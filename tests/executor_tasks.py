@@ -67,7 +67,13 @@ def _surroundings(config: DictConfig) -> float | None:
     return float(os.environ["SURROUNDINGS"]) if Path.cwd() == Path(config.cwd) else None
 
 
-CALLS = {"die once": _die_once, "surroundings": _surroundings}
+def _doze(_: DictConfig) -> float:
+    """Take longer than the start of a process, and of a job in a queue."""
+    time.sleep(5)
+    return 2.0
+
+
+CALLS = {"doze": _doze, "die once": _die_once, "surroundings": _surroundings}
 """What the jobs do that only some executors' tests ask for."""
 
 
@@ -82,9 +88,6 @@ def task(config: DictConfig, payload: bytes = b"") -> Any:  # noqa: ARG001 - it 
     match config.do:
         case "nap":
             time.sleep(NAP_SECONDS)
-            return 2.0
-        case "doze":  # longer than the start of a process, and of a job in a queue
-            time.sleep(5)
             return 2.0
         case "unpicklable":
             return Unpicklable()

@@ -24,7 +24,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"postgresql://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres"
-        self._options = f"-p {port} -k {root} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self._options = f"-p {port} -k {root} -c listen_addresses=127.0.0.1 -c fsync=off -c timezone=Asia/Tokyo"
         (root / "password").write_text(PASSWORD)
         if self._as_server:
             temporary = Path(tempfile.gettempdir()).resolve()

@@ -8,11 +8,15 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from sweeper.study.attributes import OWNER
-from sweeper.study.coordination import Coordination, Heartbeat, Watch, make_coordination
+from sweeper.study.coordination import Coordination, Heartbeat, advisory_lock, make_coordination
 from sweeper.study.folder import StudyFolder
+from sweeper.study.liveness import Watch, lost_trials
 from sweeper.study.owner import identify_process
+from sweeper.study.server import PostgresqlStorage, is_connection_lost
 from sweeper.study.storage import journal_url, open_storage
 
 PATIENT, IMPATIENT = 3600, 0.3
@@ -127,6 +131,62 @@ def test_an_earlier_versions_trial_elsewhere_is_left_alone(make: Make) -> None:
     here, study = make()
     study.ask().set_user_attr(OWNER, {"host": "another", "pid": 1, "started": "0"})
     assert Watch(here, grace_seconds=1).abandoned(study) == []
+
+
+def test_a_stopped_process_of_this_machine_is_given_up(make: Make) -> None:
+    """Its process id is alive, but it does not beat; one that beats, or never did, is left alone."""
+    (here, study), (there, _) = make(), make()
+    number = _running(study, process="stopped")
+    silent = _running(study, process="never beat")
+    _beat_as(there, number, "stopped")
+    impatient = Watch(here, grace_seconds=IMPATIENT)
+    assert impatient.abandoned(study) == []
+    time.sleep(2 * IMPATIENT)
+    assert impatient.abandoned(study) == []  # a machine that was suspended: all processes may beat again at once
+    time.sleep(IMPATIENT)
+    assert impatient.abandoned(study) == [number]
+    _beat_as(there, number, "stopped")
+    assert silent not in impatient.abandoned(study)
+
+
+def test_readers_tell_running_trials_by_their_beats(make: Make) -> None:
+    """Wherever they run: without a beat for the grace time a trial has lost its process."""
+    here, study = make()
+    beating, silent = _running(study, **ELSEWHERE), _running(study, machine="third", process="of a third")
+    _beat_as(here, silent, "of a third")
+    time.sleep(2 * IMPATIENT)
+    _beat_as(here, beating, ELSEWHERE["process"])
+    ages = here.seconds_since_beats(study)
+    assert lost_trials(study.trials, ages, grace_seconds=IMPATIENT) == {silent}
+    assert lost_trials(study.trials, ages, grace_seconds=PATIENT) == set()
+
+
+@pytest.mark.parametrize("owner", ["alice", ["alice"], 7, {"process": "../up"}, {"host": 1, "pid": "x", "started": []}])
+def test_a_strangers_owner_is_no_process(make: Make, owner: object) -> None:
+    """Another program may use the attribute: its trials are left alone, and nothing fails."""
+    here, study = make()
+    study.ask().set_user_attr(OWNER, owner)
+    assert Watch(here, grace_seconds=IMPATIENT).abandoned(study) == []
+    assert lost_trials(study.trials, here.seconds_since_beats(study), grace_seconds=IMPATIENT) == set()
+
+
+def test_a_holder_that_was_suspended_learns_that_it_lost_the_lock(postgresql: str) -> None:
+    """The server ends its connection; at the end of the block the holder sees an error, as of a lost connection."""
+    storage = open_storage(postgresql)
+    assert isinstance(storage, PostgresqlStorage)
+
+    def hold() -> None:
+        with advisory_lock(storage, "suspended"), storage.engine.connect() as another:
+            query = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            (holder,) = another.execute(text(query)).scalars()
+            another.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": holder})
+
+    with pytest.raises(DBAPIError) as caught:
+        hold()
+    assert is_connection_lost(caught.value)
+    with advisory_lock(storage, "suspended"):
+        pass
+    storage.engine.dispose()
 
 
 def _beat_as(coordination: Coordination, number: int, process: str) -> None:

@@ -43,7 +43,7 @@ WORK: Final = {
     "confirm": (("sweeper.confirm.candidates", "select_trials"), ("sweeper.confirm.candidates", "select_runs")),
     "dashboard": (("sweeper.dashboard.serve", "dashboard"),),
     "report": (("sweeper.report.build", "build_page"),),
-    "reproduce": (("sweeper.run.reproduction", "reproduce"),),
+    "reproduce": (("sweeper.run.reproduction", "reproduce"), ("sweeper.reading.study_files", "restore_from")),
 }
 """The functions that do the work of each command."""
 SLOW_SNIPPETS: Final = {README}

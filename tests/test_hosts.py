@@ -6,13 +6,18 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import FrozenTrial
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from sweeper.study.coordination import advisory_lock
+from sweeper.study.server import PostgresqlStorage
+from sweeper.study.storage import open_storage
 from sweeper.study.summary import state_of
 
 from .postgresql import PASSWORD, Server
@@ -130,10 +135,38 @@ def test_a_restart_of_the_server_is_waited_out(host: Host, server: Server) -> No
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert err == ""
-    assert out.count("the storage answers again") <= 1
+    assert out.count("the storage does not answer") == out.count("the storage answers again") == 1
     states = [state_of(trial) for trial in _trials(server.url, "restarted")]
     assert states.count("complete") == 4
     assert set(states) <= {"complete", "retried"}
+
+
+@pytest.mark.slow
+def test_a_restart_while_a_study_opens_is_waited_out(host: Host, server: Server) -> None:
+    """Before the first trial too; the study is created once."""
+    storage = open_storage(server.url)
+    assert isinstance(storage, PostgresqlStorage)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with storage.engine.connect() as connection, suppress(DBAPIError), advisory_lock(storage, "opening"):
+        process = host(
+            "a", *SEARCH, "hydra.sweeper.study_name=opening", "hydra.sweeper.n_trials=1", "training.epochs=1"
+        )
+
+        def is_opening() -> bool:
+            with connection.begin():
+                return bool(connection.execute(waiting).scalar())
+
+        wait_for(is_opening)
+        server.stop()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        server.start()
+    out, err = process.communicate(timeout=120)
+    storage.engine.dispose()
+    assert process.returncode == 0, err
+    assert err == ""
+    assert out.count("the storage does not answer") == out.count("the storage answers again") == 1
+    assert [state_of(trial) for trial in _trials(server.url, "opening")] == ["complete"]
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ def confirm(arguments: Sequence[str]) -> int:
         selection = candidates.select_trials(
             options.names[0], storage=options.storage, top=options.top or 3, pareto=options.pareto
         )
-    command = shlex.join(["python", "-m", "sweeper", "confirm", *arguments])
+    command = shlex.join(["python", "-m", "sweeper", "confirm", *(_shown(word, options) for word in arguments)])
     record, failures = confirmation.confirm(selection, seeds=options.seeds, workers=options.workers, command=command)
     _show(record, subject=_subject(options))
     console = make_console()
@@ -73,7 +73,15 @@ def confirm(arguments: Sequence[str]) -> int:
 
 
 def _subject(options: argparse.Namespace) -> list[str]:
-    return [*options.names, *(["--storage", options.storage] if options.storage else [])]
+    return [*options.names, *(["--storage", _shown(options.storage, options)] if options.storage else [])]
+
+
+def _shown(word: str, options: argparse.Namespace) -> str:
+    """Return a word of the command line, without the password in a storage's URL."""
+    from sweeper.study.storage import has_password  # noqa: PLC0415 - sqlalchemy
+
+    is_secret = options.storage and has_password(options.storage)
+    return word.replace(options.storage, "URL") if is_secret else word
 
 
 def _show(record: "Confirmation", *, subject: list[str]) -> None:

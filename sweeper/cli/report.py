@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweeper.cli.arguments import Parser
-from sweeper.terminal.console import make_console
+from sweeper.terminal.console import make_console, print_prose
 
 
 def report(arguments: Sequence[str]) -> int:
     """Write a page that opens offline; return 0. Raises the errors of `sweeper.report.build.build_page`."""
     parser = Parser(
-        prog="sweeper report", description="Write one HTML page about a study, a run, or several runs side by side."
+        prog="sweeper report",
+        description="Write one HTML page about a study, a run, or several studies or runs side by side.",
     )
-    parser.add_argument("names", nargs="+", metavar="STUDY|RUN", help="a study's name or folder, or runs' folders")
+    parser.add_argument("names", nargs="+", metavar="STUDY|RUN", help="studies' names or folders, or runs' folders")
     parser.add_argument("--storage", metavar="URL", help="storage of the study, if its folder does not record it")
     parser.add_argument(
         "--out",
@@ -24,5 +25,8 @@ def report(arguments: Sequence[str]) -> int:
     from sweeper.report.build import build_page  # noqa: PLC0415 - plotly, optuna
 
     page = build_page(options.names, storage=options.storage, out=options.out)
-    make_console().print(f"report: {page.path} · {page.about}", soft_wrap=True)
+    console = make_console()
+    console.print(f"report: {page.path} · {page.about}", soft_wrap=True)
+    if page.elsewhere:
+        print_prose(console, page.elsewhere)
     return 0

@@ -18,6 +18,7 @@ from sweeper.data.openings import log_path
 from sweeper.errors import ConfigError, RunFolderError, StudyError
 from sweeper.reading.locations import StudyLocation, find_locations, lookup, read_yaml
 from sweeper.reading.storage_reader import StorageReader, study_name
+from sweeper.reading.study_files import restored_folder
 from sweeper.records import RunResult
 from sweeper.replicates.replicate import NamedConfig
 from sweeper.run.folder import RunFolder
@@ -88,8 +89,10 @@ def select_trials(name: str, *, storage: str | None, top: int, pareto: bool) -> 
     """
     (location,) = find_locations(name, storage, warn=lambda _: None)
     with StorageReader(location.url) as reader:
-        title, goal, trials = reader.read(lambda opened: _load(opened, location))
-    folder = location.folder_of(title)
+        study = reader.read(lambda storage: _load(storage, location))
+        title, goal = study.study_name, reader.read(lambda _: Goal.of(study))
+        folder = restored_folder(reader, location, study)
+        trials = reader.read(lambda _: study.get_trials(deepcopy=False))
     if folder is None:
         raise StudyError(f"the trials' configs must be on this machine, but study {name} has no folder here")
     completed = [t for t in trials if t.state is TrialState.COMPLETE and DUPLICATE not in t.user_attrs]
@@ -129,9 +132,8 @@ def select_runs(folders: Sequence[Path]) -> Selection:
     return Selection(name=name, study=None, folder=folder, candidates=candidates, used_seeds=frozenset(used))
 
 
-def _load(storage: BaseStorage, location: StudyLocation) -> tuple[str, Goal, list[FrozenTrial]]:
-    study = optuna.load_study(study_name=study_name(storage, location), storage=storage)
-    return study.study_name, Goal.of(study), study.get_trials(deepcopy=False)
+def _load(storage: BaseStorage, location: StudyLocation) -> optuna.Study:
+    return optuna.load_study(study_name=study_name(storage, location), storage=storage)
 
 
 def _candidate(files: RunFolder, name: str, trial: int | None) -> Candidate:

@@ -54,9 +54,11 @@ class Annotations:
         entry = self._storage.entry(study_id)
         trials = self._storage.get_all_trials(study_id, deepcopy=False)
         goal = self._storage.goal(study_id)
-        headline = study_headline_of(trials, goal, entry.folder)
-        page = page_url(study_id, entry.folder)
-        answer["note"] = _note(study_note(entry.name, entry.folder, headline=headline, page=page))
+        folder, lost = self._storage.look_into(study_id)
+        headline = study_headline_of(trials, goal, folder, lost=lost)
+        page = page_url(study_id, folder)
+        numbers = [trial.number for trial in trials]
+        answer["note"] = _note(study_note(entry.name, folder, headline=headline, page=page, numbers=numbers))
         if headline.metric != "value":
             answer["objective_names"] = [headline.metric, *([goal.unit] if goal.cost else [])]
         # The dashboard caches trials for seconds; meanwhile the study may have been deleted and started again.
@@ -65,13 +67,13 @@ class Annotations:
         answer["best_trials"] = [shown for shown in answer["best_trials"] if is_feasible(trials[shown["number"]])]
         for shown in (*answer["trials"], *answer["best_trials"]):
             trial = trials[shown["number"]]
-            report = report_url(study_id, trial, entry.folder)
-            shown["note"] = _note(trial_note(trial, entry.folder, report=report))
+            report = report_url(study_id, trial, folder)
+            shown["note"] = _note(trial_note(trial, folder, report=report))
             if REJECTED in trial.user_attrs:
                 shown["state"] = "Rejected"  # Optuna has no such state; the dashboard shows a text it does not know
             # The dashboard reads constraints in the format before Optuna 5: a list.
             shown["constraints"] = list(trial.constraints.values())
-            shown["artifacts"] = _artifacts(trial_folder(entry.folder, trial)) if entry.folder else []
+            shown["artifacts"] = _artifacts(trial_folder(folder, trial)) if folder else []
         return answer
 
     def _artifact(self, study_id: int, trial_id: int, artifact_id: str) -> Any:  # noqa: ARG002 - named by the route

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from sweeper.study.folder import StudyFolder, trial_folder
 from sweeper.study.goal import Goal
 from sweeper.study.headline import Headline, study_headline
 from sweeper.study.optuna_private import queued_params
+from sweeper.study.restoring import describe_elsewhere, elsewhere
 from sweeper.terminal.console import display_path
 from sweeper.terminal.formats import percent
 
@@ -55,6 +56,9 @@ def trial_note(trial: FrozenTrial, folder: Path | None, *, report: str | None = 
         lines.append(f"Folder: {code(display_path(run.path))}")
         if PARAMETERS in attrs and run.config.exists():  # another Hydra application's trial has no size
             lines.append(f"Run it again: {_reproduce(run.path)}")
+        place = elsewhere(run)
+        if place:
+            lines.append(f"Weights and figures: {code(place)}")
     params = trial.params or queued_params(trial)
     if params:
         lines.append(fenced("\n".join(f"{key}={value}" for key, value in params.items())))
@@ -67,10 +71,11 @@ def study_note(
     *,
     headline: Headline | None = None,
     page: str | None = None,
+    numbers: Collection[int] = (),
 ) -> str:
     """Return a study's note in Markdown: its headline and commands, a link to its page, search space and folder.
 
-    `page` is the URL of the study's page; None if it has none.
+    `page` is the URL of the study's page; None if it has none. `numbers` are those of its trials.
     """
     lines = []
     if headline is not None:
@@ -91,6 +96,9 @@ def study_note(
         ranges = "\n".join(f"{key}: {describe(distribution)}" for key, distribution in searched.items())
         lines.append("Search space:\n\n" + fenced(ranges))
     lines.append(f"Folder: {code(display_path(folder))}")
+    others = describe_elsewhere(folder, numbers)
+    if others:
+        lines.append(_without_links(others))
     arguments = sweep_arguments(sweep)
     if arguments and lookup(search, "base"):  # another Hydra application has another program, and no base
         total = "." if lookup(search, "grid") else "; hydra.sweeper.n\\_trials is its total number of trials."
@@ -99,11 +107,19 @@ def study_note(
     return "\n\n".join(lines)
 
 
-def study_headline_of(trials: Sequence[FrozenTrial], goal: Goal | StudyDirection, folder: Path | None) -> Headline:
+def study_headline_of(
+    trials: Sequence[FrozenTrial],
+    goal: Goal | StudyDirection,
+    folder: Path | None,
+    *,
+    lost: Collection[int] | None = None,
+) -> Headline:
     """Return a study's headline from its trials and the files in its folder, if it has one."""
     files = StudyFolder(folder) if folder is not None and folder.is_dir() else None
     search, sweep = (read_yaml(files.search), read_yaml(files.multirun)) if files is not None else (None, None)
-    return study_headline(trials, goal, folder=folder if files is not None else None, search=search, sweep=sweep)
+    return study_headline(
+        trials, goal, folder=folder if files is not None else None, search=search, sweep=sweep, lost=lost
+    )
 
 
 def _reproduce(folder: Path) -> str:

@@ -3,10 +3,11 @@
 import copy
 import threading
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -14,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.errors import StudyError
 from sweeper.reading.locations import StudyLocation
 from sweeper.reading.storage_reader import StorageReader, read_only
+from sweeper.reading.study_files import lost, restored_folder
 from sweeper.study.goal import Goal
 from sweeper.study.optuna_private import FrozenStudy, study_id, with_identity
 
@@ -32,6 +34,10 @@ class StudyEntry:
     """Unique among all entries, although two storages may have studies of the same name."""
     folder: Path | None
     """The study's folder; None if it has none on this machine."""
+    own_name: str
+    """Its name in that storage."""
+    location: StudyLocation
+    """Where it was found."""
 
 
 class ReadOnlyStorage(BaseStorage):
@@ -51,6 +57,8 @@ class ReadOnlyStorage(BaseStorage):
         self._readers: dict[str, StorageReader] = {}
         self._entries: dict[int, StudyEntry] = {}
         self._ids: dict[tuple[str, int], int] = {}
+        self._finished: dict[int, int] = {}
+        """By study id: the number of finished trials when its files were last restored."""
 
     def entry(self, study_id: int) -> StudyEntry:
         """Return a study's entry. Raises `KeyError` if the study does not exist."""
@@ -58,6 +66,27 @@ class ReadOnlyStorage(BaseStorage):
             if study_id not in self._entries:
                 self.get_all_studies()
             return self._entries[study_id]
+
+    def look_into(self, study_id: int) -> tuple[Path | None, frozenset[int]]:
+        """Return a study's folder, with the files that its server has, and the running trials whose process is gone.
+
+        `warn` receives the reason if files cannot be restored. Raises `KeyError` if the study does not exist.
+        """
+        with self._lock:
+            entry = self.entry(study_id)
+            reader = self._readers[entry.url]
+            study = reader.read(lambda storage: optuna.load_study(study_name=entry.own_name, storage=storage))
+            trials = self.get_all_trials(study_id, deepcopy=False)
+            finished = sum(trial.state.is_finished() for trial in trials)
+            if self._finished.get(study_id) != finished:
+                try:
+                    folder = restored_folder(reader, entry.location, study)
+                except StudyError as error:
+                    self._warn(str(error))
+                    folder = None  # what is there is another study's, or no longer to be read
+                self._entries[study_id] = entry = replace(entry, folder=folder)
+                self._finished[study_id] = finished
+            return entry.folder, lost(reader, entry.location, study, entry.folder)
 
     def close(self) -> None:
         """Close all files and connections."""
@@ -160,7 +189,10 @@ class ReadOnlyStorage(BaseStorage):
             name += f" (in {folder.name})" if folder is not None and folder.name != name else " (another)"
         while name in taken:
             name += " (another)"
-        self._entries[shown_id] = StudyEntry(url=location.url, own_id=own_id, name=name, folder=folder)
+        self._entries[shown_id] = StudyEntry(
+            url=location.url, own_id=own_id, name=name, folder=folder, own_name=study.study_name, location=location
+        )
+        self._finished.pop(shown_id, None)
         return with_identity(study, name=name, study_id=shown_id)
 
 

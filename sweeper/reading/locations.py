@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS
+from sweeper.search.options import is_study_name
 from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url
 from sweeper.terminal.console import display_path
@@ -30,13 +31,19 @@ class StudyLocation:
     """The study's name; None for every study in the storage."""
     folder: Path | None
     """The study's folder; None means the folder in `STUDIES` with the study's name, if it exists."""
+    typed: str | None = None
+    """The storage's URL as it was typed, with variables for what is secret; None if it stands in the study's folder."""
 
     def folder_of(self, study: str) -> Path | None:
         """Return the absolute path of a study's folder; None if it has no folder on this machine."""
+        folder = self.place_of(study)
+        return folder if folder is not None and (self.folder is not None or folder.is_dir()) else None
+
+    def place_of(self, study: str) -> Path | None:
+        """Return the absolute path of a study's folder, existing or not; None for a name that cannot be a folder's."""
         if self.folder is not None:
             return self.folder.absolute()
-        is_name = Path(study).name == study
-        return (STUDIES / study).absolute() if is_name and (STUDIES / study).is_dir() else None
+        return (STUDIES / study).absolute() if is_study_name(study) else None
 
 
 def find_locations(study: str | None, storage: str | None, warn: Callable[[str], None]) -> list[StudyLocation]:
@@ -47,10 +54,11 @@ def find_locations(study: str | None, storage: str | None, warn: Callable[[str],
     """
     url = resolve_url(storage, {}) if storage else None
     if study is None:
-        return [StudyLocation(url=url, study=None, folder=None)] if url else list(_all(warn))
+        return [StudyLocation(url=url, study=None, folder=None, typed=storage)] if url else list(_all(warn))
     folder = STUDIES / study if Path(study).name == study and (STUDIES / study).is_dir() else display_path(Path(study))
     if url:
-        return [StudyLocation(url=url, study=Path(study).name, folder=folder if folder.is_dir() else None)]
+        here = folder if folder.is_dir() else None
+        return [StudyLocation(url=url, study=Path(study).name, folder=here, typed=storage)]
     if not folder.is_dir():
         names = ", ".join(sorted(path.name for path in _folders())) or "none"
         raise StudyError(

@@ -14,7 +14,8 @@ from sqlalchemy.engine import make_url
 from sweeper.errors import StudyError
 from sweeper.reading.locations import StudyLocation
 from sweeper.study.optuna_private import cached
-from sweeper.study.storage import JOURNAL, password_in, redacted
+from sweeper.study.server import connection_settings
+from sweeper.study.storage import JOURNAL, is_postgresql, password_in, redacted
 
 T = TypeVar("T")
 BUSY_SECONDS: Final = 60
@@ -64,6 +65,17 @@ class StorageReader:
         self.close()  # so that the next read reopens it: it may be repaired by then
         raise failure  # outside the handler: a driver's error may hold the password, so it is not chained
 
+    def read_server(self, query: Callable[[RDBStorage], T]) -> T | None:
+        """Return what `query` returns for a storage on a server; None for one in files. Raises what `read` raises."""
+        if not is_postgresql(self._url):
+            return None
+
+        def queried(_: BaseStorage) -> T:
+            assert self._database is not None
+            return query(self._database)
+
+        return self.read(queried)
+
     def close(self) -> None:
         """Close the file or the connections."""
         if self._database is not None:
@@ -88,6 +100,8 @@ class StorageReader:
             # sqlite's own read-only mode. Each read locks the file only for its duration and starts no transaction.
             text = f"{url.drivername}:///file:{quote(str(path))}?mode=ro&uri=true"
             settings = {"connect_args": {"timeout": BUSY_SECONDS}}
+        elif is_postgresql(self._url):
+            settings["connect_args"] = connection_settings(self._url)
         self._database = RDBStorage(text, engine_kwargs=settings, skip_table_creation=True)
         return cached(self._database)
 

@@ -27,16 +27,18 @@ from sweeper.study.attributes import REJECTED, RULE
 from sweeper.study.folder import StudyFolder
 from sweeper.study.headline import study_headline
 from sweeper.study.live_table import format_params
-from sweeper.study.owner import is_owned
+from sweeper.study.restoring import describe_elsewhere
 from sweeper.study.storage import redacted
 from sweeper.study.summary import state_of
 from sweeper.terminal.console import display_path
 
 
-def write_study_page(study: optuna.Study, *, folder: Path, url: str) -> Path:
+def write_study_page(study: optuna.Study, *, folder: Path, url: str, lost: frozenset[int]) -> Path:
     """Write a study's page into its folder; return its path. Raises `StudyError` if it cannot be written."""
     files = StudyFolder(folder)
-    files.write_report(lambda: study_page(StudySnapshot.of(study), folder=folder, url=url, page=files.report))
+    files.write_report(
+        lambda: study_page(StudySnapshot.of(study, lost=lost), folder=folder, url=url, page=files.report)
+    )
     return files.report
 
 
@@ -54,7 +56,7 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
     trials = study.trials
     saved, sweep = _saved(folder)
     config = flat_config(saved)
-    headline = study_headline(trials, study.goal, folder=folder, search=saved or None, sweep=sweep)
+    headline = study_headline(trials, study.goal, folder=folder, search=saved or None, sweep=sweep, lost=study.lost)
     view = study_view(study, config)
     figures = study_figures(view)
     states = Counter(state_of(trial) for trial in trials)
@@ -65,7 +67,7 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
         "study.html",
         kind="Study",
         title=study.name,
-        status=_running(trials),
+        status=_running(study),
         confirmation=confirmation_section(folder),
         openings=_openings(folder, config),
         headline=headline,
@@ -79,6 +81,7 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
         rejected=[{"rule": rule, "count": count, "example": examples[rule]} for rule, count in rules.most_common()],
         space=[(key, describe(distribution)) for key, distribution in _space(saved, trials).items()],
         fixed=saved.get("fixed", []),
+        elsewhere=describe_elsewhere(folder, [trial.number for trial in trials]),
         storage=redacted(url),
         folder=None if folder is None else str(display_path(folder)),
     )
@@ -112,10 +115,10 @@ def _paired(figures: list[PageFigure]) -> list[PageFigure]:
     return [replace(figure, wide=True) if narrow == [figure] else figure for figure in figures]
 
 
-def _running(trials: Sequence[FrozenTrial]) -> str:
+def _running(study: StudySnapshot) -> str:
     """Return a sentence with the numbers of running and of interrupted trials; empty if there are none."""
-    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
-    lost = sum(not is_owned(trial) for trial in running)
+    running = [trial for trial in study.trials if trial.state is TrialState.RUNNING]
+    lost = sum(trial.number in study.lost for trial in running)
     parts = []
     if len(running) > lost:
         parts.append(f"{len(running) - lost} running when this was written")

@@ -18,11 +18,13 @@ class StudySnapshot:
     goal: Goal
     trials: list[FrozenTrial]
     """In order of their numbers. Shared with the storage's cache: do not modify."""
+    lost: frozenset[int] = frozenset()
+    """The running trials whose process is gone."""
 
     @classmethod
-    def of(cls, study: optuna.Study) -> Self:
+    def of(cls, study: optuna.Study, *, lost: frozenset[int] = frozenset()) -> Self:
         """Read a study, with all its trials in one query."""
-        return cls(name=study.study_name, goal=Goal.of(study), trials=study.get_trials(deepcopy=False))
+        return cls(name=study.study_name, goal=Goal.of(study), trials=study.get_trials(deepcopy=False), lost=lost)
 
     @property
     def direction(self) -> StudyDirection:

@@ -61,7 +61,7 @@ class StudyOptions:
             raise StudyError(f"hydra.sweeper.grace_seconds must be in [1, 86400], but got {self.grace_seconds:g}")
         if not 0 <= self.max_failure_rate <= 1:
             raise StudyError(f"hydra.sweeper.max_failure_rate must be in [0, 1], but got {self.max_failure_rate}")
-        if self.study_name is not None and not re.fullmatch(r"\w[\w .+-]*", self.study_name):
+        if self.study_name is not None and not is_study_name(self.study_name):
             raise StudyError(
                 "hydra.sweeper.study_name must be letters, digits and . _ + - or spaces, since it names a folder, "
                 f"but got {self.study_name!r}"
@@ -81,3 +81,8 @@ class StudyOptions:
                 f"hydra.sweeper.direction must be maximize or minimize, or a list with one for each of several values, "
                 f"but got {self.direction}"
             )
+
+
+def is_study_name(name: str) -> bool:
+    """Whether a study can have this name, which is its folder's too."""
+    return re.fullmatch(r"\w[\w .+-]*", name) is not None

@@ -14,6 +14,7 @@ from sweeper.errors import RunFolderError
 from sweeper.run.folder import RunFolder
 from sweeper.search.space import to_override
 from sweeper.study.folder import BEST, CONFIRM, trial_folder
+from sweeper.study.storage import has_password
 from sweeper.terminal.console import display_path
 
 PROGRAM: Final = ("python", "-m", "sweeper")
@@ -52,7 +53,7 @@ def sweep_arguments(sweep: Any) -> list[str] | None:
 def without_password(override: str) -> str:
     """Replace the value of a storage URL given in full: it may contain a password in more than one place."""
     key, _, value = override.partition("=")
-    is_hidden = key == "hydra.sweeper.storage" and "${" not in value and "sqlite" not in value
+    is_hidden = key == "hydra.sweeper.storage" and has_password(value.strip("'\""))
     return f"{key}=URL" if is_hidden else override
 
 

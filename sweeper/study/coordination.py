@@ -6,7 +6,6 @@ A study in files has both in the file system, one on a PostgreSQL server in the 
 import hashlib
 import os
 import threading
-import time
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -17,11 +16,10 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
-from sweeper.study.attributes import OWNER
 from sweeper.study.folder import StudyFolder
 from sweeper.study.locks import exclusive
 from sweeper.study.optuna_private import beat, seconds_since_beats
-from sweeper.study.owner import identify_process, is_alive
+from sweeper.study.owner import identify_process, owner_of
 from sweeper.study.server import PostgresqlStorage
 from sweeper.study.storage import database_path
 
@@ -78,12 +76,11 @@ class FileCoordination:
                 file.touch()
                 return
 
-    def seconds_since_beats(self, study: optuna.Study) -> dict[int, float]:
-        """Compare the files' times with that of a file touched now: both are the file system's."""
+    def seconds_since_beats(self, study: optuna.Study, now: float | None = None) -> dict[int, float]:
+        """Compare the files' times with that of a file touched now: both are the file system's. Or with `now`, in seconds."""
         found: dict[int, float] = {}
-        now: float | None = None
         for trial in _running(study):
-            name = trial.user_attrs.get(OWNER, {}).get("process")
+            name = (owner_of(trial) or {}).get("process")
             if name is None:
                 continue
             with suppress(OSError):
@@ -197,48 +194,6 @@ class Heartbeat:
                 # A server may restart, a trial may have just ended: the next beat may reach it.
                 with suppress(Exception):
                     self._coordination.beat(numbers)
-
-
-class Watch:
-    """Finds the running trials of dead processes."""
-
-    def __init__(self, coordination: Coordination, *, grace_seconds: float) -> None:
-        """Take a process for dead that has not beaten for `grace_seconds`."""
-        self._coordination, self._grace = coordination, grace_seconds
-        self._silent: dict[int, tuple[float, float]] = {}
-        """By trial: when this process first saw it silent for so long, and its last beat, on `time.monotonic`."""
-
-    def abandoned(self, study: optuna.Study) -> list[int]:
-        """Return the running trials whose process is gone, or was silent for the grace time. Call it under the lock.
-
-        A silent trial is watched for half the grace time more: after an outage of the server every process is silent, and
-        beats again soon. A trial without an owner, or whose owner never beat, was being asked for when its process died:
-        asking is done under the lock. A trial of an earlier version, which had no beats, is only known to be abandoned on
-        its own machine.
-        """
-        running = _running(study)
-        ages = self._coordination.seconds_since_beats(study) if running else {}
-        self._silent = {number: self._first_seen(number, age) for number, age in ages.items() if age > self._grace}
-        return [trial.number for trial in running if self._is_abandoned(trial, has_beat=trial.number in ages)]
-
-    def _first_seen(self, number: int, age: float) -> tuple[float, float]:
-        """Return when a silent trial was first seen so, and its last beat; it may have beaten and fallen silent again."""
-        now = time.monotonic()
-        since, beat = self._silent.get(number, (now, now - age))
-        has_beaten = now - age - beat > self._grace / (2 * BEATS_PER_GRACE)
-        return (now, now - age) if has_beaten else (since, beat)
-
-    def _is_abandoned(self, trial: FrozenTrial, *, has_beat: bool) -> bool:
-        owner = trial.user_attrs.get(OWNER)
-        if owner is None:
-            return True
-        alive = is_alive(owner)
-        if alive is not None:
-            return not alive and owner.get("process") != identify_process()["process"]
-        if "process" not in owner:
-            return False
-        watched = time.monotonic() - self._silent[trial.number][0] if trial.number in self._silent else 0
-        return not has_beat or watched >= self._grace / 2
 
 
 def _running(study: optuna.Study) -> list[FrozenTrial]:

@@ -10,9 +10,10 @@ from sweeper.search.definition import Search
 from sweeper.search.feasibility import UNCHECKED
 from sweeper.search.options import StudyOptions
 from sweeper.search.space import as_overrides
-from sweeper.study.coordination import BEATS_PER_GRACE, Heartbeat, Watch
+from sweeper.study.coordination import BEATS_PER_GRACE, Heartbeat
 from sweeper.study.executors.base import Executor, Job, JobResult
 from sweeper.study.interrupts import Interrupts
+from sweeper.study.liveness import Watch
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import is_connection_lost
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
 WAIT_SECONDS: Final = 1.0
+EVERY_POINT: Final = "every point of the space was tried"
 
 
 class Coordinator:
@@ -145,8 +147,7 @@ class Coordinator:
             with self._opened.lock():
                 if self._is_enough():
                     return None
-                if self._opened.study.is_exhausted:
-                    self._stop("every point of the space was tried")
+                if self._is_exhausted():
                     return None
                 trial = self._trials.ask()
                 if self._is_settled(trial):
@@ -161,6 +162,15 @@ class Coordinator:
         summary = self._trials.summary()
         return not summary.waiting if self._search.is_grid else summary.counted + summary.running >= self._search.total
 
+    def _is_exhausted(self) -> bool:
+        """Whether a sampler that tries every point has none left to propose. The study ends once none is running."""
+        summary = self._trials.summary()
+        if not self._opened.tries_every_point or summary.waiting or not self._trials.are_all_tried():
+            return False
+        if not self._running and not self._trials.others_running():  # a running one may fail, and be queued again
+            self._stop(EVERY_POINT)
+        return True
+
     def _is_settled(self, trial: optuna.Trial) -> bool:
         """Tell an infeasible proposal, or one that repeats a completed trial; return False if it must be trained."""
         feasibility = self._search.check.check(trial.params) if self._search.check else UNCHECKED
@@ -169,8 +179,9 @@ class Coordinator:
             self._trials.reject(trial, feasibility)
             self._progress.on_rejected(trial.number, feasibility.reason)
             self._rejected_in_a_row += 1
-            # Every point of a grid is tried, however many of them are infeasible.
-            if self._rejected_in_a_row >= REJECTIONS_IN_A_ROW and not self._search.is_grid:
+            # Every point of a grid is tried, however many of them are infeasible; so does a sampler of every point.
+            is_whole = self._search.is_grid or self._opened.tries_every_point
+            if self._rejected_in_a_row >= REJECTIONS_IN_A_ROW and not is_whole:
                 self._stop(f"{REJECTIONS_IN_A_ROW} proposals in a row were rejected")
             return True
         self._rejected_in_a_row = 0
@@ -184,12 +195,12 @@ class Coordinator:
         with self._opened.lock():
             if result.returned is not None:
                 self.returned[result.number] = result.returned
-            if self._trials.is_given_up(result.number):
+            result = self._trials.checked(result)
+            failed = self._trials.tell(result)
+            if failed is None:
                 self._progress.on_given_up(result.number)
                 self._forget(result.number)
                 return
-            result = self._trials.checked(result)
-            failed = self._trials.tell(result)
             is_retried = result.error is not None and not failed
             self._progress.on_finished(result, seconds, is_retried=is_retried)
             self._forget(result.number)

@@ -11,8 +11,8 @@ from sweeper.study.folder import trial_folder
 from sweeper.study.headline import Headline, study_headline
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
+from sweeper.study.restoring import restore_trials
 from sweeper.study.server import PostgresqlStorage
-from sweeper.study.trial_record import restore_records
 from sweeper.terminal.formats import short_percent
 
 
@@ -48,7 +48,8 @@ class Ending:
     def show(self, progress: StudyProgress, why: str) -> None:
         """Copy the best trial to ``best/``, then print the headline, the best trial, `why`, and the commands."""
         if isinstance(self._opened.storage, PostgresqlStorage):
-            restore_records(self._opened.storage, self._opened.name, self._opened.folder)
+            known = len(self._opened.trials.trials())
+            restore_trials(self._opened.storage.engine, self._opened.name, self._opened.folder, known=known)
         with self._opened.lock():
             best = self._opened.trials.summary().best
             if best is not None:
@@ -63,9 +64,10 @@ class Ending:
             folder=self._opened.folder.path,
             search=self._search.record(),
             # Another process may have written multirun.yaml since.
-            sweep={"hydra": {"sweeper": asdict(self._options)}},
+            sweep={"hydra": {"sweeper": {**asdict(self._options), "sampler": {"_target_": self._opened.sampler}}}},
             program=_program(is_ours=self._search.base is not None),
             arguments=self._arguments,
+            lost=self._opened.lost(),
         )
 
 

@@ -1,6 +1,6 @@
 """Derives the facts of a study that its headline states: target, progress, start, noise, smallest proposal, time spent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from statistics import mean
 from typing import Any, Final
@@ -11,11 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.config.loading import dotted
 from sweeper.data.catalogue import DATASETS, DatasetFacts
 from sweeper.network.budget import COSTS
+from sweeper.search.every_point import are_all_tried
+from sweeper.search.space import read_space
 from sweeper.study.attributes import DUPLICATE, PARAMETERS, REJECTED, whole
 from sweeper.study.goal import Goal, as_goal
+from sweeper.study.liveness import GRACE_SECONDS, lost_trials
 from sweeper.study.optuna_private import queued_params
-from sweeper.study.owner import is_owned
-from sweeper.study.summary import REJECTIONS_IN_A_ROW, state_of, summarize_trials
+from sweeper.study.summary import REJECTIONS_IN_A_ROW, state_of, summarize_trials, tried_points
 
 MAX_INITIAL_POINTS: Final = 3
 """A search by a sampler queues at most this many points."""
@@ -26,8 +28,19 @@ MAX_FAILURE_RATE: Final = 0.5
 class StudyFacts:
     """The facts of one study at one moment, from its trials and from its search.yaml and multirun.yaml."""
 
-    def __init__(self, trials: Sequence[FrozenTrial], goal: Goal | StudyDirection, *, search: Any, sweep: Any) -> None:
-        """Read the contents of the two files, which are untrusted; None if they are missing."""
+    def __init__(
+        self,
+        trials: Sequence[FrozenTrial],
+        goal: Goal | StudyDirection,
+        *,
+        search: Any,
+        sweep: Any,
+        lost: Collection[int] | None = None,
+    ) -> None:
+        """Read the contents of the two files, which are untrusted; None if they are missing.
+
+        `lost` are the running trials without a live process; None for what can be known without beats.
+        """
         self.trials, self.goal = list(trials), as_goal(goal)
         self.direction = self.goal.direction
         saved = search if isinstance(search, Mapping) else {}
@@ -45,9 +58,14 @@ class StudyFacts:
         self._stops_at_target = options.get("stop_at_target") is not False
         self.is_grid = _is_grid(saved, self.trials)
         """Whether the space is a list of points, each of which is run."""
+        self.is_exhausted = tries_every_point(options) and are_all_tried(read_space(saved), tried_points(self.trials))
+        """Whether a sampler that tries every point has tried all."""
         self.total = self._points() if self.is_grid else whole(options.get("n_trials"))
-        """Number of trials asked for; None if unknown."""
-        self.is_running = any(trial.state is TrialState.RUNNING and is_owned(trial) for trial in self.trials)
+        """Number of trials asked for, at most those that the space has; None if unknown."""
+        if self.is_exhausted and not (self.summary.running or self.summary.waiting):
+            self.total = self.summary.counted
+        lost = lost_trials(self.trials, {}, grace_seconds=GRACE_SECONDS) if lost is None else lost
+        self.is_running = any(t.state is TrialState.RUNNING and t.number not in lost for t in self.trials)
         """Whether a live process runs one of the trials."""
 
     @property
@@ -188,6 +206,12 @@ def _options(sweep: Any) -> Mapping[str, Any]:
     settings = sweep.get("hydra") if isinstance(sweep, Mapping) else None
     options = settings.get("sweeper") if isinstance(settings, Mapping) else None
     return options if isinstance(options, Mapping) else {}
+
+
+def tries_every_point(options: Mapping[str, Any]) -> bool:
+    """Whether the options `hydra.sweeper` choose a sampler that proposes every point of the space once."""
+    sampler = options.get("sampler")
+    return isinstance(sampler, Mapping) and str(sampler.get("_target_")).endswith(".BruteForceSampler")
 
 
 def _is_grid(search: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> bool:

@@ -121,12 +121,13 @@ class StudyFolder:
         if not source.config.exists():
             return
         temporary = self.path / ".best.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        # TensorBoard would show the copy's event files as another run.
-        shutil.copytree(source.path, temporary, ignore=shutil.ignore_patterns(source.tensorboard.name))
-        shutil.rmtree(self.best, ignore_errors=True)
-        os.replace(temporary, self.best)
-        write_atomically(self.best_config, RunFolder(self.best).config.read_bytes())
+        with exclusive(self.path / ".best"):
+            shutil.rmtree(temporary, ignore_errors=True)
+            # TensorBoard would show the copy's event files as another run.
+            shutil.copytree(source.path, temporary, ignore=shutil.ignore_patterns(source.tensorboard.name))
+            shutil.rmtree(self.best, ignore_errors=True)
+            os.replace(temporary, self.best)
+            write_atomically(self.best_config, RunFolder(self.best).config.read_bytes())
 
     def write_results(self, best: Sequence[FrozenTrial]) -> None:
         """Write the best trial of one objective, or the front of two, as hydra-optuna-sweeper does."""
@@ -165,7 +166,7 @@ def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
         if there != here:
             how = "differently" if there and here else "there, but not here" if there else "here, but not there"
             yield f"{key} is searched {how}"
-    if saved["fixed"] != now["fixed"]:
+    if _elsewhere_too(saved["fixed"]) != _elsewhere_too(now["fixed"]):
         yield f"fixed overrides are {saved['fixed']} there and {now['fixed']} here"
     goals = [record.get("goal") for record in (saved, now)]
     if goals[0] != goals[1]:
@@ -183,6 +184,11 @@ def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
     if application:
         return {"the application": application["name"], **dict(dotted(application["config"]))}
     return dict(dotted(_completed(record["base"])))
+
+
+def _elsewhere_too(fixed: Sequence[str]) -> list[str]:
+    """Return the overrides that all hosts share."""
+    return [line for line in fixed if line.partition("=")[0] not in ELSEWHERE]
 
 
 def _completed(base: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """Decides how a study's result reads: one sentence, the details behind it, and the commands that follow."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -53,14 +53,15 @@ def study_headline(
     sweep: Any,
     program: Sequence[str] | None = None,
     arguments: Sequence[str] | None = None,
+    lost: Collection[int] | None = None,
 ) -> Headline:
     """Return the headline of a study's trials, all of them in order of their numbers.
 
     `folder` is the study's folder, `search` and `sweep` are the contents of its search.yaml and multirun.yaml, None if
-    missing. A search that ends passes what it knows better: its `program` and its `arguments` after ``-m``. Without
+    missing; `lost` as for `StudyFacts`. A search that ends passes what it knows better: its `program` and its `arguments` after ``-m``. Without
     `program`, another Hydra application gets no commands.
     """
-    facts = StudyFacts(trials, goal, search=search, sweep=sweep)
+    facts = StudyFacts(trials, goal, search=search, sweep=sweep, lost=lost)
     sentence, tone = (
         _sentence_of_front(facts)
         if facts.has_front
@@ -217,6 +218,8 @@ def _facts(facts: StudyFacts) -> list[str]:
     summary = facts.summary
     others = [f"{count} {name}" for count, name in ((summary.pruned, "pruned"), (summary.failed, "failed")) if count]
     phrases = [_counted(facts) + (f" ({', '.join(others)})" if others else "")]
+    if facts.is_exhausted and facts.is_done:
+        phrases.append("every point of the space tried")
     if summary.rejected:
         phrases.append(f"{summary.rejected:,} proposal{'s' if summary.rejected != 1 else ''} rejected")
     if facts.seconds >= 1:
@@ -261,7 +264,7 @@ def _commands(
             found.append(commands.raise_budget(program, arguments, facts.smallest) if facts.smallest else None)
         elif not facts.is_done and not facts.too_many_failed:
             found.append(commands.go_on(program, arguments, n_trials=None, past_target=facts.is_at_target))
-        elif not facts.is_grid and not facts.too_many_failed and facts.total is not None:
+        elif not (facts.is_grid or facts.is_exhausted or facts.too_many_failed) and facts.total is not None:
             total = 2 * max(facts.total, facts.summary.counted)  # a resumed search may ask for fewer than it has
             found.append(commands.go_on(program, arguments, n_trials=total, past_target=facts.is_at_target))
     if best is not None and facts.is_accuracy:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import optuna
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
@@ -20,20 +19,20 @@ from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS, write_atomically
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
-from sweeper.search.space import Space, quoted
+from sweeper.search.space import quoted
 from sweeper.study.attributes import SEARCH
 from sweeper.study.coordination import Coordination, make_coordination, opening_lock
+from sweeper.study.facts import tries_every_point
 from sweeper.study.folder import StudyFolder, check_same_search
-from sweeper.study.front_pruner import FrontPruner
 from sweeper.study.goal import GOAL, Goal
+from sweeper.study.goal_checks import check_goal, check_space
+from sweeper.study.liveness import lost_trials
 from sweeper.study.optuna_private import SearchStudy
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
-from sweeper.study.samplers.evolution import EvolutionSampler
 from sweeper.study.samplers.feasible import FeasibleSampler
-from sweeper.study.samplers.front import FrontSampler
 from sweeper.study.server import PostgresqlStorage
-from sweeper.study.storage import absolute_url, journal_url, open_storage
-from sweeper.study.trial_record import create_table
+from sweeper.study.storage import absolute_url, has_password, journal_url, open_patiently, open_storage
+from sweeper.study.trial_record import create_table, patiently, save_sweep
 from sweeper.study.trials import TrialStore
 
 HASH_DIGITS: Final = 8
@@ -52,16 +51,30 @@ class OpenedStudy:
     storage: BaseStorage
     trials: TrialStore
     coordination: Coordination
+    grace_seconds: float
+    """The time after which a silent process counts as dead."""
+    sampler: str
+    """The dotted name of its sampler's class."""
+
+    @property
+    def tries_every_point(self) -> bool:
+        """Whether the sampler proposes every point of the space once."""
+        return tries_every_point({"sampler": {"_target_": self.sampler}})
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the study's lock: no other process asks for a trial while this one counts them."""
         return self.coordination.lock()
 
+    def lost(self) -> frozenset[int]:
+        """Return the numbers of the running trials whose process is gone, or silent for longer than the grace time."""
+        ages = self.coordination.seconds_since_beats(self.study)
+        return lost_trials(self.trials.trials(), ages, grace_seconds=self.grace_seconds)
+
     def reader(self) -> Callable[[], list[FrozenTrial]]:
         """Return a function that reads all trials in another thread, over a connection of its own to a server."""
         if not isinstance(self.storage, PostgresqlStorage):
             return self.trials.trials
-        study = SearchStudy(self.name, open_storage(self.url))
+        study = patiently(lambda: SearchStudy(self.name, open_patiently(self.url)))
         return lambda: study.get_trials(deepcopy=False)
 
 
@@ -73,61 +86,70 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
     sampler = make_sampler(config.hydra.sweeper.sampler)
     pruner = make_pruner(config.hydra.sweeper.pruner)
     goal = _goal(search, options)
-    _check_goal(goal, sampler, pruner)
-    _check_space(search.space, sampler)
+    check_goal(goal, sampler, pruner)
+    check_space(search.space, sampler)
     given_storage = open_storage(options.storage) if options.storage else None
     record = search.record()
     name = options.study_name or _name(search, record, config)
     wrapped = _feasible(sampler, search)
     folder = StudyFolder(_path(name, search, config))
     url = absolute_url(options.storage) if options.storage else journal_url(folder.journal)
-    # A server is reached before anything is written here; a journal is created under the lock.
-    with opening_lock(given_storage, url, name, folder):
-        if given_storage is None and not folder.journal.exists():
-            _check_no_trials(folder)
-        folder.check_search(name, record)
-        if given_storage is None:
-            folder.write_search(record)  # a journal without it is not known as a study's
-        study_storage = given_storage or open_storage(url)
-        if given_storage is None:
-            _check_name(folder, study_storage, name)
-        optuna.create_study(
-            study_name=name,
-            storage=study_storage,
-            sampler=wrapped,
-            pruner=pruner,
-            directions=goal.directions,
-            load_if_exists=True,
+    multirun = OmegaConf.to_yaml(config)
+
+    def opened() -> OpenedStudy:
+        # A server is reached before anything is written here; a journal is created under the lock.
+        with opening_lock(given_storage, url, name, folder):
+            if given_storage is None and not folder.journal.exists():
+                _check_no_trials(folder)
+            folder.check_search(name, record)
+            if given_storage is None:
+                folder.write_search(record)  # a journal without it is not known as a study's
+            storage = given_storage or open_storage(url)
+            if given_storage is None:
+                _check_name(folder, storage, name)
+            optuna.create_study(
+                study_name=name,
+                storage=storage,
+                sampler=wrapped,
+                pruner=pruner,
+                directions=goal.directions,
+                load_if_exists=True,
+            )
+            study = SearchStudy(name, storage, sampler=wrapped, pruner=pruner)
+            study.is_thinned = isinstance(sampler, optuna.samplers.TPESampler) and len(goal.directions) == 1
+            _claim(study, name, record)
+            folder.write_search(record)
+            if goal.cost is not None:
+                study.set_user_attr(GOAL, goal.record)
+                study.set_metric_names([f"{'test' if _is_on_test(search) else 'validation'} accuracy", goal.unit])
+            trials = TrialStore(study, search.space, max_retry=options.max_retry)
+            is_new = not trials.trials()
+            if is_new:
+                _check_no_trials(folder)
+            else:
+                sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
+            if isinstance(storage, PostgresqlStorage):
+                create_table(storage)
+                save_sweep(storage, name, _without_password(multirun, options.storage), is_new=is_new)
+            trials.finish_requeues()
+            trials.enqueue_missing(search.starts)
+        return OpenedStudy(
+            name=name,
+            study=study,
+            folder=folder,
+            url=url,
+            storage=storage,
+            trials=trials,
+            coordination=make_coordination(study, storage, url, folder),
+            grace_seconds=options.grace_seconds,
+            sampler=f"{type(sampler).__module__}.{type(sampler).__qualname__}",
         )
-        study = SearchStudy(name, study_storage, sampler=wrapped, pruner=pruner)
-        study.is_thinned = isinstance(sampler, optuna.samplers.TPESampler) and len(goal.directions) == 1
-        _claim(study, name, record)
-        folder.write_search(record)
-        if goal.cost is not None:
-            study.set_user_attr(GOAL, goal.record)
-            study.set_metric_names([f"{'test' if _is_on_test(search) else 'validation'} accuracy", goal.unit])
-        if isinstance(study_storage, PostgresqlStorage):
-            create_table(study_storage)
-        coordination = make_coordination(study, study_storage, url, folder)
-        trials = TrialStore(study, search.space, max_retry=options.max_retry)
-        if trials.trials():
-            sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
-        else:
-            _check_no_trials(folder)
-        trials.finish_requeues()
-        trials.enqueue_missing(search.starts)
-    write_atomically(folder.multirun, OmegaConf.to_yaml(config).encode())
+
+    study = patiently(opened)
+    write_atomically(folder.multirun, multirun.encode())
     # A storage that was given stays as it was written, which may refer to a variable, unless jobs would not find it.
     _set_for_jobs(config, folder.path, name, url if url != options.storage else None)
-    return OpenedStudy(
-        name=name,
-        study=study,
-        folder=folder,
-        url=url,
-        storage=study_storage,
-        trials=trials,
-        coordination=coordination,
-    )
+    return study
 
 
 def typed_settings(config: DictConfig) -> list[str]:
@@ -137,12 +159,20 @@ def typed_settings(config: DictConfig) -> list[str]:
     return [str(line) for line in lines]
 
 
+def _without_password(multirun: str, storage: str | None) -> str:
+    """Return the sweep's config for other hosts, which have passwords of their own."""
+    return multirun.replace(storage, "URL") if storage and has_password(storage) else multirun
+
+
 def _feasible(sampler: optuna.samplers.BaseSampler, search: Search) -> optuna.samplers.BaseSampler:
-    """Return the sampler without repeats, and with one objective repaired into the budget; a grid proposes nothing."""
+    """Return the sampler without repeats, and with one objective repaired into the budget; a grid proposes nothing.
+
+    What is repaired is another point: a sampler that tries every point would propose the first one again.
+    """
     repair = search.repair
     if repair is None:
         return sampler
-    if search.options.cost is not None:
+    if search.options.cost is not None or isinstance(sampler, optuna.samplers.BruteForceSampler):
         return FeasibleSampler(sampler, search.space, None, None)
     return FeasibleSampler(sampler, search.space, repair, search.anchor)
 
@@ -168,51 +198,17 @@ def _path(name: str, search: Search, config: DictConfig) -> Path:
 
 
 def _goal(search: Search, options: StudyOptions) -> Goal:
+    typed = next((line for line in search.space.fixed if line.startswith("target=")), None)
+    if search.base is not None and options.direction == "minimize" and typed is not None:
+        raise StudyError(
+            f"a target is the accuracy to reach, but hydra.sweeper.direction=minimize looks for the lowest, and {typed} was "
+            "given: leave one out"
+        )
     direction, *others = (StudyDirection[each.upper()] for each in options.directions)
     if options.cost is None:
         return Goal(direction=direction, others=tuple(others))
     assert search.base is not None
     return Goal(direction=direction, cost=options.cost, target=search.base.target, smallest=options.smallest)
-
-
-def _check_goal(goal: Goal, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> None:
-    """Raise `StudyError` for a sampler or pruner of another number of objectives."""
-    is_nop, is_front = isinstance(pruner, optuna.pruners.NopPruner), isinstance(pruner, FrontPruner)
-    if goal.others and not is_nop:
-        raise StudyError(
-            "Optuna's pruners take one value, but hydra.sweeper.direction has several: leave the pruner out"
-        )
-    if goal.others and isinstance(sampler, optuna.samplers.CmaEsSampler | EvolutionSampler):
-        raise StudyError(
-            "this sampler takes one value, but hydra.sweeper.direction has several: choose tpe, nsgaii or random"
-        )
-    if goal.cost is not None and not (is_nop or is_front):
-        raise StudyError(
-            "a search with hydra.sweeper.cost has two objectives, for which Optuna's pruners are not made: "
-            "choose hydra/sweeper/pruner=front or none"
-        )
-    if goal.cost is not None and isinstance(sampler, optuna.samplers.CmaEsSampler):
-        raise StudyError(
-            "a search with hydra.sweeper.cost has two objectives, but CMA-ES takes one: "
-            "choose hydra/sweeper/sampler=front, tpe or nsgaii"
-        )
-    for name, is_one in (("pruner", is_front), ("sampler", isinstance(sampler, FrontSampler))):
-        if goal.cost is None and is_one:
-            raise StudyError(
-                f"hydra/sweeper/{name}=front needs two objectives: add hydra.sweeper.cost=parameters, "
-                f"or choose another {name}"
-            )
-
-
-def _check_space(space: Space, sampler: optuna.samplers.BaseSampler) -> None:
-    """Raise `StudyError` for a space with too many points for a sampler that tries all of them."""
-    if isinstance(sampler, optuna.samplers.BruteForceSampler):
-        for key, distribution in space.distributions.items():
-            if isinstance(distribution, FloatDistribution) and distribution.step is None:
-                raise StudyError(
-                    f"hydra/sweeper/sampler=brute_force tries every point, but {key} is an interval without a step: give "
-                    "a list, or range(start,stop,step)"
-                )
 
 
 def _claim(study: optuna.Study, name: str, record: Mapping[str, Any]) -> None:

@@ -78,12 +78,11 @@ def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
 class SearchStudy(optuna.Study):
     """A study whose trials are asked for and told, with one or two objectives.
 
-    `Study.optimize` ends when a sampler has tried every point; asked and told, `Study.stop` raises instead. With several
+    `Study.optimize` ends when a sampler has tried every point; asked and told, `Study.stop` raises instead, and the caller
+    counts the points. With several
     objectives `Study.direction` raises, which TPE reads all the same, to rank pruned trials by what they reported.
     """
 
-    is_exhausted = False
-    """Whether the sampler has nothing more to propose."""
     is_thinned = False
     """Whether the sampler sees a part of a long history: the best `BEST` trials, and the last one or two blocks of `BLOCK`.
 
@@ -93,8 +92,7 @@ class SearchStudy(optuna.Study):
     """A number of blocks, and the best trials in them."""
 
     def stop(self) -> None:
-        """Note that the sampler has tried every point."""
-        self.is_exhausted = True
+        """Do nothing: points that the sampler takes for tried may run in a process that dies."""
 
     def get_trials(
         self,
@@ -167,7 +165,7 @@ def seconds_since_beats(database: RDBStorage, study: optuna.Study) -> dict[int, 
     Optuna's own `fail_stale_trials` also fails the trials, and neither counts them nor queues them again as sweeper does.
     """
     query = """
-        SELECT t.number, EXTRACT(EPOCH FROM (LOCALTIMESTAMP - h.heartbeat))
+        SELECT t.number, EXTRACT(EPOCH FROM (CURRENT_TIMESTAMP AT TIME ZONE 'UTC' - h.heartbeat))
         FROM trial_heartbeats h JOIN trials t ON t.trial_id = h.trial_id
         WHERE t.study_id = :study AND t.state = 'RUNNING'
     """

@@ -2,8 +2,10 @@
 
 import functools
 import os
+import re
 import socket
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +37,7 @@ def is_alive(owner: Owner) -> bool | None:
     Containers may have equal host names and process ids, so these say nothing. An owner without ``machine`` was saved by
     an earlier version, which only compared host names.
     """
-    is_here = owner["machine"] == _machine() if "machine" in owner else owner["host"] == socket.gethostname()
+    is_here = owner["machine"] == _machine() if "machine" in owner else owner.get("host") == socket.gethostname()
     if not is_here:
         return None
     return owner["started"] is not None and _start_ticks(owner["pid"]) == owner["started"]
@@ -46,10 +48,21 @@ def may_be_alive(owner: Owner) -> bool:
     return is_alive(owner) is not False
 
 
-def is_owned(trial: FrozenTrial) -> bool:
-    """Whether the process that asked for a running trial may still be alive."""
+def owner_of(trial: FrozenTrial) -> Owner | None:
+    """Return the process that a trial names; None if it names none: its process was killed between asking and signing.
+
+    What another program has saved under that key is an owner without ``host`` and ``process``, about whom nothing is known.
+    """
     owner = trial.user_attrs.get(OWNER)
-    return owner is not None and may_be_alive(owner)  # no owner: killed after asking, before setting the attribute
+    if owner is None:
+        return None
+    if not isinstance(owner, Mapping):
+        return {}
+    types: dict[str, type | tuple[type, ...]] = {"host": str, "pid": int, "started": (str, type(None))}
+    is_ours = all(isinstance(owner.get(key), kind) for key, kind in types.items())
+    # A process's name is also that of a file.
+    is_named = "process" not in owner or re.fullmatch(r"\w[\w -]*", str(owner["process"]))
+    return dict(owner) if is_ours and is_named else {}
 
 
 @functools.cache

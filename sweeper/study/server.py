@@ -2,7 +2,10 @@
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 from optuna.storages import RDBStorage
 from sqlalchemy import event
@@ -11,14 +14,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from sweeper.errors import StudyError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 PATIENCE_SECONDS: Final = 600.0
 """The time that a server which has answered before has to answer again."""
 RETRY_SECONDS: Final = 1.0
-OPTIONS: Final = "-c timezone=UTC"
-"""Optuna saves times without their zone."""
+ENDED: Final = ("25P03", "25P04", "57P01", "57P02", "57P03", "57P05")
+"""PostgreSQL's codes of errors that end a connection: idle for too long in a transaction, shutdown, crash, starting up."""
 CONNECTION: Final[dict[str, Any]] = {
     "connect_timeout": 10,
     # Otherwise a host that is cut off waits for hours.
@@ -29,21 +29,31 @@ CONNECTION: Final[dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What happens while a storage of this process waits for its server."""
+
+    say: Callable[[str], None]
+    """Receives one line when the wait begins, and one when it has ended."""
+    check: Callable[[], None]
+    """Called while waiting; may raise KeyboardInterrupt."""
+
+
 class PostgresqlStorage(RDBStorage):
     """A PostgreSQL storage that, once opened, waits up to `PATIENCE_SECONDS` for its server in the main thread.
 
     A statement that was under way when the connection was lost still fails, see `is_connection_lost`.
     """
 
+    waiting: ClassVar[Waiting] = Waiting(say=lambda _: None, check=lambda: None)
+    """Of all storages of this process: a job that runs in it opens one of its own. See `while_waiting`."""
+
     def __init__(self, url: str) -> None:
         """Connect, and create the tables if there are none. Raises what SQLAlchemy's drivers raise, without waiting."""
-        super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": _connect_args(url)})
-        self.on_wait: Callable[[str], None] = lambda _: None
-        """Receives one line when the wait begins, and one when it has ended."""
-        self.check: Callable[[], None] = lambda: None
-        """Called while waiting; may raise KeyboardInterrupt."""
+        super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": connection_settings(url)})
         self._has_given_up = False
         event.listen(self.engine, "do_connect", self._connect)
+        self.engine.dispose()  # the first connection was made without it
 
     def _connect(self, dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
         started = time.monotonic()
@@ -51,6 +61,7 @@ class PostgresqlStorage(RDBStorage):
         while True:
             try:
                 connection = dialect.loaded_dbapi.connect(*arguments, **parameters)
+                _set_time_zone(connection)  # Optuna saves times without their zone
             except dialect.loaded_dbapi.OperationalError as error:
                 if threading.current_thread() is not threading.main_thread():
                     raise
@@ -62,10 +73,10 @@ class PostgresqlStorage(RDBStorage):
                         "start the server and type the command again"
                     ) from None
                 if not has_waited:
-                    self.on_wait(f"the storage does not answer: waiting up to {PATIENCE_SECONDS / 60:.0f} minutes")
+                    self.waiting.say(f"the storage does not answer: waiting up to {PATIENCE_SECONDS / 60:.0f} minutes")
                 has_waited = True
                 try:
-                    self.check()
+                    self.waiting.check()
                 except KeyboardInterrupt:
                     self._has_given_up = True  # what an interrupted command still has to write must not wait either
                     raise
@@ -73,26 +84,44 @@ class PostgresqlStorage(RDBStorage):
             else:
                 self._has_given_up = False
                 if has_waited:
-                    self.on_wait(f"the storage answers again after {time.monotonic() - started:.0f} s")
+                    self.waiting.say(f"the storage answers again after {time.monotonic() - started:.0f} s")
                 return connection
 
 
-def _connect_args(url: str) -> dict[str, Any]:
-    """Return the settings of a connection that the URL does not set itself; server options are added to its own."""
-    given = make_url(url).query
-    settings = {name: value for name, value in CONNECTION.items() if name not in given}
-    return {**settings, "options": " ".join([*_texts(given.get("options")), OPTIONS])}
+@contextmanager
+def while_waiting(say: Callable[[str], None], check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Within the block, `say` that a server is waited for, and `check` whether to go on."""
+    before = PostgresqlStorage.waiting
+    PostgresqlStorage.waiting = Waiting(say=say, check=check)
+    try:
+        yield
+    finally:
+        PostgresqlStorage.waiting = before
 
 
-def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value or ()
+def connection_settings(url: str) -> dict[str, Any]:
+    """Return the settings of a connection that the URL does not set itself."""
+    parsed = make_url(url)
+    # A pool that gives each transaction another connection, as pgbouncer does, knows no prepared statements.
+    unprepared = {"prepare_threshold": None} if parsed.get_dialect().driver == "psycopg" else {}
+    return {name: value for name, value in {**CONNECTION, **unprepared}.items() if name not in parsed.query}
+
+
+def _set_time_zone(connection: Any) -> None:
+    with connection.cursor() as cursor:  # not as an option of the connection, which pgbouncer refuses
+        cursor.execute("SET timezone TO 'UTC'")
+    connection.commit()
 
 
 def is_connection_lost(error: BaseException | None) -> bool:
-    """Whether an error means that the connection to the server was lost, or cannot be made at the moment."""
+    """Whether an error means that the connection to the server was lost, or cannot be made at the moment.
+
+    A server also ends the connection of a process that held a lock and was suspended for long.
+    """
     while error is not None:
-        is_connecting = isinstance(error, OperationalError) and error.statement is None
-        if isinstance(error, DBAPIError) and (error.connection_invalidated or is_connecting):
-            return True
+        if isinstance(error, DBAPIError):
+            is_connecting = isinstance(error, OperationalError) and error.statement is None
+            if error.connection_invalidated or is_connecting or getattr(error.orig, "sqlstate", None) in ENDED:
+                return True
         error = error.__cause__ or error.__context__
     return False

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -82,6 +83,18 @@ def password_in(url: str) -> str | None:
         return None if url.startswith(JOURNAL) else make_url(url).password
     except ArgumentError:
         return None
+
+
+def has_password(url: str) -> bool:
+    """Whether a storage's URL, as it was typed, may hold a password itself, rather than refer to a variable."""
+    given = re.sub(r"\$\{[^}]*\}", "", url)
+    if given.startswith(JOURNAL):
+        return False
+    try:
+        parsed = make_url(given)
+    except ArgumentError:
+        return "@" in given
+    return bool(parsed.password or (parsed.query and parsed.get_backend_name() != "sqlite"))
 
 
 def open_patiently(url: str) -> BaseStorage:

@@ -1,12 +1,14 @@
 """The summary of a study's trials: the number in each state, and the best one."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.search.every_point import Point, point
 from sweeper.study.attributes import FINGERPRINT, REJECTED, REQUEUED
 from sweeper.study.goal import Goal, as_goal
 
@@ -49,6 +51,11 @@ def state_of(trial: FrozenTrial) -> str:
             return "retried" if trial.user_attrs.get(REQUEUED) else "failed"
         case state:
             return state.name.lower()
+
+
+def tried_points(trials: Iterable[FrozenTrial]) -> set[Point]:
+    """Return the points of the trials that have begun: a queued one is still to be tried, as is a retried one's."""
+    return {point(trial.params) for trial in trials if state_of(trial) not in {"waiting", "retried"}}
 
 
 def better(best: FrozenTrial | None, trial: FrozenTrial, goal: Goal) -> FrozenTrial | None:

@@ -25,8 +25,9 @@ from sweeper.study.executors.submitit_jobs import SubmititJobs
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
-from sweeper.study.server import PostgresqlStorage
+from sweeper.study.server import while_waiting
 from sweeper.study.trial_record import patiently
+from sweeper.terminal.console import make_console
 
 
 class Sweep:
@@ -72,7 +73,9 @@ class Sweep:
         if search.base is not None and is_local(self._config) and not any("data" in key for key in search.space.keys):
             check_files(search.base.data)  # otherwise every trial would fail
         settings = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
-        opened = self.opened = open_study(search, self._options, self._config)
+        with while_waiting(lambda line: make_console().print(line, soft_wrap=True)):
+            opened = self.opened = open_study(search, self._options, self._config)
+            read = opened.reader()
         executor = make_executor(
             self._context,
             self._task,
@@ -96,12 +99,11 @@ class Sweep:
                 target=base.target if base is not None and self._options.direction == "maximize" else None,
                 epochs=base.training.epochs if base is not None else None,
                 limit=getattr(base.budget, self._options.cost) if base is not None and self._options.cost else None,
-                read=opened.reader(),
+                read=read,
             ) as progress,
+            while_waiting(progress.on_wait, interrupts.check),
             Heartbeat(opened.coordination, grace_seconds=self._options.grace_seconds) as heartbeat,
         ):
-            if isinstance(opened.storage, PostgresqlStorage):
-                opened.storage.on_wait, opened.storage.check = progress.on_wait, interrupts.check
             if isinstance(executor, RayCluster | SubmititJobs):
                 executor.on_wait = progress.on_wait
             coordinator = Coordinator(

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.search.conditions import is_active
+from sweeper.search.every_point import are_all_tried
 from sweeper.search.feasibility import Feasibility
 from sweeper.search.space import Params, Space
 from sweeper.study.attributes import (
@@ -32,8 +34,8 @@ from sweeper.study.executors.base import JobResult
 from sweeper.study.folder import StudyFolder
 from sweeper.study.goal import Goal
 from sweeper.study.optuna_private import queued_params, set_user_attr
-from sweeper.study.owner import identify_process
-from sweeper.study.summary import RunningSummary, StudySummary, state_of
+from sweeper.study.owner import identify_process, owner_of
+from sweeper.study.summary import RunningSummary, StudySummary, state_of, tried_points
 
 NOT_SMALLER: Final = "not smaller than the answer"
 """The rule that rejects a proposal of a search for the smallest network."""
@@ -86,10 +88,6 @@ class TrialStore:
         self.finish_requeues()
         return [number for number in abandoned if self.requeue(number, folder, "its process is gone")]
 
-    def is_given_up(self, number: int) -> bool:
-        """Whether another process has taken this one for dead and queued the trial's point again."""
-        return state_of(self.trials()[number]) == "retried"
-
     def own_running(self) -> list[int]:
         """Return the numbers of the running trials that this process asked for."""
         me = identify_process()
@@ -99,11 +97,9 @@ class TrialStore:
     def others_running(self) -> int:
         """Return the number of running trials of other processes that end or are given up: all but an earlier version's."""
         me = identify_process()
-        owners = [
-            trial.user_attrs.get(OWNER, {"process": None})
-            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        ]
-        return sum("process" in owner and owner != me for owner in owners)
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        owners = [owner_of(trial) for trial in running]
+        return sum(owner is None or ("process" in owner and owner != me) for owner in owners)
 
     def ask(self) -> optuna.Trial:
         """Ask for the next proposal and record this process as its owner."""
@@ -147,6 +143,10 @@ class TrialStore:
         trial.set_user_attr(FINGERPRINT, feasibility.fingerprint)
         return None
 
+    def are_all_tried(self) -> bool:
+        """Whether every point of the space has a trial, running ones included."""
+        return are_all_tried(self._space.distributions, tried_points(self.trials()))
+
     def is_retry(self, trial: optuna.Trial) -> bool:
         """Whether this trial's point failed before."""
         return bool(trial.user_attrs.get(RETRY))
@@ -160,20 +160,28 @@ class TrialStore:
         error = f"a job must return {count} number{'' if count == 1 else 's'}, but returned {len(values)}"
         return replace(result, value=None, error=error, retryable=False)
 
-    def tell(self, result: JobResult) -> bool:
+    def tell(self, result: JobResult) -> bool | None:
         """Tell a job's result; return whether the trial failed for good, without a retry.
 
-        A result that was told just before the connection to the storage was lost is not told again.
+        Returns None if it comes too late: another process has taken this one for dead and queued the trial's point again. A
+        result that was told just before the connection to the storage was lost is not told again.
         """
-        if self.trials()[result.number].state.is_finished():
-            return state_of(self.trials()[result.number]) == "failed"
-        if result.error is not None:
-            return self._fail(result.number, result.error, retryable=result.retryable)
-        if result.pruned:
-            self.study.tell(result.number, state=TrialState.PRUNED)
-        else:
-            assert result.value is not None
-            self.study.tell(result.number, self._values(result.number, result.value))
+        state = state_of(self.trials()[result.number])
+        if state != "running":
+            return None if state == "retried" else state == "failed"
+        try:
+            if result.error is not None:
+                return self._fail(result.number, result.error, retryable=result.retryable)
+            if result.pruned:
+                self.study.tell(result.number, state=TrialState.PRUNED)
+            else:
+                assert result.value is not None
+                self.study.tell(result.number, self._values(result.number, result.value))
+        except (UpdateFinishedTrialError, ValueError):
+            # This process was suspended while it held the lock, which was given to another one.
+            if self._is_running(result.number):
+                raise
+            return None
         return False
 
     def requeue(self, number: int, folder: StudyFolder, reason: str) -> bool:
@@ -182,15 +190,23 @@ class TrialStore:
         If the trial's folder has a result, its job had finished: tell it as completed instead, and return False.
         """
         value = _finished_value(folder.trial(number).result)
-        if value is not None:
-            self.study.tell(number, self._values(number, value))
-            return False
         trial = self.trials()[number]
-        set_user_attr(self.study, number, FAILED, reason)
-        set_user_attr(self.study, number, REQUEUED, True)  # noqa: FBT003 - the attribute's value
-        self.study.tell(number, state=TrialState.FAIL)
+        try:
+            if value is not None:
+                self.study.tell(number, self._values(number, value))
+                return False
+            set_user_attr(self.study, number, FAILED, reason)
+            set_user_attr(self.study, number, REQUEUED, True)  # noqa: FBT003 - the attribute's value
+            self.study.tell(number, state=TrialState.FAIL)
+        except (UpdateFinishedTrialError, ValueError):
+            if self._is_running(number):
+                raise
+            return False  # ended by another process, which got the lock of this one while it was suspended
         self._queue_again(trial, failures=trial.user_attrs.get(RETRY))
         return True
+
+    def _is_running(self, number: int) -> bool:
+        return self.trials()[number].state is TrialState.RUNNING
 
     def _queue_again(self, trial: FrozenTrial, failures: int | None) -> None:
         self.study.enqueue_trial(_params(trial), user_attrs={RETRY: failures, REQUEUE_OF: trial.number})
@@ -201,7 +217,7 @@ class TrialStore:
         queued = {trial.user_attrs.get(REQUEUE_OF) for trial in trials}
         for trial in trials:
             # A trial of an earlier version has no process in its owner, and its point's trial does not name it.
-            is_new = "process" in trial.user_attrs.get(OWNER, {})
+            is_new = "process" in (owner_of(trial) or {})
             if is_new and state_of(trial) == "retried" and trial.number not in queued:
                 self._queue_again(trial, failures=trial.user_attrs.get(RETRY))
 
