@@ -54,7 +54,8 @@ def trial_note(trial: FrozenTrial, folder: Path | None, *, report: str | None = 
         lines.append(f"[The trial's report: analysis, epochs and figures]({report})")
     if run is not None and run.path.is_dir():
         lines.append(f"Folder: {code(display_path(run.path))}")
-        if PARAMETERS in attrs and run.config.exists():  # another Hydra application's trial has no size
+        is_ours = PARAMETERS in attrs or report is not None  # another Hydra application has neither
+        if is_ours and run.config.exists():
             lines.append(f"Run it again: {_reproduce(run.path)}")
         place = elsewhere(run)
         if place:
