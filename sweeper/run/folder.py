@@ -188,6 +188,8 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.config} must hold a resolved config, but it does not: give the folder of a run of sweeper"
             )
+        if not {"model", "data", "training"} <= set(plain):
+            raise RunFolderError(f"{self.config} must describe a network, but does not: give a run of sweeper")
         return load(plain)
 
     def read_overrides(self) -> list[str]:
