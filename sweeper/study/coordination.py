@@ -181,7 +181,7 @@ class Heartbeat:
     def add(self, number: int) -> None:
         """Beat for this trial at once, and from now on."""
         self._numbers = {*self._numbers, number}
-        self._coordination.beat(self._numbers)
+        self._coordination.beat((number,))  # the thread beats for the others
 
     def remove(self, number: int) -> None:
         """Beat for this trial no more: it has ended."""
