@@ -4,12 +4,14 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper.study.executors.base import Job
-from sweeper.study.executors.ray_process import Identity
+
+if TYPE_CHECKING:
+    from sweeper.study.executors.ray_process import Identity
 
 
 class RayWorker:
@@ -19,7 +21,7 @@ class RayWorker:
         """Wait for an actor that was created, and may not have started."""
         self.actor = actor
         self.identity: Identity | None = None
-        """None until it has started."""
+        """Where it runs; None until it has started."""
         self.job: Job | None = None
         self.awaited: Any = actor.identify.remote()
         """Ray's reference to what it returns next: its identity, then the result of its job; None if it is idle."""
