@@ -18,9 +18,6 @@ from .executor_tasks import KINDS, make_job, open_executor
 from .processes import CHECKOUT, environment
 from .studies import wait_for
 
-# submitit's record of a local job is dropped while its process is still ending.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 ONE_BY_ONE = {"in_process"}
 BATCHES = {"joblib"}
 SLOW = {"submitit", "slurm"}
