@@ -20,6 +20,7 @@ from .browser import visit  # noqa: F401 - likewise
 from .postgresql import postgresql, server  # noqa: F401 - likewise
 from .processes import Completed, Start, Sweeper, command, environment
 from .ray_nodes import ray_cluster, two_nodes  # noqa: F401 - likewise
+from .slurm import slurm  # noqa: F401 - likewise
 
 # Hypothesis's deadline would be a timed assertion, which fails on a busy machine although the code is right.
 settings.register_profile("untimed", deadline=None)

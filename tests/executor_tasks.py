@@ -26,7 +26,8 @@ KINDS = {
     "in_process": ["hydra/launcher=basic"],
     "workers": ["hydra/launcher=basic"],
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
-    "submitit": ["hydra/launcher=submitit_local"],
+    "submitit": ["hydra/launcher=submitit_local", "+hydra.sweeper.n_jobs=2"],
+    "slurm": ["hydra/launcher=submitit_slurm", "hydra.launcher.array_parallelism=2"],
     "ray": ["hydra/launcher=ray"],
 }
 """Overrides that choose each executor."""
@@ -66,7 +67,13 @@ def _surroundings(config: DictConfig) -> float | None:
     return float(os.environ["SURROUNDINGS"]) if Path.cwd() == Path(config.cwd) else None
 
 
-CALLS = {"die once": _die_once, "surroundings": _surroundings}
+def _doze(_: DictConfig) -> float:
+    """Take longer than the start of a process, and of a job in a queue."""
+    time.sleep(5)
+    return 2.0
+
+
+CALLS = {"doze": _doze, "die once": _die_once, "surroundings": _surroundings}
 """What the jobs do that only some executors' tests ask for."""
 
 

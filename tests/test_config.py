@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 import sweeper
-from sweeper.config.composition import compose, conf_dir
+from sweeper.config.composition import LAUNCHERS, compose, conf_dir
 from sweeper.config.loading import dump, load
 from sweeper.config.schema import AdamwConf, ExperimentConf, SgdConf, StepConf
 from sweeper.errors import ConfigError
@@ -69,6 +69,19 @@ def test_overrides_change_what_they_name() -> None:
     assert conf.model.groups["extra"].pool == 2
     assert isinstance(conf.optimizer, AdamwConf)
     assert isinstance(conf.scheduler, StepConf)
+
+
+def test_a_launcher_that_is_not_installed_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line with the command that installs the package; an unknown launcher's line lists the known ones."""
+    monkeypatch.setitem(LAUNCHERS, "lunar", "hydra-lunar-launcher>=1")
+    with pytest.raises(ConfigError) as caught:
+        compose(["hydra/launcher=lunar"])
+    assert str(caught.value) == (
+        "hydra/launcher=lunar needs the package hydra-lunar-launcher, which is not installed: "
+        "pip install 'hydra-lunar-launcher>=1'"
+    )
+    with pytest.raises(ConfigError, match=r"hydra/launcher has no option 'lunr'.*: it has basic, "):
+        compose(["hydra/launcher=lunr"])
 
 
 def test_notebook_experiment_is_the_reference_protocol() -> None:

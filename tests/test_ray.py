@@ -30,7 +30,7 @@ def test_a_node_that_leaves_costs_one_trial(ray_cluster: Any, start: Start, tmp_
     """Its trial fails, said in one line, and is tried again on a node that stays; n_trials is exact, the exit status 0."""
     search = start(
         *SEARCH,
-        "training.epochs=8",
+        "training.epochs=6",
         "hydra.sweeper.n_trials=3",
         f"hydra.launcher.ray.init.address={ray_cluster.address}",
     )

@@ -20,6 +20,13 @@ from sweeper.errors import CompositionError
 
 CONFIG_NAME = "config"
 JOB_NAME = "sweeper"
+LAUNCHERS: Final = {
+    "joblib": "hydra-joblib-launcher>=1.4.0rc1",
+    "ray": "hydra-ray-launcher>=1.4.0rc3",
+    "submitit_local": "hydra-submitit-launcher>=1.4.0rc1",
+    "submitit_slurm": "hydra-submitit-launcher>=1.4.0rc1",
+}
+"""The package that brings a launcher, as pip is asked for it."""
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
 """The exceptions that Hydra raises when it cannot compose (`model=null` raises a bare ValueError); see `explain`."""
 
@@ -69,6 +76,9 @@ def explain(error: Exception) -> CompositionError:
 def _no_option(match: re.Match[str]) -> str:
     group, name = match.groups()
     options = _options(group)
+    if group == "hydra/launcher" and name in LAUNCHERS and name not in options:
+        package = LAUNCHERS[name]
+        return f"{group}={name} needs the package {package.partition('>')[0]}, which is not installed: pip install '{package}'"
     choices = f"it has {', '.join(options)}" if options else "this group does not exist, see --help"
     return f"{group} has no option {name!r}{nearest(name, options)}: {choices}"
 

@@ -20,6 +20,7 @@ from sweeper.study.ending import Ending
 from sweeper.study.executors import is_local, make_executor
 from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.ray_cluster import RayCluster
+from sweeper.study.executors.submitit_jobs import SubmititJobs
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
@@ -97,7 +98,7 @@ class Sweep:
         ):
             if isinstance(opened.storage, PostgresqlStorage):
                 opened.storage.on_wait, opened.storage.check = progress.on_wait, interrupts.check
-            if isinstance(executor, RayCluster):
+            if isinstance(executor, RayCluster | SubmititJobs):
                 executor.on_wait = progress.on_wait
             coordinator = Coordinator(
                 opened=opened,

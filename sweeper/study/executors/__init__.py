@@ -10,6 +10,7 @@ from sweeper.study.executors.base import Executor, Job, run_hydra_job
 from sweeper.study.executors.hydra_launcher import HydraLauncher
 from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.ray_cluster import RayCluster
+from sweeper.study.executors.submitit_jobs import SubmititJobs, cluster_of
 from sweeper.study.executors.workers import Workers
 
 BASIC: str = "basic"
@@ -34,6 +35,9 @@ def make_executor(
     run = functools.partial(run_hydra_job, context, task)
     if config.hydra.runtime.choices.get("hydra/launcher") == RAY:
         return RayCluster(run, compose, config, jobs=config.hydra.sweeper.get("n_jobs"))
+    cluster = cluster_of(config)
+    if cluster is not None:
+        return SubmititJobs(run, compose, config, cluster=cluster, jobs=config.hydra.sweeper.get("n_jobs"))
     if not is_local(config):
         return HydraLauncher(context, task, config, capacity=jobs)
     if jobs == 1:

@@ -1,0 +1,281 @@
+"""Runs each trial as a job of submitit, in Slurm or on this machine, and returns it as soon as it has ended."""
+
+import contextlib
+import io
+import math
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from omegaconf import DictConfig, OmegaConf
+
+from sweeper.errors import StudyError
+from sweeper.study.executors.base import Job, JobResult
+from sweeper.study.executors.job_queue import CHECK_SECONDS, GONE, OVER, JobQueue, JobState, LocalQueue, SlurmQueue
+from sweeper.study.executors.process import sigint_blocked
+from sweeper.study.executors.workers import pack, pack_shared
+
+CLUSTERS: Final = {"SlurmLauncher": "slurm", "LocalLauncher": "local"}
+"""submitit's name of the engine, by the class of hydra-submitit-launcher that a config names."""
+ARRAY_PARALLELISM: Final = 256
+"""The launcher's default for the number of jobs that run at once."""
+JOBS: Final = 16
+"""The number of trials at once, unless it is given: a sampler learns from finished trials alone."""
+RESUBMIT_SECONDS: Final = 10.0
+"""Time between two tries to submit a job that Slurm does not take."""
+PATIENCE_SECONDS: Final = 600.0
+"""The time for which Slurm may take no job while none of the search is left in its queue."""
+NOTICE_SECONDS: Final = 20.0
+"""The time after which a first job that still waits in Slurm's queue is mentioned."""
+REASONS: Final = {
+    "CANCELLED": "was cancelled",
+    "TIMEOUT": "reached its time limit of {limit}",
+    "DEADLINE": "missed its deadline",
+    "PREEMPTED": "was preempted",
+    "NODE_FAIL": "lost its node",
+    "BOOT_FAIL": "lost its node",
+    "OUT_OF_MEMORY": "ran out of memory: raise hydra.launcher.mem_gb",
+    GONE: "left the queue without a result",
+}
+"""What is said of a job that ended without a result, by its state. In another state, its process died."""
+
+
+@dataclass(eq=False)
+class _Submitted:
+    """A trial that the engine has accepted."""
+
+    job: Job
+    handle: Any
+    """submitit's record of the job."""
+    since: float
+    restarts: int = 0
+    has_started: bool = False
+    ended: str | None = None
+    """The state in which the job was first seen to have ended without a result."""
+
+
+class SubmititJobs:
+    """An executor of `capacity` jobs. A job that its engine ends is a failed one; one that it starts again is the same."""
+
+    def __init__(
+        self,
+        run: Callable[[Any], JobResult],
+        compose: Callable[[Job], Any],
+        config: DictConfig,
+        *,
+        cluster: str,
+        jobs: int | None,
+    ) -> None:
+        """Call `run` in a job with what `compose` returns for it. `cluster` is submitit's name of the engine.
+
+        `config` is the sweep's; its launcher says what a job needs. Raises `StudyError` if that cannot be submitted.
+        """
+        self.on_wait: Callable[[str], None] = lambda _: None
+        """Receives one line when jobs wait for the engine, or are started again by it."""
+        self._is_slurm = cluster == "slurm"
+        self._compose, self._shared = compose, pack_shared(run)
+        launcher = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+        assert isinstance(launcher, dict)
+        settings = {str(name): value for name, value in launcher.items()}
+        self.capacity = jobs or self._default_capacity(settings)
+        self._time_limit = f"{settings['timeout_min']} min: raise hydra.launcher.timeout_min"
+        self._submitter = _make_submitter(cluster, settings)
+        records = Path(config.hydra.sweep.dir).absolute() / ".jobs"
+        self._queue: JobQueue = SlurmQueue(records) if self._is_slurm else LocalQueue()
+        self._waiting: list[Job] = []
+        self._submitted: dict[str, _Submitted] = {}
+        self._ending: dict[str, Any] = {}
+        """submitit's records of jobs that have returned a result, while their processes end."""
+        self._refused_at: float | None = None
+        self._next_try = -math.inf
+        self._has_submitted = self._has_noticed = False
+
+    def submit(self, job: Job) -> None:
+        """Submit a job. One that is refused is submitted again by `wait`."""
+        if not self._has_submitted and (count := self._queue.cancel_abandoned()):
+            self.on_wait(f"{count} Slurm job{'' if count == 1 else 's'} of an earlier process cancelled")
+        self._waiting.append(job)
+        if self._refused_at is None:
+            self._submit_waiting()
+
+    def wait(self, seconds: float) -> list[JobResult]:
+        """Wait up to `seconds` for results; return those of all jobs that have ended."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if self._waiting and time.monotonic() >= self._next_try:
+                self._submit_waiting()
+            results = self._collect()
+            if results or time.monotonic() >= deadline:
+                return results
+            time.sleep(min(CHECK_SECONDS, seconds))
+
+    def cancel(self) -> None:
+        """Cancel every job; return when they have ended, or Slurm takes too long over it."""
+        self._waiting = []
+        command = self._queue.cancel({job: one.handle for job, one in self._submitted.items()} | self._ending)
+        if command is not None:
+            self.on_wait(f"Slurm did not answer, so its jobs may go on: {command}")
+        self._submitted, self._ending = {}, {}
+
+    def _default_capacity(self, settings: Mapping[str, Any]) -> int:
+        if not self._is_slurm:
+            return len(os.sched_getaffinity(0))
+        parallelism = int(settings["array_parallelism"])
+        return JOBS if parallelism == ARRAY_PARALLELISM else parallelism
+
+    def _submit_waiting(self) -> None:
+        """Submit what waits. Raises `StudyError` if Slurm takes no job."""
+        from sweeper.study.executors.submitit_job import SubmittedTrial  # noqa: PLC0415 - submitit
+
+        while self._waiting:
+            job = self._waiting[0]
+            trial = SubmittedTrial(self._shared, pack(self._compose(job)), self._time_limit)
+            try:
+                with sigint_blocked(), _outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
+                    handle = self._submitter.submit(trial)
+                    self._queue.record(handle.job_id)
+            except (OSError, RuntimeError) as error:  # submitit's own errors are RuntimeErrors
+                self._on_refused(str(error).strip().rpartition("\n")[2].removeprefix("sbatch: error: "))
+                return
+            self._submitted[handle.job_id] = _Submitted(job=job, handle=handle, since=time.monotonic())
+            self._waiting.pop(0)
+            self._has_submitted, self._refused_at = True, None
+
+    def _on_refused(self, reason: str) -> None:
+        if not self._has_submitted:
+            raise StudyError(f"Slurm must take the trials' jobs, but refused the first: {reason}")
+        now = time.monotonic()
+        if self._refused_at is None or self._submitted:
+            if self._refused_at is None:
+                self.on_wait(f"Slurm takes no more jobs for now, they wait: {reason}")
+            self._refused_at = now
+        elif now - self._refused_at > PATIENCE_SECONDS:
+            raise StudyError(f"Slurm must take the trials' jobs, but has refused them for too long: {reason}")
+        self._next_try = now + RESUBMIT_SECONDS
+
+    def _collect(self) -> list[JobResult]:
+        """Return the results of the jobs that have ended, and look after the others."""
+        results = [self._take(job, result) for job in list(self._submitted) if (result := self._read(job)) is not None]
+        self._ending = {job: handle for job, handle in self._ending.items() if handle.state == "RUNNING"}
+        if self._submitted:
+            states = self._queue.states({job: one.handle for job, one in self._submitted.items()})
+            for job, state in (states or {}).items():
+                result = self._look_after(job, state)
+                if result is not None:
+                    results.append(self._take(job, result))
+        return results
+
+    def _take(self, job: str, result: JobResult) -> JobResult:
+        handle = self._submitted.pop(job).handle
+        self._queue.forget(job)
+        if not self._is_slurm:
+            self._ending[job] = handle
+        for file in (handle.paths.submitted_pickle, handle.paths.result_pickle):
+            file.unlink(missing_ok=True)  # the logs stay
+        return result
+
+    def _read(self, job: str) -> JobResult | None:
+        """Return a job's result, or its failure outside of the trial; None if it has written neither."""
+        one = self._submitted[job]
+        try:
+            outcome, content = pickle.loads(one.handle.paths.result_pickle.read_bytes())  # noqa: S301 - our own job's
+            if outcome == "success":
+                result: JobResult = pickle.loads(content)  # noqa: S301 - likewise
+                return result
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # noqa: BLE001 - a result may hold an object that only its job can import
+            return JobResult(number=one.job.number, error=f"its result cannot be read: {error}")
+        return JobResult(number=one.job.number, error=str(content).strip().rpartition("\n")[2])
+
+    def _look_after(self, job: str, state: JobState) -> JobResult | None:
+        """Take note of a job's state; return its failure if it has ended without a result."""
+        one = self._submitted[job]
+        if state.restarts > one.restarts:
+            self.on_wait(f"trial {one.job.number} begins anew: Slurm started its job {job} again")
+            one.restarts = state.restarts
+        if state.name not in OVER and state.name != GONE:
+            one.ended = None
+            one.has_started = one.has_started or state.name != "PENDING"
+            self._has_noticed = self._has_noticed or one.has_started
+            if not self._has_noticed and time.monotonic() - one.since > NOTICE_SECONDS:
+                self._has_noticed = True
+                self.on_wait(f"trial {one.job.number} waits in Slurm's queue as job {job} ({state.reason})")
+            return None
+        if one.ended is None:  # the result may be on its way, through a shared disk, or the job on its way to a restart
+            one.ended = state.name
+            with contextlib.suppress(OSError):
+                folder = one.handle.paths.folder
+                folder.chmod(folder.stat().st_mode)  # makes NFS look again
+            return None
+        return self._read(job) or JobResult(number=one.job.number, error=self._reason(one, state))
+
+    def _reason(self, one: _Submitted, state: JobState) -> str:
+        if self._is_slurm and state.name in REASONS:
+            return f"its Slurm job {one.handle.job_id} {REASONS[state.name].format(limit=self._time_limit)}"
+        what = f"Slurm job {one.handle.job_id}, {state.name}" if self._is_slurm else f"process {one.handle.job_id}"
+        return f"its process died ({what}{_last_line(one.handle.paths.stderr)})"
+
+
+def cluster_of(config: DictConfig) -> str | None:
+    """Return submitit's name of the engine of the sweep's launcher; None for a launcher that is not submitit's."""
+    return CLUSTERS.get(str(config.hydra.launcher.get("_target_")).rpartition(".")[2])
+
+
+def _make_submitter(cluster: str, settings: Mapping[str, Any]) -> Any:
+    """Return the `submitit.AutoExecutor` that the launcher of hydra-submitit-launcher would make of these settings.
+
+    Raises `StudyError` for settings that submitit does not accept, or without Slurm's commands.
+    """
+    import submitit  # noqa: PLC0415 - an optional package
+    from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf  # noqa: PLC0415 - likewise
+
+    shared = set(BaseQueueConf.__dataclass_fields__)
+    own = {"max_num_timeout", "python"}
+    given = {name: value for name, value in settings.items() if name not in {"_target_", "submitit_folder"}}
+    try:
+        submitter = submitit.AutoExecutor(
+            folder=settings["submitit_folder"],
+            cluster=cluster,
+            **{f"{cluster}_{name}": given[name] for name in own & set(given)},
+        )
+        submitter.update_parameters(
+            **{name if name in shared else f"{cluster}_{name}": given[name] for name in set(given) - own}
+        )
+    except RuntimeError as error:
+        raise StudyError(
+            "hydra/launcher=submitit_slurm needs the commands of Slurm, but srun is not found: start the search where "
+            "sbatch works, or choose hydra/launcher=submitit_local"
+        ) from error
+    except (AssertionError, NameError, TypeError, ValueError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise StudyError(f"hydra.launcher must hold what submitit accepts, but it says: {first_line}") from error
+    return submitter
+
+
+@contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Within the block, variables of a Slurm job in which this process itself may run are not passed on to its jobs."""
+    from submitit.helpers import clean_env  # noqa: PLC0415 - an optional package
+
+    if "SLURM_JOB_ID" not in os.environ:
+        yield
+        return
+    kept = {name: os.environ[name] for name in ("SLURM_CONF", "SLURM_CLUSTERS") if name in os.environ}
+    with clean_env():
+        os.environ.update(kept)
+        yield
+
+
+def _last_line(log: Path) -> str:
+    """Return the last line of a job's log, after a colon; an empty string without any."""
+    try:
+        lines = log.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return f": {lines[-1].strip()}" if lines else ""
