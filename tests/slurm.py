@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -118,9 +118,8 @@ class Slurm:
             )
 
 
-def wait_until(is_so: "object") -> None:
-    """Wait until the function returns true, a minute at most."""
-    assert callable(is_so)
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait until it is so, a minute at most."""
     deadline = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < deadline

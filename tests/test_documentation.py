@@ -32,7 +32,7 @@ MAX_README_LINES: Final = 170
 MAX_IMAGE_BYTES: Final = 300_000
 FENCED: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SWEEPER: Final = "python -m sweeper"
-PROGRAMS: Final = {"python", "python3", ".venv/bin/python", ".venv/bin/pip", "pip", "ruff", "mypy"}
+PROGRAMS: Final = {"python", "python3", ".venv/bin/python", ".venv/bin/pip", "pip", "ruff", "mypy", "sbatch"}
 WORK: Final = {
     "ablate": (("sweeper.replicates.runner", "train_replicates"),),
     "bench": (

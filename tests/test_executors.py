@@ -18,19 +18,17 @@ from .executor_tasks import KINDS, make_job, open_executor
 from .processes import CHECKOUT, environment
 from .studies import wait_for
 
-# submitit's record of a local job is dropped while its process is still ending.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 ONE_BY_ONE = {"in_process"}
 BATCHES = {"joblib"}
-SLOW = {"submitit", "slurm", "ray"}
-"""They start a process for every job, or a cluster."""
+STARTS = {"submitit", "slurm"}
+"""They start a process for every job."""
+SLOW = STARTS | {"ray"}
 EVERY = [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in KINDS]
 
 
 @pytest.fixture(params=EVERY)
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each executor in turn; Ray's on a cluster of two nodes, which these tests share."""
+    """Each executor in turn; those on a cluster share one."""
     if request.param == "ray":
         request.getfixturevalue("ray_cluster")
     if request.param == "slurm":
@@ -101,7 +99,7 @@ def test_results_come_as_jobs_finish(executor: Executor, kind: str) -> None:
     if kind in ONE_BY_ONE | BATCHES:
         assert order == ["nap", "one"]
     else:
-        executor.submit(make_job(2, "doze" if kind in SLOW else "nap"))
+        executor.submit(make_job(2, "doze" if kind in STARTS else "nap"))
         assert executor.wait(0.01) == []  # its worker has started by now: this job takes as long as it naps
         executor.submit(make_job(3, "one"))
         assert [result.number for result in executor.wait(10)] == [3]

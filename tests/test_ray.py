@@ -14,22 +14,23 @@ from optuna.trial import TrialState
 
 from sweeper.errors import StudyError
 from sweeper.study.attributes import FAILED, REQUEUE_OF
+from sweeper.study.executors.ray_resources import RayResources
 
 from .executor_tasks import make_job, open_executor
 from .processes import CHECKOUT, Start, environment
 from .ray_nodes import ONE_CPU
 from .studies import TINY, only_study, trials_of, wait_for
 
-pytestmark = pytest.mark.slow
 RAY = ["hydra/launcher=ray"]
 SEARCH = ["-m", "search=dropout_lr", *TINY, *RAY, "hydra/sweeper/pruner=none", "hydra.sweeper.stop_at_target=false"]
 
 
+@pytest.mark.slow
 def test_a_node_that_leaves_costs_one_trial(ray_cluster: Any, start: Start, tmp_path: Path) -> None:
     """Its trial fails, said in one line, and is tried again on a node that stays; n_trials is exact, the exit status 0."""
     search = start(
         *SEARCH,
-        "training.epochs=8",
+        "training.epochs=6",
         "hydra.sweeper.n_trials=3",
         f"hydra.launcher.ray.init.address={ray_cluster.address}",
     )
@@ -51,6 +52,7 @@ def test_a_node_that_leaves_costs_one_trial(ray_cluster: Any, start: Start, tmp_
     assert len(trials) == 3 + 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_search_and_its_jobs_on_a_cluster_that_goes_on(
     ray_cluster: Any, start: Start, tmp_path: Path
 ) -> None:
@@ -65,6 +67,7 @@ def test_ctrl_c_ends_a_search_and_its_jobs_on_a_cluster_that_goes_on(
     wait_for(lambda: not _workers())
 
 
+@pytest.mark.slow
 def test_a_cluster_that_a_search_starts_ends_with_it(tmp_path: Path) -> None:
     """Without an address Ray is started here, with a CPU for each core; Ctrl-C for all its processes ends them."""
     script = [sys.executable, "-m", "tests.executor_tasks", "ray", str(tmp_path), "one", "hang"]
@@ -79,6 +82,7 @@ def test_a_cluster_that_a_search_starts_ends_with_it(tmp_path: Path) -> None:
     assert not _group(search.pid)
 
 
+@pytest.mark.slow
 def test_what_ray_starts_again_by_itself_is_one_job(ray_cluster: Any, tmp_path: Path) -> None:  # noqa: ARG001
     """With max_retries, Ray runs the job of a killed worker again; the study sees one result."""
     executor = open_executor("ray", tmp_path, overrides=["+hydra.launcher.ray.remote.max_retries=1"])
@@ -88,6 +92,7 @@ def test_what_ray_starts_again_by_itself_is_one_job(ray_cluster: Any, tmp_path: 
     executor.cancel()
 
 
+@pytest.mark.slow
 def test_jobs_have_the_coordinators_surroundings(
     ray_cluster: Any,  # noqa: ARG001
     tmp_path: Path,
@@ -103,6 +108,7 @@ def test_jobs_have_the_coordinators_surroundings(
     executor.cancel()
 
 
+@pytest.mark.slow
 def test_jobs_beyond_the_room_run_in_turn(ray_cluster: Any, tmp_path: Path) -> None:  # noqa: ARG001
     """Two nodes of one CPU have room for two trials; more that are submitted wait for a worker, and none is lost."""
     executor = open_executor("ray", tmp_path)
@@ -117,6 +123,22 @@ def test_jobs_beyond_the_room_run_in_turn(ray_cluster: Any, tmp_path: Path) -> N
     executor.cancel()
 
 
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        ({}, 4),
+        ({"num_cpus": 0.1}, 40),
+        ({"num_cpus": 3}, 1),
+        ({"num_gpus": 0.5}, 2),
+        ({"num_cpus": 0, "resources": {"x": 1}}, 0),
+    ],
+)
+def test_a_node_holds_as_many_trials_as_its_scarcest_resource_allows(remote: dict[str, Any], expected: int) -> None:
+    """One CPU for each trial unless the launcher's config asks for more or for less; what it lacks, it holds none of."""
+    assert RayResources(remote).fitting({"CPU": 4.0, "GPU": 1.0, "memory": 1e9}) == expected
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "line"),
     [

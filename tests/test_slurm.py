@@ -107,13 +107,18 @@ def test_what_slurm_ends_or_starts_again_costs_one_trial_at_most(start: Start, s
 
 
 def test_a_job_at_its_time_limit_fails_its_trial(sleeper: Sleeper, slurm: Slurm, tmp_path: Path) -> None:
-    """The signal before the limit ends the job; the reason names the limit, and the job's neighbour has its value."""
+    """The signal before the limit ends the job; the reason names the limit, and the job's neighbour has its value.
+
+    A node may start jobs in another folder: their files are in the study's all the same.
+    """
+    elsewhere = "+hydra.launcher.additional_parameters.chdir=/"
     limits = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=55", "hydra.sweeper.max_retry=0"]
-    process = sleeper("+s=600,1", *limits, "hydra.sweeper.max_failure_rate=1")
+    process = sleeper("+s=600,1", elsewhere, *limits, "hydra.sweeper.max_failure_rate=1")
     out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     assert "trial 0 failed: its job reached its time limit of 1 min: raise hydra.launcher.timeout_min" in out
     assert [state_of(trial) for trial in _trials(tmp_path)] == ["failed", "complete"]
+    assert (tmp_path / "study" / "1" / ".hydra" / "config.yaml").exists()
     wait_for(lambda: not slurm.queue())
 
 

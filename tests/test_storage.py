@@ -6,7 +6,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from sweeper.study.storage import journal_url, open_storage
+from sweeper.errors import StudyError
+from sweeper.study.storage import journal_url, open_patiently, open_storage
 
 
 def test_a_journal_waits_for_the_disk_when_a_trial_starts_and_when_it_ends(
@@ -30,3 +31,11 @@ def test_a_journal_waits_for_the_disk_when_a_trial_starts_and_when_it_ends(
     assert read.intermediate_values == {1: 0.5}
     study.tell(trial, 1.0)
     assert len(syncs) == started + 1
+
+
+@pytest.mark.parametrize("scheme", ["journal://", "sqlite:///"])
+def test_a_job_on_a_host_without_the_studys_file_says_so(tmp_path: Path, scheme: str) -> None:
+    """It creates no empty study there: it names the host, the file, and the storage that hosts can share."""
+    with pytest.raises(StudyError, match=r"must run where its file is, but host \S+ has no .*missing/one"):
+        open_patiently(f"{scheme}{tmp_path}/missing/one")
+    assert not (tmp_path / "missing").exists()

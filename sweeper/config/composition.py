@@ -24,7 +24,7 @@ CONFIG_NAME = "config"
 JOB_NAME = "sweeper"
 LAUNCHERS: Final = {
     "joblib": "hydra-joblib-launcher>=1.4.0rc1",
-    "ray": "hydra-ray-launcher>=1.4.0rc1",
+    "ray": "hydra-ray-launcher>=1.4.0rc3",
     "submitit_local": "hydra-submitit-launcher>=1.4.0rc1",
     "submitit_slurm": "hydra-submitit-launcher>=1.4.0rc1",
 }

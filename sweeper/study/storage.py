@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -98,7 +99,16 @@ def has_password(url: str) -> bool:
 
 
 def open_patiently(url: str) -> BaseStorage:
-    """Open a storage that another process has opened before: a server that does not answer is waited for."""
+    """Open a storage that another process has opened before: a server that does not answer is waited for.
+
+    Raises `StudyError` if it is a file that this host does not have, and what `open_storage` raises.
+    """
+    file = Path(url.removeprefix(JOURNAL)) if url.startswith(JOURNAL) else database_path(url)
+    if file is not None and not file.exists():
+        raise StudyError(
+            f"a study in a file must run where its file is, but host {socket.gethostname()} has no {file}: give a server that "
+            "all hosts reach, with hydra.sweeper.storage=postgresql+psycopg://..."
+        )
     started = time.monotonic()
     while True:
         try:

@@ -117,9 +117,10 @@ class SlurmQueue:
         return None if found is None else {job: found.get(job, JobState(GONE)) for job in jobs}
 
     def record(self, job: str) -> None:
-        """Write the job's file."""
-        self._records.mkdir(parents=True, exist_ok=True)
-        self._file(job).write_text(json.dumps(identify_process()))
+        """Write the job's file, if the disk takes it: the search goes on without."""
+        with suppress(OSError):
+            self._records.mkdir(parents=True, exist_ok=True)
+            self._file(job).write_text(json.dumps(identify_process()))
 
     def forget(self, job: str) -> None:
         """Delete the job's file."""

@@ -16,7 +16,7 @@ from sweeper.study.executors.ray_worker import RayWorker, describe_surroundings,
 from sweeper.study.executors.workers import pack, pack_shared
 from sweeper.study.owner import is_alive
 
-NOTICE_SECONDS: Final = 15.0
+NOTICE_SECONDS: Final = 30.0
 """After how long a job is said to wait for room: a worker takes seconds to start."""
 PATIENCE_SECONDS: Final = 600.0
 """The time that a cluster has to get a node that can hold a trial: some add nodes when they are asked for."""

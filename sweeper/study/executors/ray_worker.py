@@ -1,38 +1,27 @@
-"""A worker in a process of Ray: it gets the coordinator's surroundings, then runs one job after another."""
+"""The coordinator's view of a worker on Ray, and what a worker gets of its surroundings."""
 
 import os
-import pickle
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper.study.executors.base import Job
-from sweeper.study.executors.worker import pack_result, unpack_shared
-from sweeper.study.owner import Owner, identify_process
 
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Where a worker runs."""
-
-    owner: Owner
-    """Its process."""
-    node: str
-    """The id of its node."""
+if TYPE_CHECKING:
+    from sweeper.study.executors.ray_process import Identity
 
 
 class RayWorker:
-    """The coordinator's view of a worker: a Ray actor, and the job that it runs."""
+    """A Ray actor, and the job that it runs."""
 
     def __init__(self, actor: Any) -> None:
         """Wait for an actor that was created, and may not have started."""
         self.actor = actor
         self.identity: Identity | None = None
-        """None until it has started."""
+        """Where it runs; None until it has started."""
         self.job: Job | None = None
         self.awaited: Any = actor.identify.remote()
         """Ray's reference to what it returns next: its identity, then the result of its job; None if it is idle."""
@@ -74,7 +63,7 @@ def make_worker_class() -> type:
             os.environ.update(variables)
             if os.path.isdir(folder):  # noqa: PTH112 - a host without it writes its files where Ray was started
                 os.chdir(folder)
-            from sweeper.study.executors.ray_worker import Runner  # noqa: PLC0415 - see above
+            from sweeper.study.executors.ray_process import Runner  # noqa: PLC0415 - see above
 
             self.runner = Runner(shared)
 
@@ -85,21 +74,3 @@ def make_worker_class() -> type:
             return self.runner.run(job)
 
     return SweeperWorker
-
-
-class Runner:
-    """Runs jobs in this process."""
-
-    def __init__(self, shared: bytes) -> None:
-        """Unpack what `pack_shared` packed."""
-        self._run = unpack_shared(shared)
-
-    def identify(self) -> Identity:
-        """Return where this process is."""
-        import ray  # noqa: PLC0415 - imported already, by Ray itself
-
-        return Identity(owner=identify_process(), node=ray.get_runtime_context().get_node_id())
-
-    def run(self, job: bytes) -> bytes:
-        """Run a job from its pickled config; return its pickled result."""
-        return pack_result(self._run(pickle.loads(job)))  # noqa: S301 - our coordinator's own
