@@ -96,13 +96,14 @@ class Slurm:
 
     def stop(self) -> None:
         """End its jobs and its programs, and delete its files."""
-        self.command("scancel", "--signal=KILL", "--full", "--me", check=False)
-        self.command("scancel", "--me", check=False)
-        wait_until(lambda: not self.queue())
-        for process in reversed(self._processes):
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
-        shutil.rmtree(self.root)
+        try:
+            self.command("scancel", "--me", check=False)
+            wait_until(lambda: not self.queue())
+        finally:
+            for process in reversed(self._processes):
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=30)
+            shutil.rmtree(self.root)
 
     def _start(self, *words: str) -> None:
         with (self.root / f"{len(self._processes)}.out").open("wb") as output:
