@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -20,6 +20,9 @@ from sweeper.config.composition import CONFIG_NAME, HYDRA_ERRORS, conf_dir, expl
 from sweeper.errors import RunFolderError, SweeperError
 from sweeper.study.plugin import FULL_ERROR, StudySweeper
 from sweeper.terminal.console import display_path, make_console
+
+if TYPE_CHECKING:
+    from sweeper.study.warm_start import OtherStudy
 
 PROGRAM: Final = "sweeper"
 
@@ -75,6 +78,7 @@ def _write_study_page() -> Iterator[None]:
     # process and import torch: scipy, imported here, fails if it finds torch half imported.
     page_import = threading.Thread(target=_load_page)
     StudySweeper.last_sweep, StudySweeper.on_open = None, page_import.start
+    StudySweeper.read_other = staticmethod(_read_other)
     try:
         yield
     finally:
@@ -87,6 +91,12 @@ def _write_study_page() -> Iterator[None]:
 
             page = write_study_page(opened.study, folder=opened.folder.path, url=opened.url, lost=opened.lost())
             make_console().print(f"report: {display_path(page)}", soft_wrap=True)
+
+
+def _read_other(name: str) -> "OtherStudy":
+    from sweeper.reading.others import read_other  # noqa: PLC0415 - optuna
+
+    return read_other(name)
 
 
 def _load_page() -> None:

@@ -1,13 +1,13 @@
 """The only module that uses private parts of Optuna."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 __all__ = [
@@ -75,9 +75,22 @@ class SearchStudy(optuna.Study):
     """A study whose trials are asked for and told, with one or two objectives.
 
     `Study.optimize` ends when a sampler has tried every point; asked and told, `Study.stop` raises instead, and the caller
-    counts the points. With several
+    counts the points. `seeds` are trials that its sampler alone sees. With several
     objectives `Study.direction` raises, which TPE reads all the same, to rank pruned trials by what they reported.
     """
+
+    seeds: Sequence[FrozenTrial] = ()
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,  # noqa: FBT001, FBT002 - Optuna's signature
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,  # noqa: FBT001, FBT002 - likewise
+    ) -> list[FrozenTrial]:
+        """Return the trials; with the cache, as samplers ask, those of other studies before them."""
+        trials = super()._get_trials(deepcopy=deepcopy, states=states, use_cache=use_cache)
+        is_sampler = use_cache and (states is None or TrialState.COMPLETE in states)
+        return [*self.seeds, *trials] if is_sampler and self.seeds else trials
 
     def stop(self) -> None:
         """Do nothing: points that the sampler takes for tried may run in a process that dies."""

@@ -19,6 +19,7 @@ from sweeper.startup import loading
 
 if TYPE_CHECKING:
     from sweeper.study.sweep import Sweep
+    from sweeper.study.warm_start import ReadOther
 
 
 FULL_ERROR: Final = "HYDRA_FULL_ERROR"
@@ -39,6 +40,9 @@ class StudySweeper(Sweeper):
 
     on_open: ClassVar[Callable[[], None] | None] = None
     """Called once a study is open, before its trials start."""
+
+    read_other: "ClassVar[ReadOther | None]" = None
+    """Reads the studies of a warm start, which is above this room."""
 
     def __init__(self, **options: Any) -> None:
         """Keep the options; `sweep` checks them."""
@@ -70,7 +74,13 @@ class StudySweeper(Sweeper):
 
         assert self.config is not None
         assert self.hydra_context is not None
-        sweep = Sweep(context=self.hydra_context, task=self.task_function, config=self.config, options=options)
+        sweep = Sweep(
+            context=self.hydra_context,
+            task=self.task_function,
+            config=self.config,
+            options=options,
+            read_other=StudySweeper.read_other,
+        )
         StudySweeper.last_sweep = sweep
         try:
             return sweep.run(arguments, StudySweeper.on_open)
