@@ -11,7 +11,7 @@ from sweeper.study.folder import trial_folder
 from sweeper.study.headline import Headline, study_headline
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
-from sweeper.study.restoring import restore_trials
+from sweeper.study.restoring import describe_elsewhere, restore_trials
 from sweeper.study.server import PostgresqlStorage
 from sweeper.terminal.formats import short_percent
 
@@ -54,7 +54,8 @@ class Ending:
             best = self._opened.trials.summary().best
             if best is not None:
                 self._opened.folder.keep_best(trial_folder(self._opened.folder.path, best))
-        progress.show_end(self._headline(), why)
+        numbers = [trial.number for trial in self._opened.trials.trials()]
+        progress.show_end(self._headline(), why, elsewhere=describe_elsewhere(self._opened.folder.path, numbers))
 
     def _headline(self) -> Headline:
         return study_headline(
