@@ -62,7 +62,13 @@ class StudySweeper(Sweeper):
 
         assert self.config is not None
         assert self.hydra_context is not None
-        sweep = Sweep(context=self.hydra_context, task=self.task_function, config=self.config, options=options)
+        sweep = Sweep(
+            context=self.hydra_context,
+            task=self.task_function,
+            config=self.config,
+            options=options,
+            read_other=_read_other,
+        )
         StudySweeper.last_sweep = sweep
         page_import = threading.Thread(target=_load_page)
         with _page_written(sweep, page_import):
@@ -93,6 +99,12 @@ def _page_written(sweep: "Sweep", page_import: threading.Thread) -> Iterator[Non
                 sweep.opened.study, folder=sweep.opened.folder.path, url=sweep.opened.url, lost=sweep.opened.lost()
             )
             make_console().print(f"report: {display_path(page)}", soft_wrap=True)
+
+
+def _read_other(name: str) -> "OtherStudy":
+    from sweeper.reading.others import read_other  # noqa: PLC0415 - optuna
+
+    return read_other(name)
 
 
 def _load_page() -> None:

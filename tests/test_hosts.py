@@ -117,6 +117,14 @@ def test_a_killed_host_costs_one_trial(host: Host, postgresql: str, tmp_path: Pa
         out, err = again.communicate(timeout=120)
         assert again.returncode == 0, err
         assert "identical:" in out
+    looking = host("never-ran-it", "report", "hosts", "--storage", "${oc.env:STUDY_URL}")
+    out, err = looking.communicate(timeout=120)
+    assert looking.returncode == 0, err
+    assert "Weights and figures are elsewhere: of trial" in out
+    again = host("never-ran-it", "reproduce", "outputs/studies/hosts/best")
+    out, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    assert "identical:" in out
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
 

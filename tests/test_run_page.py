@@ -72,7 +72,7 @@ def test_what_is_neither_run_nor_study_is_one_line(sweeper_call: Callable[..., C
     for arguments, said in (
         (["nothing"], "nothing is none of these: studies in outputs/studies: known"),
         (["other"], "other is none of these"),
-        ([str(runs[0]), "known"], "several names must all be runs' folders, but known is not"),
+        ([str(runs[0]), "known"], "several names must all be runs' folders, or all be studies, but known is no run"),
         (["known", "--out", "other"], "other cannot be written"),
         (["known", "--out", "outputs/studies/known/journal.log/page"], "cannot be written"),
         (["known", "--storage", "sqlite:///none.db"], "none.db is not a file"),

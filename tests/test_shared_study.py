@@ -1,6 +1,7 @@
 """Several processes on one study: no trial twice, none lost, and a storage that is gone."""
 
 import re
+import signal
 from pathlib import Path
 
 import optuna
@@ -9,7 +10,7 @@ from optuna.trial import TrialState
 
 from .postgresql import PASSWORD
 from .processes import Start
-from .studies import HERE, LONG, PRUNING, TINY, Call, only_study, trials_of
+from .studies import HERE, LONG, PRUNING, TINY, Call, only_study, trials_of, wait_for
 
 
 @pytest.mark.slow
@@ -64,6 +65,26 @@ def test_two_processes_share_a_study_on_postgresql(start: Start, postgresql: str
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_a_stopped_process_is_given_up_and_told_so(start: Start, tmp_path: Path) -> None:
+    """After the grace time another process tries its point again; continued, it says that it came too late, in one line."""
+    arguments = [*LONG, *HERE, "hydra.sweeper.n_trials=2", "hydra.sweeper.grace_seconds=2"]
+    stopped = start(*arguments)
+    journal = tmp_path / "outputs" / "studies" / "long" / "journal.log"
+    wait_for(lambda: journal.exists() and any(trial.intermediate_values for trial in trials_of(journal.parent)))
+    stopped.send_signal(signal.SIGSTOP)
+    out, err = start(*arguments).communicate(timeout=300)
+    assert "trial 0 lost its process: queued again" in out, err
+    assert "2 of 2 trials" in out
+    stopped.send_signal(signal.SIGCONT)
+    out, err = stopped.communicate(timeout=120)
+    assert stopped.returncode == 0, err
+    assert err == ""
+    assert out.count("trial 0 came too late: its point is tried again as another trial") == 1
+    assert "2 of 2 trials" in out
+    assert len([trial for trial in trials_of(journal.parent) if trial.state is TrialState.COMPLETE]) == 2
 
 
 def test_a_lost_journal_is_not_passed_over(sweeper_call: Call, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS
-from sweeper.search.options import is_study_name
 from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url
 from sweeper.terminal.console import display_path
@@ -43,7 +42,8 @@ class StudyLocation:
         """Return the absolute path of a study's folder, existing or not; None for a name that cannot be a folder's."""
         if self.folder is not None:
             return self.folder.absolute()
-        return (STUDIES / study).absolute() if is_study_name(study) else None
+        is_name = Path(study).name == study != ".."
+        return (STUDIES / study).absolute() if is_name else None
 
 
 def find_locations(study: str | None, storage: str | None, warn: Callable[[str], None]) -> list[StudyLocation]:

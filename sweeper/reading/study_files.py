@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 from sweeper.errors import StudyError
 from sweeper.reading.locations import STUDIES, StudyLocation, find_locations, lookup, read_yaml
 from sweeper.reading.storage_reader import StorageReader, study_name
+from sweeper.search.options import is_study_name
 from sweeper.study.attributes import SEARCH
 from sweeper.study.coordination import FileCoordination, beats_folder, lock_file
 from sweeper.study.folder import StudyFolder, trial_folder
@@ -31,7 +32,7 @@ def restored_folder(reader: StorageReader, location: StudyLocation, study: optun
     """
     search = study.user_attrs.get(SEARCH)
     path = location.place_of(study.study_name)
-    if not isinstance(search, dict) or path is None:
+    if not isinstance(search, dict) or path is None or not is_study_name(study.study_name):
         return location.folder_of(study.study_name)
     restored = reader.read_server(lambda server: _restore(server, location, study, path, search))
     return location.folder_of(study.study_name) if restored is None else restored

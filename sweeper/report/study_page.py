@@ -82,6 +82,7 @@ def study_page(study: StudySnapshot, *, folder: Path | None, url: str, page: Pat
         space=[(key, describe(distribution)) for key, distribution in _space(saved, trials).items()],
         fixed=saved.get("fixed", []),
         elsewhere=describe_elsewhere(folder, [trial.number for trial in trials]),
+        warm_start=study.warm_start,
         storage=redacted(url),
         folder=None if folder is None else str(display_path(folder)),
     )

@@ -8,6 +8,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.study.goal import Goal
+from sweeper.study.warm_start import WARM_START, describe_warm_start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +21,19 @@ class StudySnapshot:
     """In order of their numbers. Shared with the storage's cache: do not modify."""
     lost: frozenset[int] = frozenset()
     """The running trials whose process is gone."""
+    warm_start: str = ""
+    """A sentence with the studies that the search started from; empty if it started cold."""
 
     @classmethod
     def of(cls, study: optuna.Study, *, lost: frozenset[int] = frozenset()) -> Self:
         """Read a study, with all its trials in one query."""
-        return cls(name=study.study_name, goal=Goal.of(study), trials=study.get_trials(deepcopy=False), lost=lost)
+        return cls(
+            name=study.study_name,
+            goal=Goal.of(study),
+            trials=study.get_trials(deepcopy=False),
+            lost=lost,
+            warm_start=describe_warm_start(study.user_attrs.get(WARM_START, {})),
+        )
 
     @property
     def direction(self) -> StudyDirection:

@@ -42,6 +42,8 @@ class StudyOptions:
     """Time after which a trial whose process shows no sign of life is tried again, by whichever process sees it."""
     stop_at_target: bool = True
     """Whether a search ends at the first completed trial that reaches the experiment's target."""
+    warm_start: Any = None
+    """Names or folders of other studies, whose fitting trials the sampler knows from the start: one, or a list."""
     dry_run: bool = False
     """Whether to describe the study instead of running it."""
 
@@ -61,6 +63,11 @@ class StudyOptions:
             raise StudyError(f"hydra.sweeper.grace_seconds must be in [1, 86400], but got {self.grace_seconds:g}")
         if not 0 <= self.max_failure_rate <= 1:
             raise StudyError(f"hydra.sweeper.max_failure_rate must be in [0, 1], but got {self.max_failure_rate}")
+        others = self.warm_start if isinstance(self.warm_start, list) else [self.warm_start]
+        if not all(isinstance(name, str) for name in others) and self.warm_start is not None:
+            raise StudyError(
+                f"hydra.sweeper.warm_start must be a study or a list of studies, as in [one,two], but got {self.warm_start}"
+            )
         if self.study_name is not None and not is_study_name(self.study_name):
             raise StudyError(
                 "hydra.sweeper.study_name must be letters, digits and . _ + - or spaces, since it names a folder, "
@@ -81,6 +88,13 @@ class StudyOptions:
                 f"hydra.sweeper.direction must be maximize or minimize, or a list with one for each of several values, "
                 f"but got {self.direction}"
             )
+
+    @property
+    def other_studies(self) -> list[str]:
+        """The studies of `warm_start`."""
+        if self.warm_start is None:
+            return []
+        return list(dict.fromkeys(self.warm_start if isinstance(self.warm_start, list) else [self.warm_start]))
 
 
 def is_study_name(name: str) -> bool:

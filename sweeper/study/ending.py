@@ -11,7 +11,7 @@ from sweeper.study.folder import trial_folder
 from sweeper.study.headline import Headline, study_headline
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
-from sweeper.study.restoring import restore_trials
+from sweeper.study.restoring import describe_elsewhere, restore_trials
 from sweeper.study.server import PostgresqlStorage
 from sweeper.terminal.formats import short_percent
 
@@ -55,7 +55,8 @@ class Ending:
             if best is not None:
                 self._opened.folder.keep_best(trial_folder(self._opened.folder.path, best))
                 self._opened.folder.write_results([best] if len(best.values) == 1 else self._opened.study.best_trials)
-        progress.show_end(self._headline(), why)
+        numbers = [trial.number for trial in self._opened.trials.trials()]
+        progress.show_end(self._headline(), why, elsewhere=describe_elsewhere(self._opened.folder.path, numbers))
 
     def _headline(self) -> Headline:
         return study_headline(

@@ -34,6 +34,7 @@ from sweeper.study.server import PostgresqlStorage
 from sweeper.study.storage import absolute_url, has_password, journal_url, open_patiently, open_storage
 from sweeper.study.trial_record import create_table, patiently, save_sweep
 from sweeper.study.trials import TrialStore
+from sweeper.study.warm_start import ReadOther, WarmStart, best_point
 
 HASH_DIGITS: Final = 8
 """Number of digits of the search's hash in a default study name."""
@@ -78,8 +79,12 @@ class OpenedStudy:
         return lambda: study.get_trials(deepcopy=False)
 
 
-def open_study(search: Search, options: StudyOptions, config: DictConfig) -> OpenedStudy:
+def open_study(
+    search: Search, options: StudyOptions, config: DictConfig, read_other: ReadOther | None = None
+) -> OpenedStudy:
     """Create the study or resume it, and queue its first points. Sets the study's folder and name in `config`.
+
+    `read_other` reads the studies of a warm start; without it there is none.
 
     Raises `StudyError` for options, a folder or a storage that cannot be used, before any point is queued.
     """
@@ -88,6 +93,7 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
     goal = _goal(search, options)
     check_goal(goal, sampler, pruner)
     check_space(search.space, sampler)
+    warm_start = WarmStart(search, goal, options.other_studies, read_other)
     given_storage = open_storage(options.storage) if options.storage else None
     record = search.record()
     name = options.study_name or _name(search, record, config)
@@ -132,7 +138,8 @@ def open_study(search: Search, options: StudyOptions, config: DictConfig) -> Ope
                 create_table(storage)
                 save_sweep(storage, name, _without_password(multirun, options.storage), is_new=is_new)
             trials.finish_requeues()
-            trials.enqueue_missing(search.starts)
+            study.seeds = warm_start.seeds(study)
+            trials.enqueue_missing((*search.starts, *best_point(study.seeds, goal)))
         return OpenedStudy(
             name=name,
             study=study,

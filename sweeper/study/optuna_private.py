@@ -2,7 +2,7 @@
 
 import heapq
 import warnings
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 import optuna
@@ -79,8 +79,8 @@ class SearchStudy(optuna.Study):
     """A study whose trials are asked for and told, with one or two objectives.
 
     `Study.optimize` ends when a sampler has tried every point; asked and told, `Study.stop` raises instead, and the caller
-    counts the points. With several
-    objectives `Study.direction` raises, which TPE reads all the same, to rank pruned trials by what they reported.
+    counts the points. With several objectives `Study.direction` raises, which TPE reads all the same, to rank pruned trials
+    by what they reported.
     """
 
     is_thinned = False
@@ -88,6 +88,8 @@ class SearchStudy(optuna.Study):
 
     TPE models the 25 best and all others, one by one: of 10,000 trials it would take most of a second for each proposal.
     """
+    seeds: Sequence[FrozenTrial] = ()
+    """Trials that the sampler alone sees, before its own."""
     _best_of: tuple[int, list[FrozenTrial]] = (0, [])
     """A number of blocks, and the best trials in them."""
 
@@ -108,10 +110,15 @@ class SearchStudy(optuna.Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,  # noqa: FBT001, FBT002 - likewise
     ) -> list[FrozenTrial]:
-        """Return the trials that a sampler sees."""
+        """Return the trials that a sampler sees: all samplers of Optuna ask in this way."""
         trials = super()._get_trials(deepcopy, states, use_cache)
+        if states is not None and TrialState.COMPLETE not in states:
+            return trials
+        return [*self.seeds, *(self._thinned(trials) if self.is_thinned else trials)]
+
+    def _thinned(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         blocks = len(trials) // BLOCK - 1
-        if blocks < 1 or not self.is_thinned:
+        if blocks < 1:
             return trials
         if blocks != self._best_of[0]:
             sign = -1 if self.direction is StudyDirection.MAXIMIZE else 1

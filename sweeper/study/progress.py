@@ -138,8 +138,10 @@ class StudyProgress:
         value = "" if result.value is None else f": {self._value(result.value)}"
         self._print(f"trial {result.number} {how}{value}  {seconds:5.1f} s  {format_params(trial.params)}")
 
-    def show_end(self, headline: Headline, why: str) -> None:
+    def show_end(self, headline: Headline, why: str, *, elsewhere: str = "") -> None:
         """Print the end of the study: headline, best values, rejections by rule, `why` it stopped, and the commands.
+
+        `elsewhere` is a sentence with the hosts of files that this one lacks.
 
         Each command is one line of its own, which the terminal alone may wrap, so that it can be copied.
         """
@@ -156,6 +158,8 @@ class StudyProgress:
         reasons = "; ".join(reason for reason in (why, elsewhere) if reason)
         if reasons:
             self._print(reasons)
+        if elsewhere:
+            self._print(elsewhere, indent="")
         for command in headline.commands:
             self._console.print(f"{command.label}: {command.text}", soft_wrap=True)
 

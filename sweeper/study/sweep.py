@@ -27,6 +27,7 @@ from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import while_waiting
 from sweeper.study.trial_record import patiently
+from sweeper.study.warm_start import ReadOther
 from sweeper.terminal.console import make_console
 
 
@@ -36,8 +37,17 @@ class Sweep:
     opened: OpenedStudy | None = None
     """None until the study is open, and in a dry run."""
 
-    def __init__(self, *, context: HydraContext, task: TaskFunction, config: DictConfig, options: StudyOptions) -> None:
-        """Sweep `task` with the sweep's config and options."""
+    def __init__(
+        self,
+        *,
+        context: HydraContext,
+        task: TaskFunction,
+        config: DictConfig,
+        options: StudyOptions,
+        read_other: ReadOther | None = None,
+    ) -> None:
+        """Sweep `task` with the sweep's config and options; `read_other` reads the studies of a warm start."""
+        self._read_other = read_other
         self._context, self._task = context, task
         self._config = copy.deepcopy(config)
         self._options = options
@@ -74,7 +84,7 @@ class Sweep:
             check_files(search.base.data)  # otherwise every trial would fail
         settings = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
         with while_waiting(lambda line: make_console().print(line, soft_wrap=True)):
-            opened = self.opened = open_study(search, self._options, self._config)
+            opened = self.opened = open_study(search, self._options, self._config, self._read_other)
             read = opened.reader()
         executor = make_executor(
             self._context,

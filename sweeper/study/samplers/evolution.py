@@ -107,5 +107,5 @@ class EvolutionSampler(BaseSampler):
 
 def _completed(study: optuna.Study) -> list[FrozenTrial]:
     """Return the completed feasible trials in order of their numbers, the oldest first."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials = [*getattr(study, "seeds", ()), *study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
     return [trial for trial in trials if all(excess <= 0 for excess in trial.constraints.values())]
