@@ -20,6 +20,7 @@ from sweeper.startup import loading
 
 if TYPE_CHECKING:
     from sweeper.study.sweep import Sweep
+    from sweeper.study.warm_start import OtherStudy
 
 
 FULL_ERROR: Final = "HYDRA_FULL_ERROR"

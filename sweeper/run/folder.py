@@ -188,7 +188,7 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.config} must hold a resolved config, but it does not: give the folder of a run of sweeper"
             )
-        if not {"model", "data", "training"} <= set(plain):
+        if not {"model", "training"} <= set(plain):
             raise RunFolderError(f"{self.config} must describe a network, but does not: give a run of sweeper")
         return load(plain)
 
