@@ -184,12 +184,10 @@ class RunFolder:
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunFolderError(f"{self.config} must be YAML, but it is damaged: {_first_line(error)}") from error
-        if not isinstance(plain, dict) or "${" in text:
+        if not isinstance(plain, dict) or "${" in text or not {"model", "training"} <= set(plain):
             raise RunFolderError(
-                f"{self.config} must hold a resolved config, but it does not: give the folder of a run of sweeper"
+                f"{self.config} must hold the resolved config of a network, but it does not: give the folder of a run of sweeper"
             )
-        if not {"model", "training"} <= set(plain):
-            raise RunFolderError(f"{self.config} must describe a network, but does not: give a run of sweeper")
         return load(plain)
 
     def read_overrides(self) -> list[str]:

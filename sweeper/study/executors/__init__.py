@@ -10,7 +10,8 @@ from sweeper.study.executors.base import Executor, Job, run_hydra_job
 from sweeper.study.executors.hydra_launcher import HydraLauncher
 from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.ray_cluster import RayCluster
-from sweeper.study.executors.submitit_jobs import SubmititJobs, cluster_of
+from sweeper.study.executors.submitit_jobs import SubmititJobs
+from sweeper.study.executors.submitter import cluster_of
 from sweeper.study.executors.workers import Workers
 
 BASIC: str = "basic"

@@ -6,8 +6,7 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,10 +17,9 @@ from sweeper.errors import StudyError
 from sweeper.study.executors.base import Job, JobResult
 from sweeper.study.executors.job_queue import CHECK_SECONDS, GONE, OVER, JobQueue, JobState, LocalQueue, SlurmQueue
 from sweeper.study.executors.process import sigint_blocked
+from sweeper.study.executors.submitter import make_submitter, outside_of_jobs
 from sweeper.study.executors.workers import pack, pack_shared
 
-CLUSTERS: Final = {"SlurmLauncher": "slurm", "LocalLauncher": "local"}
-"""submitit's name of the engine, by the class of hydra-submitit-launcher that a config names."""
 ARRAY_PARALLELISM: Final = 256
 """The launcher's default for the number of jobs that run at once."""
 JOBS: Final = 16
@@ -84,7 +82,7 @@ class SubmititJobs:
         settings = {str(name): value for name, value in launcher.items()}
         self.capacity = jobs or self._default_capacity(settings)
         self._time_limit = f"{settings['timeout_min']} min: raise hydra.launcher.timeout_min"
-        self._submitter = _make_submitter(cluster, settings)
+        self._submitter = make_submitter(cluster, settings)
         records = Path(config.hydra.sweep.dir).absolute() / ".jobs"
         self._queue: JobQueue = SlurmQueue(records) if self._is_slurm else LocalQueue()
         self._waiting: list[Job] = []
@@ -136,7 +134,7 @@ class SubmititJobs:
             job = self._waiting[0]
             trial = SubmittedTrial(self._shared, pack(self._compose(job)), self._time_limit)
             try:
-                with sigint_blocked(), _outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
+                with sigint_blocked(), outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
                     handle = self._submitter.submit(trial)
                     self._queue.record(handle.job_id)
             except (OSError, RuntimeError) as error:  # submitit's own errors are RuntimeErrors
@@ -220,56 +218,6 @@ class SubmititJobs:
             return f"its Slurm job {one.handle.job_id} {REASONS[state.name].format(limit=self._time_limit)}"
         what = f"Slurm job {one.handle.job_id}, {state.name}" if self._is_slurm else f"process {one.handle.job_id}"
         return f"its process died ({what}{_last_line(one.handle.paths.stderr)})"
-
-
-def cluster_of(config: DictConfig) -> str | None:
-    """Return submitit's name of the engine of the sweep's launcher; None for a launcher that is not submitit's."""
-    return CLUSTERS.get(str(config.hydra.launcher.get("_target_")).rpartition(".")[2])
-
-
-def _make_submitter(cluster: str, settings: Mapping[str, Any]) -> Any:
-    """Return the `submitit.AutoExecutor` that the launcher of hydra-submitit-launcher would make of these settings.
-
-    Raises `StudyError` for settings that submitit does not accept, or without Slurm's commands.
-    """
-    import submitit  # noqa: PLC0415 - an optional package
-    from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf  # noqa: PLC0415 - likewise
-
-    shared = set(BaseQueueConf.__dataclass_fields__)
-    own = {"max_num_timeout", "python"}
-    given = {name: value for name, value in settings.items() if name not in {"_target_", "submitit_folder"}}
-    try:
-        submitter = submitit.AutoExecutor(
-            folder=settings["submitit_folder"],
-            cluster=cluster,
-            **{f"{cluster}_{name}": given[name] for name in own & set(given)},
-        )
-        submitter.update_parameters(
-            **{name if name in shared else f"{cluster}_{name}": given[name] for name in set(given) - own}
-        )
-    except RuntimeError as error:
-        raise StudyError(
-            "hydra/launcher=submitit_slurm needs the commands of Slurm, but srun is not found: start the search where "
-            "sbatch works, or choose hydra/launcher=submitit_local"
-        ) from error
-    except (AssertionError, NameError, TypeError, ValueError) as error:
-        first_line = str(error).partition("\n")[0]
-        raise StudyError(f"hydra.launcher must hold what submitit accepts, but it says: {first_line}") from error
-    return submitter
-
-
-@contextmanager
-def _outside_of_jobs() -> Iterator[None]:
-    """Within the block, variables of a Slurm job in which this process itself may run are not passed on to its jobs."""
-    from submitit.helpers import clean_env  # noqa: PLC0415 - an optional package
-
-    if "SLURM_JOB_ID" not in os.environ:
-        yield
-        return
-    kept = {name: os.environ[name] for name in ("SLURM_CONF", "SLURM_CLUSTERS") if name in os.environ}
-    with clean_env():
-        os.environ.update(kept)
-        yield
 
 
 def _last_line(log: Path) -> str:
