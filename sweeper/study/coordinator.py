@@ -18,6 +18,7 @@ from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import is_connection_lost
 from sweeper.study.summary import REJECTIONS_IN_A_ROW
+from sweeper.study.trials import checked
 from sweeper.terminal.formats import percent
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class Coordinator:
         with self._opened.lock():
             if result.returned is not None:
                 self.returned[result.number] = result.returned
-            result = self._trials.checked(result)
+            result = checked(result, self._trials.goal)
             failed = self._trials.tell(result)
             if failed is None:
                 self._progress.on_given_up(result.number)

@@ -151,15 +151,6 @@ class TrialStore:
         """Whether this trial's point failed before."""
         return bool(trial.user_attrs.get(RETRY))
 
-    def checked(self, result: JobResult) -> JobResult:
-        """Return the result; a job's that returned another number of values than the study has is a failure."""
-        count = len(self.goal.directions) if self.goal.cost is None else 1
-        values = result.value if isinstance(result.value, tuple) else (result.value,)
-        if result.error is not None or result.pruned or len(values) == count:
-            return result
-        error = f"a job must return {count} number{'' if count == 1 else 's'}, but returned {len(values)}"
-        return replace(result, value=None, error=error, retryable=False)
-
     def tell(self, result: JobResult) -> bool | None:
         """Tell a job's result; return whether the trial failed for good, without a retry.
 
@@ -251,6 +242,16 @@ class TrialStore:
         if not for_good:
             self._queue_again(trial, failures=failures + 1)
         return for_good
+
+
+def checked(result: JobResult, goal: Goal) -> JobResult:
+    """Return a job's result; if it returned another number of values than the study has, it is a failure."""
+    count = len(goal.directions) if goal.cost is None else 1
+    values = result.value if isinstance(result.value, tuple) else (result.value,)
+    if result.error is not None or result.pruned or len(values) == count:
+        return result
+    error = f"a job must return {count} number{'' if count == 1 else 's'}, but returned {len(values)}"
+    return replace(result, value=None, error=error, retryable=False)
 
 
 def _suggest(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> None:
