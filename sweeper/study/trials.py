@@ -97,8 +97,7 @@ class TrialStore:
     def others_running(self) -> int:
         """Return the number of running trials of other processes that end or are given up: all but an earlier version's."""
         me = identify_process()
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        owners = [owner_of(trial) for trial in running]
+        owners = map(owner_of, self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
         return sum(owner is None or ("process" in owner and owner != me) for owner in owners)
 
     def ask(self) -> optuna.Trial:
