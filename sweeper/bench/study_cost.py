@@ -13,12 +13,14 @@ from typing import Final
 import optuna
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
 
 from sweeper.config.composition import CONFIG_NAME, conf_dir
+from sweeper.config.search_path import StudyConfigs
 from sweeper.errors import BenchError
 from sweeper.reading.locations import resolve_url
 from sweeper.search.definition import Search
@@ -213,6 +215,7 @@ def _ask_milliseconds(opened: OpenedStudy) -> float:
 
 
 def _config(folder: Path) -> DictConfig:
+    Plugins.instance().register(StudyConfigs)  # an entry point does it where the package is installed
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), job_name="sleep"):
         sweep = [f"hydra.sweep.dir={folder}/study", "hydra/sweeper/sampler=default"]
