@@ -190,7 +190,7 @@ def test_runs_are_confirmed_in_their_own_outputs(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path / "project")
     assert select_runs([Path("outputs/runs/a")]).folder == Path("outputs/confirmations/runs-a")
     assert len(select_runs([Path("outputs/runs/a"), Path("outputs/runs/a/")]).candidates) == 1
-    (copy / ".hydra" / "config.yaml").write_text("x: 1\n")
+    (copy / ".hydra" / "config.yaml").write_text("model: {}\ntraining: {}\n")
     with pytest.raises(RunFolderError, match=r"needs runs of sweeper, but the config of outputs/runs/a is none: "):
         select_runs([Path("outputs/runs/a")])
     with pytest.raises(RunFolderError, match=r"needs the folder of each of its runs, but outputs/runs/b is missing"):

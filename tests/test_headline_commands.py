@@ -79,8 +79,6 @@ def test_another_application_has_values_without_percent_parameters_or_our_comman
         "go on": "python app.py -m search=card model=compact hydra.sweeper.n_trials=8",
         "run it again": "python app.py data=big optimizer.lr=0.002",
     }
-    placed = headline(*trials, search=search, program=["python", "app.py"], folder=Path("multirun/12-00"))
-    assert " hydra.sweep.dir=multirun/12-00 hydra.sweeper.n_trials=8" in commands(placed)["go on"]
 
 
 def test_a_search_that_ended_is_confirmed_next(tmp_path: Path) -> None:

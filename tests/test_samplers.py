@@ -1,4 +1,4 @@
-"""The contract that all samplers of conf/hydra/sweeper/sampler keep, as a search uses them."""
+"""The contract that all samplers of sweeper's command line keep, as a search uses them."""
 
 import functools
 import time
@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from sweeper.config.search_path import CONFIGS
 from sweeper.errors import StudyError
 from sweeper.search.conditions import is_active
 from sweeper.search.feasibility import FeasibilityCheck
@@ -24,11 +25,16 @@ from sweeper.study.trials import TrialStore
 from .composed import compose
 from .processes import CHECKOUT
 
-FOLDER = CHECKOUT / "conf" / "hydra" / "sweeper" / "sampler"
+FILES = {file.stem: file for root in (CHECKOUT / "conf", CONFIGS) for file in root.glob("hydra/sweeper/sampler/*.yaml")}
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] if name == "gp" else [])  # it imports torch, and fits for seconds
-    for name in sorted(file.stem for file in FOLDER.glob("*.yaml"))
-    if name not in {"brute_force", "front"}  # take a finite space and two objectives, and have tests of their own
+    for name in sorted(FILES)
+    if name
+    not in {
+        "brute_force",
+        "front",
+        "default",
+    }  # take a finite space and two objectives, and have tests of their own; default is tpe
 ]
 GROUP = "model.groups.block2"
 SPACE: dict[str, BaseDistribution] = {
@@ -62,7 +68,7 @@ def _value(params: dict[str, Any]) -> float:
 
 
 def _config(name: str) -> DictConfig:
-    config = OmegaConf.load(FOLDER / f"{name}.yaml")
+    config = OmegaConf.load(FILES[name])
     assert isinstance(config, DictConfig)
     return config
 

@@ -156,7 +156,7 @@ def test_another_applications_values_are_no_percentages() -> None:
     terminal = console(80)
     terminal.print(live_table([trial], 80, epochs=None, is_accuracy=False))
     heading, row = shown_in(terminal).splitlines()
-    assert heading.split() == ["trial", "epoch", "value", "with"]
+    assert heading.split() == ["trial", "step", "value", "with"]
     assert row.split()[:3] == ["0", "3", "12.5"]
 
 
