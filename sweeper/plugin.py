@@ -1,9 +1,11 @@
 """The Hydra sweeper plugin that runs ``-m`` as a study. It imports little: Hydra imports it for every command."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from hydra.core.utils import JobReturn
@@ -55,6 +57,10 @@ class StudySweeper(Sweeper):
             if os.environ.get(FULL_ERROR) == "1":
                 raise
             raise CompactHydraException(str(error)) from error
+        except KeyboardInterrupt as interrupt:
+            if os.environ.get(FULL_ERROR) != "1":
+                _end_quietly(interrupt)
+            raise
 
     def _sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
         options = _checked(self._own)
@@ -100,6 +106,20 @@ def _page_written(sweep: "Sweep", page_import: threading.Thread) -> Iterator[Non
                 sweep.opened.study, folder=sweep.opened.folder.path, url=sweep.opened.url, lost=sweep.opened.lost()
             )
             make_console().print(f"report: {display_path(page)}", soft_wrap=True)
+
+
+def _end_quietly(interrupt: KeyboardInterrupt) -> None:
+    """Let an interrupt that nobody handles end the process without a traceback: the study has said how it ended.
+
+    It stays a KeyboardInterrupt, which an application may catch and which tells a shell's loop to stop too.
+    """
+    hook = sys.excepthook
+
+    def print_others(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if error is not interrupt:
+            hook(kind, error, traceback)
+
+    sys.excepthook = print_others
 
 
 def _read_other(name: str) -> "OtherStudy":

@@ -1,5 +1,6 @@
 """What tests of other Hydra applications share: those of tests/applications, run in this process."""
 
+import re
 import runpy
 import shutil
 import sys
@@ -35,3 +36,9 @@ def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         return Completed([name, *arguments], status, captured.out, captured.err)
 
     return run
+
+
+def text_of(page: Path) -> str:
+    """What a person reads on a page."""
+    without_code = re.sub(r"<(script|style).*?</\1>", "", page.read_text(), flags=re.DOTALL)
+    return re.sub(r"<[^>]+>", " ", without_code)

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from sweeper.study.summary import state_of
 
-from .application import STUDY, Application
+from .application import STUDY, Application, text_of
 from .processes import CHECKOUT, environment
 from .studies import only_study, trials_of
 
@@ -28,12 +28,6 @@ OF_NETWORKS = re.compile(
     r"network|epoch|accura|parameters|image|budget|macs|sweeper report|python -m sweeper", re.IGNORECASE
 )
 """Words that no other application should read. The page's script has some, for pages of networks."""
-
-
-def _text(page: Path) -> str:
-    """What a person reads on a page."""
-    without_code = re.sub(r"<(script|style).*?</\1>", "", page.read_text(), flags=re.DOTALL)
-    return re.sub(r"<[^>]+>", " ", without_code)
 
 
 def test_a_search_prunes_rejects_resumes_and_speaks_of_no_networks(application: Application, tmp_path: Path) -> None:
@@ -62,7 +56,7 @@ def test_a_search_prunes_rejects_resumes_and_speaks_of_no_networks(application: 
     assert results == {"name": "optuna", "best_params": best.params, "best_value": best.value}
     assert (folder / "best" / "weights.txt").read_text() == str(best.value)
     assert yaml.safe_load((folder / "best.yaml").read_text())["depth"] == best.params["depth"]
-    page = _text(folder / "report.html")
+    page = text_of(folder / "report.html")
     assert "Value by step" in page
     for text in (done.stdout, more.stdout, page):
         assert not OF_NETWORKS.findall(text)
@@ -181,7 +175,7 @@ def test_several_values_make_a_front(application: Application, tmp_path: Path) -
     assert done.returncode == 0
     folder = only_study(tmp_path)
     solutions = yaml.safe_load((folder / "optimization_results.yaml").read_text())["solutions"]
-    assert f"A front of {len(solutions)} trials in 2 values." in done.stdout
+    assert f"A front of {len(solutions)} trials in 2 values: " in done.stdout
     for one in solutions:
         assert not any(
             all(a <= b for a, b in zip(other["values"], one["values"], strict=True))

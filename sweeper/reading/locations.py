@@ -10,6 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sweeper.config.loading import read_plain
 from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS
 from sweeper.study.folder import StudyFolder
@@ -104,7 +105,7 @@ def lookup(tree: Any, *keys: str) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _read_yaml(path: Path, _changed: int) -> Any:
-    return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    return read_plain(path.read_text())
 
 
 def _folders() -> list[Path]:

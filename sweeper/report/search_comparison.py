@@ -194,7 +194,7 @@ def _needed(ranked: Sequence[ComparedSearch], level: float) -> str:
 
 def needed(step: Step, *, search: ComparedSearch) -> str:
     """Return what a search needed up to a step, in words."""
-    epochs = f" of {counted(step.epochs, 'epoch')}" if search.steps[-1].epochs else ""
+    epochs = f" of {counted(step.epochs, search.view.step)}" if search.steps[-1].epochs else ""
     return f"{counted(step.trials, 'trial')}{epochs} in {duration(step.seconds)}"
 
 

@@ -29,6 +29,8 @@ def search_comparison_page(compared: SearchComparison) -> str:
         compared=compared,
         level=compared.searches[0].view.scale.text(compared.level),
         metric=compared.searches[0].view.scale.short,
+        step=compared.searches[0].view.step,
+        has_sizes=any(parameters_of(each.best) is not None for each in compared.searches),
         has_epochs=any(each.steps and each.steps[-1].epochs for each in compared.searches),
         rows=[(entry, _row(each, compared.level)) for entry, each in zip(entries, compared.searches, strict=True)],
         commands=[
@@ -64,9 +66,11 @@ def _entry(index: int, name: str) -> LegendEntry:
 
 
 def _figures(compared: SearchComparison, entries: Sequence[LegendEntry]) -> list[PageFigure]:
+    view = compared.searches[0].view
+    step = view.step
     axes: list[tuple[str, str, Callable[[Step], float]]] = [
         ("trials", "trials", lambda step: step.trials),
-        ("epochs", "epochs trained", lambda step: step.epochs),
+        (f"{step}s", f"{step}s trained" if view.is_ours else "reported steps", lambda step: step.epochs),
         ("seconds", "seconds in which a trial ran", lambda step: round(step.seconds, 2)),
     ]
     return [

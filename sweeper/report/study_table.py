@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.report.study_view import StudyView, parameters_of
@@ -132,6 +133,7 @@ def _columns(
             Column(name=view.scale.short, number=True, descending=view.study.maximize),
             [_cell(value, view.scale.text) for value in map(_value, trials)],
         ),
+        *_further_values(view, trials),
         (Column(name="parameters", number=True), [_cell(parameters_of(trial), _thousands) for trial in trials]),
         (Column(name="state", number=False), [Cell(text=STATES.get(state_of(t), state_of(t))) for t in trials]),
     ]
@@ -164,6 +166,17 @@ def _columns(
         (Column(name="whole", number=True, help=of_trial), [_cell(seconds, _seconds) for seconds in whole]),
         (Column(name="report", number=False), [_report(runs[trial.number], page) for trial in trials]),
         (Column(name="MACs", number=True), [_cell(_count(trial.user_attrs.get(MACS)), _thousands) for trial in trials]),
+    ]
+
+
+def _further_values(view: StudyView, trials: Sequence[FrozenTrial]) -> list[tuple[Column, list[Cell]]]:
+    """Return a column for each further value that another application's trials return."""
+    return [
+        (
+            Column(name=f"value {place}", number=True, descending=direction is StudyDirection.MAXIMIZE),
+            [_cell(t.values[place - 1] if t.state is TrialState.COMPLETE else None, "{:.6g}".format) for t in trials],
+        )
+        for place, direction in enumerate(view.study.goal.others, start=2)
     ]
 
 

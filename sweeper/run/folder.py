@@ -186,7 +186,8 @@ class RunFolder:
             raise RunFolderError(f"{self.config} must be YAML, but it is damaged: {_first_line(error)}") from error
         if not isinstance(plain, dict) or "${" in text or not {"model", "training"} <= set(plain):
             raise RunFolderError(
-                f"{self.config} must hold the resolved config of a network, but it does not: give the folder of a run of sweeper"
+                f"{self.config} must hold the resolved config of one of sweeper's own runs, but it does not: of another "
+                "application's trials give the study to report"
             )
         return load(plain)
 

@@ -159,7 +159,11 @@ def _search_of_application(space: Space, options: StudyOptions, composer: JobCom
             raise StudyError(f"hydra.sweeper.{name} is for sweeper's own networks alone: leave it out")
     space = space if space.distributions else replace(space, grid=({},))
     check = ConstraintCheck(space, composer.job) if constraints() else None
-    application = composer.application(as_overrides(space, first_point(space)))
+    first = first_point(space)
+    application = composer.application(as_overrides(space, first))
+    for key, distribution in space.distributions.items():
+        for value in getattr(distribution, "choices", ()):  # a mistyped option must not end the search halfway
+            composer.job(as_overrides(space, {**first, key: value}))
     return Search(space=space, check=check, base=None, application=application, options=options)
 
 

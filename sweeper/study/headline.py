@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
@@ -20,6 +20,9 @@ from sweeper.study.front_sentence import front_details, front_sentence
 from sweeper.study.goal import Goal
 from sweeper.study.summary import state_of
 from sweeper.terminal.formats import counted, duration, percent, points
+
+NAMED: Final = 8
+"""A sentence names the trials of a front of at most so many."""
 
 Tone = Literal["met", "missed", "infeasible", "interrupted", "running", "failed", "neutral"]
 """What the sentence says: ``infeasible`` if no proposal was feasible, ``neutral`` for a result without a target."""
@@ -110,11 +113,12 @@ def _sentence_of_front(facts: StudyFacts) -> tuple[str, Tone]:
 
 
 def _sentence_of_values(facts: StudyFacts) -> tuple[str, Tone]:
-    front = counted(len(non_dominated(facts.trials, facts.goal.directions)), "trial")
-    sentence = f"A front of {front} in {len(facts.goal.directions)} values"
+    front = non_dominated(facts.trials, facts.goal.directions)
+    sentence = f"A front of {counted(len(front), 'trial')} in {len(facts.goal.directions)} values"
     if facts.is_running or not facts.is_done:
         return f"{_stopped(facts)}. {sentence} so far.", _early(facts)
-    return f"{sentence}.", "neutral"
+    named = ", ".join(str(trial.number) for trial in front)
+    return f"{sentence}: {named}." if len(front) <= NAMED else f"{sentence}.", "neutral"
 
 
 def _sentence_without_best(facts: StudyFacts) -> tuple[str, Tone]:
@@ -270,7 +274,8 @@ def _commands(
     if best is not None and facts.is_accuracy:
         found.append(commands.reproduce(best, folder))
     elif best is not None:
-        found.append(commands.run_again(program, best, facts.fixed))
+        settings = [line for line in arguments or () if line.startswith("hydra.job.")]  # a job may depend on them
+        found.append(commands.run_again(program, best, [*facts.fixed, *settings]))
     return [command for command in found if command is not None]
 
 

@@ -99,6 +99,8 @@ def open_study(
     name = options.study_name or _name(search, record, config)
     wrapped = _feasible(sampler, search)
     folder = StudyFolder(_path(name, search, config))
+    if not folder.path.exists():
+        warm_start.check()
     url = absolute_url(options.storage) if options.storage else journal_url(folder.journal)
     multirun = OmegaConf.to_yaml(config)
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 from sqlalchemy import Engine
 
+from sweeper.config.loading import read_plain
 from sweeper.errors import StudyError
 from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.search.space import quoted
@@ -152,7 +153,7 @@ def _storage_of(sweep: Mapping[str, Any] | None) -> str | None:
 
 def _mapping(text: str) -> dict[str, Any] | None:
     try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+        content = read_plain(text)
     except yaml.YAMLError:
         return None
     return content if isinstance(content, dict) else None

@@ -249,7 +249,10 @@ def checked(result: JobResult, goal: Goal) -> JobResult:
     values = result.value if isinstance(result.value, tuple) else (result.value,)
     if result.error is not None or result.pruned or len(values) == count:
         return result
-    error = f"a job must return {count} number{'' if count == 1 else 's'}, but returned {len(values)}"
+    error = (
+        f"a job must return {count} number{'' if count == 1 else 's'}, but returned {len(values)}: hydra.sweeper.direction "
+        "lists a direction for each"
+    )
     return replace(result, value=None, error=error, retryable=False)
 
 

@@ -4,6 +4,7 @@ The sampler alone sees them, and the best of them is trained here as one of the 
 and confirmation are this study's own.
 """
 
+import functools
 import json
 import math
 from collections import Counter
@@ -62,6 +63,15 @@ class WarmStart:
         if names and read is None:
             raise StudyError("hydra.sweeper.warm_start reads studies of sweeper's own command line: leave it out")
 
+    def check(self) -> None:
+        """Raise `StudyError` if no trial of one of the studies fits. Before a new study is created, so that none is left."""
+        for other in self._others:
+            self._fitting(other)
+
+    @functools.cached_property
+    def _others(self) -> list[OtherStudy]:
+        return [self._read(name) for name in self._names] if self._read is not None else []
+
     def seeds(self, study: optuna.Study) -> list[FrozenTrial]:
         """Return the trials that the study's sampler knows beside its own: saved in the study, or read and saved now.
 
@@ -69,9 +79,7 @@ class WarmStart:
         """
         saved: Saved = study.user_attrs.get(WARM_START, {})
         new: Saved = {}
-        for name in self._names:
-            assert self._read is not None
-            other = self._read(name)
+        for other in self._others:
             if other.name not in saved:
                 new[other.name], line = self._fitting(other)
                 make_console().print(line, soft_wrap=True)
@@ -184,6 +192,8 @@ def _differences(search: Search, other: OtherStudy, trial: FrozenTrial) -> Itera
     fixed = (other.search.get("fixed"), record["fixed"])
     if search.base is None and fixed[0] != fixed[1]:
         yield f"fixed overrides are {fixed[0]} there and {fixed[1]} here"
+    if search.application is not None:
+        yield from _differences_of_application(search, search.application, other, trial)
     here, there = _flat(record["base"]), _values(other, trial)
     searched = {key.lstrip("+") for key in search.space.distributions}
     for key in dict.fromkeys([*here, *there]):
@@ -191,6 +201,27 @@ def _differences(search: Search, other: OtherStudy, trial: FrozenTrial) -> Itera
         if is_free or (search.base is None and key not in trial.params):
             continue
         if here.get(key) != there.get(key):
+            yield f"{key} is {there.get(key)} there and {here.get(key)} here"
+
+
+def _differences_of_application(
+    search: Search, application: Mapping[str, Any], other: OtherStudy, trial: FrozenTrial
+) -> Iterator[str]:
+    """Yield what differs in two Hydra applications and in what neither search varies of their configs."""
+    saved = other.search.get("application")
+    saved = saved if isinstance(saved, Mapping) else {}
+    if saved.get("name") != application["name"]:
+        yield f"the application is {saved.get('name')} there and {application['name']} here"
+    here, there = (json.loads(json.dumps(_flat(each.get("config")))) for each in (application, saved))
+    # A group that is searched brings other keys with each of its options.
+    searched = {
+        part.replace("/", ".")
+        for key in (*search.space.distributions, *trial.params)
+        for part in key.lstrip("+").split("@")
+    }
+    for key in dict.fromkeys([*here, *there]):
+        is_searched = any(key == one or key.startswith(f"{one}.") for one in searched)
+        if not is_searched and here.get(key) != there.get(key):
             yield f"{key} is {there.get(key)} there and {here.get(key)} here"
 
 
