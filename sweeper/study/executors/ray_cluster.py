@@ -33,18 +33,23 @@ class RayCluster:
     """
 
     def __init__(
-        self, run: Callable[[Any], JobResult], compose: Callable[[Job], Any], config: DictConfig, *, jobs: int | None
+        self,
+        run: Callable[[Any], JobResult],
+        compose: Callable[[Job], Any],
+        config: DictConfig,
+        *,
+        jobs: int | None,
+        on_wait: Callable[[str], None],
     ) -> None:
         """Call `run` in a worker with what `compose` returns for a job, `jobs` at a time, or as many as there is room for.
 
-        `config` is the sweep's; its launcher says which cluster, and what a trial needs of it. Raises `StudyError` if
-        there is no such cluster, or if a cluster started here cannot hold a trial.
+        `config` is the sweep's; its launcher says which cluster, and what a trial needs of it. `on_wait` receives one
+        line when jobs have to wait for room. Raises `StudyError` if there is no such cluster, or if a cluster started
+        here cannot hold a trial.
         """
         launcher = OmegaConf.to_container(config.hydra.launcher.ray, resolve=True)
         assert isinstance(launcher, dict)
-        self.on_wait: Callable[[str], None] = lambda _: None
-        """Receives one line when jobs have to wait for room."""
-        self._compose, self._jobs = compose, jobs
+        self._compose, self._jobs, self._on_wait = compose, jobs, on_wait
         self._arguments = {**describe_surroundings(config), "shared": pack_shared(run)}
         self._queued: deque[tuple[Job, bytes]] = deque()
         self._workers: list[RayWorker] = []
@@ -200,7 +205,7 @@ class RayCluster:
             )
         line = "trials wait for room in the Ray cluster" + ("" if has_room else f": {self._lack()}")
         if line != self._said:
-            self.on_wait(line)
+            self._on_wait(line)
             self._said = line
 
 
