@@ -23,8 +23,7 @@ from sweeper.study.executors.in_process import InProcess
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
-from sweeper.study.server import while_waiting
-from sweeper.study.trial_record import patiently
+from sweeper.study.server import patiently, while_waiting
 from sweeper.study.warm_start import ReadOther
 from sweeper.terminal.console import make_console
 

@@ -156,9 +156,11 @@ class TrialStore:
         Returns None if it comes too late: another process has taken this one for dead and queued the trial's point again. A
         result that was told just before the connection to the storage was lost is not told again.
         """
-        state = state_of(self.trials()[result.number])
+        trial = self.trials()[result.number]
+        state = state_of(trial)
         if state != "running":
-            return None if state == "retried" else state == "failed"
+            is_told = state != "retried" or trial.user_attrs.get(FAILED) == result.error
+            return state == "failed" if is_told else None
         try:
             if result.error is not None:
                 return self._fail(result.number, result.error, retryable=result.retryable)

@@ -1,6 +1,5 @@
 """Runs jobs on a Ray cluster, each as soon as there is room. A worker keeps its imports and its dataset between jobs."""
 
-import pickle
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from sweeper.study.executors.base import Job, JobResult, one_line
 from sweeper.study.executors.ray_connection import RayConnection, import_ray
 from sweeper.study.executors.ray_resources import RayResources
 from sweeper.study.executors.ray_worker import RayWorker, describe_surroundings, make_worker_class
+from sweeper.study.executors.worker import unpack_result
 from sweeper.study.executors.workers import pack, pack_shared
 from sweeper.study.owner import is_alive
 
@@ -167,7 +167,7 @@ class RayCluster:
         assert worker.job is not None
         number = worker.job.number
         try:
-            result: JobResult = pickle.loads(self._ray.get(worker.awaited))  # noqa: S301 - our own worker's
+            result = unpack_result(self._ray.get(worker.awaited))
         except self._ray.exceptions.RayError as error:
             result = JobResult(number=number, error=self._reason(worker, error))
             self._drop(worker)

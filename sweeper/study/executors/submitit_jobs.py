@@ -18,6 +18,7 @@ from sweeper.study.executors.base import Job, JobResult
 from sweeper.study.executors.job_queue import CHECK_SECONDS, GONE, OVER, JobQueue, JobState, LocalQueue, SlurmQueue
 from sweeper.study.executors.process import sigint_blocked
 from sweeper.study.executors.submitter import make_submitter, outside_of_jobs
+from sweeper.study.executors.worker import unpack_result
 from sweeper.study.executors.workers import pack, pack_shared
 
 ARRAY_PARALLELISM: Final = 256
@@ -182,13 +183,10 @@ class SubmititJobs:
         one = self._submitted[job]
         try:
             outcome, content = pickle.loads(one.handle.paths.result_pickle.read_bytes())  # noqa: S301 - our own job's
-            if outcome == "success":
-                result: JobResult = pickle.loads(content)  # noqa: S301 - likewise
-                return result
-        except FileNotFoundError:
+        except (OSError, EOFError, pickle.UnpicklingError):  # none yet, or not all of it on a shared disk
             return None
-        except Exception as error:  # noqa: BLE001 - a result may hold an object that only its job can import
-            return JobResult(number=one.job.number, error=f"its result cannot be read: {error}")
+        if outcome == "success":
+            return unpack_result(content)
         return JobResult(number=one.job.number, error=str(content).strip().rpartition("\n")[2])
 
     def _look_after(self, job: str, state: JobState) -> JobResult | None:
