@@ -1,4 +1,4 @@
-"""What a running job tells its trial in the storage: values by step; and what it is told: whether it is pruned."""
+"""Reports a running job's values to its trial in the storage, and asks whether the trial is pruned."""
 
 import functools
 from pathlib import Path

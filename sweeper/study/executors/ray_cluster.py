@@ -17,13 +17,13 @@ from sweeper.study.executors.workers import pack, pack_shared
 from sweeper.study.owner import is_alive
 
 NOTICE_SECONDS: Final = 30.0
-"""After how long a job is said to wait for room: a worker takes seconds to start."""
+"""The time after which waiting for room is mentioned: a worker takes seconds to start."""
 PATIENCE_SECONDS: Final = 600.0
 """The time that a cluster has to get a node that can hold a trial: some add nodes when they are asked for."""
 ANSWER_SECONDS: Final = 5.0
 """The time that an idle worker has to answer, and a killed one to end."""
 START_TRIES: Final = 3
-"""So many workers in a row may fail to start, as they do on a node that leaves."""
+"""Number of workers in a row whose failed start ends the search. Workers fail to start on a node that leaves."""
 
 
 class RayCluster:

@@ -25,7 +25,7 @@ USAGE: Final = "RAY_USAGE_STATS_ENABLED"
 HEAD_SECONDS: Final = 20.0
 """The time that a cluster's head has to answer again. After a minute Ray ends the process that has connected."""
 LISTED_SECONDS: Final = 1.0
-"""For so long the list of nodes is good."""
+"""The time for which a list of nodes counts as current."""
 CONNECT_SECONDS: Final = 5.0
 """The time that a node has to take a connection."""
 
