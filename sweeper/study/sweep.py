@@ -56,7 +56,8 @@ class Sweep:
         `on_open` is called once the study is open, unless jobs run in this process.
 
         Raises `StudyError` if the study cannot be started, too many trials failed, or no proposal was feasible, and
-        `DataError` if the data of its trials, which run on this machine, cannot be read.
+        `DataError` if the data of its trials, which run on this machine, cannot be read. Ctrl-C raises KeyboardInterrupt,
+        SIGTERM raises SystemExit with status 143; trials that were running are queued again first.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
