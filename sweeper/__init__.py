@@ -2,7 +2,7 @@
 
 From Python: ``sweeper.compose(["model=gap"])`` returns a typed config, ``sweeper.run(conf)`` trains it, and
 ``sweeper.search(["model.dropout=0.05,0.1"])`` runs what ``-m`` does. In the jobs of any Hydra application ``sweeper.report``
-reports a value that a pruner judges, and ``sweeper.constraint`` names a rule that its configs keep.
+reports a value, after which a pruner may end the job, and ``sweeper.constraint`` adds a constraint on its configs.
 """
 
 from contextlib import nullcontext

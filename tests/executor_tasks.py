@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,17 @@ class Unpicklable:
         raise TypeError("not to be pickled")
 
 
+class Unreadable(float):
+    """A number that leaves its process, but cannot be read in another one."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise ModuleNotFoundError("no such module here")
+
+
 VALUES = {
     "one": 1.0,
     "prune": PrunedAt(value=0.5),
@@ -73,7 +84,13 @@ def _doze(_: DictConfig) -> float:
     return 2.0
 
 
-CALLS = {"doze": _doze, "die once": _die_once, "surroundings": _surroundings}
+CALLS: dict[str, Callable[[DictConfig], Any]] = {
+    "doze": _doze,
+    "die once": _die_once,
+    "surroundings": _surroundings,
+    "unpicklable": lambda _: Unpicklable(),
+    "unreadable": lambda _: Unreadable(5),
+}
 """What the jobs do that only some executors' tests ask for."""
 
 
@@ -89,8 +106,6 @@ def task(config: DictConfig, payload: bytes = b"") -> Any:  # noqa: ARG001 - it 
         case "nap":
             time.sleep(NAP_SECONDS)
             return 2.0
-        case "unpicklable":
-            return Unpicklable()
         case "hang":
             time.sleep(600)
         case "raise":

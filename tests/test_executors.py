@@ -87,9 +87,14 @@ def test_every_way_a_job_ends_is_its_own_result(executor: Executor) -> None:
 
 
 def test_a_worker_returns_the_number_of_what_cannot_be_pickled(tmp_path: Path) -> None:
-    """An object that becomes a number but cannot leave its process costs Hydra's record of the job, not the value."""
+    """An object that becomes a number costs Hydra's record of the job, not the value, if it cannot leave its process.
+
+    Nor if it cannot be read by the coordinator, as on a host without its module.
+    """
     executor = open_executor("workers", tmp_path)
-    assert _run(executor, "unpicklable")["unpicklable"].value == 3.0
+    results = _run(executor, "unpicklable", "unreadable", "one")
+    assert [results[do].value for do in ("unpicklable", "unreadable", "one")] == [3.0, 5.0, 1.0]
+    assert [results[do].returned is None for do in ("unpicklable", "unreadable", "one")] == [True, True, False]
     executor.cancel()
 
 

@@ -105,8 +105,11 @@ def test_kill_9_of_a_search_for_a_front(start: Start, sweeper_process: Sweeper, 
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_at_once_and_queues_what_was_running(start: Start, tmp_path: Path) -> None:
-    """Ctrl-C: status 130 before what runs is done, best so far, page and resuming command said, its point queued again."""
+@pytest.mark.parametrize(("ending", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_end_at_once_and_queue_what_was_running(
+    start: Start, tmp_path: Path, ending: signal.Signals, status: int
+) -> None:
+    """Status 130 or 143 before what runs is done, best so far, page and resuming command said, its point queued again."""
     process = start(*LONG, "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=50")
     folder = tmp_path / "outputs" / "studies" / "long"
 
@@ -117,9 +120,9 @@ def test_ctrl_c_ends_at_once_and_queues_what_was_running(start: Start, tmp_path:
 
     wait_for(lambda: len(list(folder.glob("*/result.json"))) >= 1 and bool(in_first_epochs()))
     running = in_first_epochs()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ending)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == status, err
     assert not [path for path in running if (path / "result.json").exists()]
     assert "report: outputs/studies/long/report.html" in out
     assert (folder / "report.html").exists()

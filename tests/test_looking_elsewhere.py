@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import Engine, insert, select
 
 from sweeper.dashboard.answers import Annotations
-from sweeper.study import reporting
 from sweeper.study.server import PostgresqlStorage
 from sweeper.study.storage import open_storage
 from sweeper.study.trial_record import FILES
@@ -141,8 +140,6 @@ def test_a_deleted_studys_files_are_not_those_of_the_next(sweeper_call: Call, en
     assert isinstance(storage, PostgresqlStorage)
     storage.engine.dispose()
     Path("outputs-of-twice").rename("older")
-    for cached in (reporting._reporter, reporting._study):  # which a process has for the studies of its jobs
-        cached.cache_clear()
     _search(sweeper_call, "twice", "training.batch_size=100")
     with engine.connect() as connection:
         rows = connection.execute(select(FILES.c.text).where(FILES.c.study == "twice", FILES.c.name == "result.json"))

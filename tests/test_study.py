@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,18 @@ def test_a_search_starts_at_the_composed_config_and_keeps_its_total(sweeper_call
     later = trials_of(folder)
     assert len([trial for trial in later if "rejected" not in trial.user_attrs]) == 5
     assert len({tuple(trial.params.items()) for trial in later}) == len(later)
+
+
+def test_a_deleted_study_starts_anew_in_the_same_process(sweeper_call: Call, tmp_path: Path) -> None:
+    """Jobs in this process report to the study of that name that exists now, not to the deleted one."""
+    for _ in range(2):
+        done = sweeper_call("-m", "seed=1,2", *TINY, *HERE, "hydra.sweeper.study_name=twice")
+        assert done.returncode == 0, done.stderr
+        folder = only_study(tmp_path)
+        assert [trial.intermediate_values for trial in trials_of(folder)] == [
+            {1: trial.value} for trial in trials_of(folder)
+        ]
+        shutil.rmtree(folder)
 
 
 def test_a_search_ends_at_its_target(sweeper_call: Call, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def ablate(arguments: Sequence[str]) -> int:
         return 0
     try:
         failures = train_replicates(folder, runs, title=f"ablation {name}", command=command, workers=options.workers)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and SIGTERM
         _conclude(folder, measured())
         raise
     _conclude(folder, measured())

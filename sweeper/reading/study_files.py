@@ -1,4 +1,4 @@
-"""What a study is beside its trials, wherever it ran: its folder, with files restored from a server, and which trials live."""
+"""Finds a study's folder, with files restored from a server, and its lost trials, wherever the study ran."""
 
 import time
 from pathlib import Path

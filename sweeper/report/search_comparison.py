@@ -21,7 +21,7 @@ SAME_IMAGES: Final = ("data.name", "data.validation", "data.validation_size", "d
 UNTOLD: Final = ("data.root", "device", "precision", "threads", "seed", "target")
 """Keys whose difference is no property of a search, or shown elsewhere."""
 LISTED: Final = 12
-"""At most so many keys that differ are shown."""
+"""Maximum number of differing keys that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)

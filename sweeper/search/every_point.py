@@ -1,4 +1,4 @@
-"""All points of a finite space, and whether each of them was tried."""
+"""Enumerates the points of a finite space, and decides whether all were tried."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -18,7 +18,7 @@ def point(params: Mapping[str, Value]) -> Point:
 
 
 def are_all_tried(distributions: Mapping[str, BaseDistribution], tried: Collection[Point]) -> bool:
-    """Whether a space has no point beside those; False for one without end. Looks at one point more than were tried."""
+    """Whether every point of a space was tried; False for an infinite space. Stops at the first point that was not."""
     if any(isinstance(each, FloatDistribution) and each.step is None for each in distributions.values()):
         return False
     return bool(distributions) and all(point(params) in tried for params in every_point(distributions))

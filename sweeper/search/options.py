@@ -23,7 +23,7 @@ class StudyOptions:
     n_trials: int
     """Number of trials in the whole study, those before a resume included."""
     n_jobs: int | None
-    """Number of trials that run at the same time; None means one per core, or what the launcher's engine takes."""
+    """Number of trials that run at the same time; None means one per core; 16 in Slurm; as many as fit in a Ray cluster."""
     max_failure_rate: float
     """Fraction of `n_trials` that may fail; one more failure ends the study."""
     params: dict[str, Any] | None

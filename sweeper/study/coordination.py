@@ -184,7 +184,7 @@ class Heartbeat:
         self._coordination.beat((number,))  # the thread beats for the others
 
     def remove(self, number: int) -> None:
-        """Beat for this trial no more: it has ended."""
+        """Stop beating for this trial: it has ended."""
         self._numbers = self._numbers - {number}
 
     def _run(self) -> None:

@@ -198,15 +198,15 @@ class Coordinator:
                 self.returned[result.number] = result.returned
             result = checked(result, self._trials.goal)
             failed = self._trials.tell(result)
-            if failed is None:
-                self._progress.on_given_up(result.number)
-                self._forget(result.number)
-                return
-            is_retried = result.error is not None and not failed
-            self._progress.on_finished(result, seconds, is_retried=is_retried)
-            self._forget(result.number)
-            if failed and self._search.has_too_many(self._trials.summary().failed):
-                self._stop("too many trials failed", now=True)
+            has_too_many = bool(failed) and self._search.has_too_many(self._trials.summary().failed)
+        if failed is None:
+            self._progress.on_given_up(result.number)
+        else:
+            self._progress.on_finished(result, seconds, is_retried=result.error is not None and not failed)
+        # Last: if the connection to the storage is lost before this, even at the lock's end, the result is told again.
+        self._forget(result.number)
+        if has_too_many:
+            self._stop("too many trials failed", now=True)
 
     def _heed_target(self) -> None:
         """Stop if a trial has reached the target since this process began, here or in another process."""

@@ -39,7 +39,7 @@ class StudyFacts:
     ) -> None:
         """Read the contents of the two files, which are untrusted; None if they are missing.
 
-        `lost` are the running trials without a live process; None for what can be known without beats.
+        `lost` are the running trials without a live process; with None, those that show this without beats.
         """
         self.trials, self.goal = list(trials), as_goal(goal)
         self.direction = self.goal.direction

@@ -61,8 +61,8 @@ def study_headline(
     """Return the headline of a study's trials, all of them in order of their numbers.
 
     `folder` is the study's folder, `search` and `sweep` are the contents of its search.yaml and multirun.yaml, None if
-    missing; `lost` as for `StudyFacts`. A search that ends passes what it knows better: its `program` and its `arguments` after ``-m``. Without
-    `program`, another Hydra application gets no commands.
+    missing; `lost` as for `StudyFacts`. A search that ends also passes its `program` and its `arguments` after ``-m``.
+    Without `program`, another Hydra application gets no commands.
     """
     facts = StudyFacts(trials, goal, search=search, sweep=sweep, lost=lost)
     sentence, tone = (

@@ -1,4 +1,4 @@
-"""Which running trials have lost their process: it is gone, or was silent for too long. By the storage's clock, not by host names."""
+"""Which running trials have lost their process: it is gone, or was silent for too long by the storage's clock."""
 
 import time
 from collections.abc import Mapping, Sequence

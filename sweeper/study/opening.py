@@ -28,11 +28,12 @@ from sweeper.study.goal import GOAL, Goal
 from sweeper.study.goal_checks import check_goal, check_space
 from sweeper.study.liveness import lost_trials
 from sweeper.study.optuna_private import SearchStudy
+from sweeper.study.reporting import forget_studies
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
 from sweeper.study.samplers.feasible import FeasibleSampler
-from sweeper.study.server import PostgresqlStorage
+from sweeper.study.server import PostgresqlStorage, patiently
 from sweeper.study.storage import absolute_url, has_password, journal_url, open_patiently, open_storage
-from sweeper.study.trial_record import create_table, patiently, save_sweep
+from sweeper.study.trial_record import create_table, save_sweep
 from sweeper.study.trials import TrialStore
 from sweeper.study.warm_start import ReadOther, WarmStart, best_point
 
@@ -88,6 +89,7 @@ def open_study(
 
     Raises `StudyError` for options, a folder or a storage that cannot be used, before any point is queued.
     """
+    forget_studies()
     sampler = make_sampler(config.hydra.sweeper.sampler)
     pruner = make_pruner(config.hydra.sweeper.pruner)
     goal = _goal(search, options)

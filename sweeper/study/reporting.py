@@ -1,4 +1,4 @@
-"""What a running job tells its trial in the storage: values by step; and what it is told: whether it is pruned."""
+"""Reports a running job's values to its trial in the storage, and asks whether the trial is pruned."""
 
 import functools
 from pathlib import Path
@@ -12,10 +12,10 @@ from optuna.storages import BaseStorage
 from sweeper.errors import StudyError
 from sweeper.study import optuna_private
 from sweeper.study.sampler_and_pruner import make_pruner
-from sweeper.study.server import PostgresqlStorage
+from sweeper.study.server import PostgresqlStorage, patiently
 from sweeper.study.storage import open_patiently
 from sweeper.study.trial import is_trial
-from sweeper.study.trial_record import patiently, save_record
+from sweeper.study.trial_record import save_record
 
 
 class Reporter:
@@ -62,6 +62,12 @@ def report(value: float, step: int) -> None:
         raise optuna.TrialPruned(number)
 
 
+def forget_studies() -> None:
+    """Forget the studies that jobs of this process have opened: one may have been deleted, and be started again."""
+    _reporter.cache_clear()
+    _study.cache_clear()
+
+
 @functools.lru_cache(maxsize=1)
 def _reporter(url: str, name: str, pruner: str, number: int) -> Reporter:
     study, storage = _study(url, name, pruner)
@@ -70,7 +76,7 @@ def _reporter(url: str, name: str, pruner: str, number: int) -> Reporter:
 
 @functools.lru_cache(maxsize=1)
 def _study(url: str, name: str, pruner: str) -> tuple[optuna.Study, BaseStorage]:
-    """Return a worker's study and its storage, opened once: reading a long journal again for each trial would take quadratic time."""
+    """Return a study and its storage, opened once: reading a long journal again for each trial would take quadratic time."""
     config = OmegaConf.create(pruner)
     assert isinstance(config, DictConfig)
     storage = open_patiently(url)

@@ -1,7 +1,7 @@
 """Writes into a study's folder what it lacks and its server has: search, config of the sweep, and files of each trial.
 
-Nothing that is there is overwritten, but what was restored before and has changed. All texts are untrusted: they get the
-names of a fixed list, below the folder.
+Only files that were restored before, and have changed, are overwritten. All texts are untrusted: their names come from a
+fixed list, and they are written below the folder.
 """
 
 import os
@@ -28,7 +28,7 @@ STORAGE_KEY: Final = "hydra.sweeper.storage"
 OF_ANOTHER_HOST: Final = ("hydra.sweep.dir", "data.root", STORAGE_KEY)
 """Overrides that mean something on the host alone where they were typed."""
 LISTED: Final = 8
-"""A sentence names at most so many trials, of more it says their number."""
+"""Maximum number of trials that a sentence names; of more it gives their number."""
 
 
 def restore_trials(engine: Engine, study: str, folder: StudyFolder, *, known: int) -> None:

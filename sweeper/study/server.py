@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from optuna.storages import RDBStorage
 from sqlalchemy import event
@@ -17,6 +17,8 @@ from sweeper.errors import StudyError
 PATIENCE_SECONDS: Final = 600.0
 """The time that a server which has answered before has to answer again."""
 RETRY_SECONDS: Final = 1.0
+TRIES: Final = 3
+"""Tries of a statement whose connection was lost; between them the storage waits for its server."""
 ENDED: Final = ("25P03", "25P04", "57P01", "57P02", "57P03", "57P05")
 """PostgreSQL's codes of errors that end a connection: idle for too long in a transaction, shutdown, crash, starting up."""
 CONNECTION: Final[dict[str, Any]] = {
@@ -27,6 +29,7 @@ CONNECTION: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds; keepalives do not notice while data are on their way
 }
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,17 @@ def while_waiting(say: Callable[[str], None], check: Callable[[], None] = lambda
         yield
     finally:
         PostgresqlStorage.waiting = before
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Return what `call` returns; after a lost connection, call it again."""
+    for _ in range(TRIES - 1):
+        try:
+            return call()
+        except Exception as error:
+            if not is_connection_lost(error):
+                raise
+    return call()
 
 
 def connection_settings(url: str) -> dict[str, Any]:

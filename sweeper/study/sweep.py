@@ -20,13 +20,10 @@ from sweeper.study.coordinator import Coordinator
 from sweeper.study.ending import Ending
 from sweeper.study.executors import is_local, make_executor
 from sweeper.study.executors.in_process import InProcess
-from sweeper.study.executors.ray_cluster import RayCluster
-from sweeper.study.executors.submitit_jobs import SubmititJobs
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
-from sweeper.study.server import while_waiting
-from sweeper.study.trial_record import patiently
+from sweeper.study.server import patiently, while_waiting
 from sweeper.study.warm_start import ReadOther
 from sweeper.terminal.console import make_console
 
@@ -59,7 +56,8 @@ class Sweep:
         `on_open` is called once the study is open, unless jobs run in this process.
 
         Raises `StudyError` if the study cannot be started, too many trials failed, or no proposal was feasible, and
-        `DataError` if the data of its trials, which run on this machine, cannot be read.
+        `DataError` if the data of its trials, which run on this machine, cannot be read. Ctrl-C raises KeyboardInterrupt,
+        SIGTERM raises SystemExit with status 143; trials that were running are queued again first.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
@@ -86,36 +84,36 @@ class Sweep:
         with while_waiting(lambda line: make_console().print(line, soft_wrap=True)):
             opened = self.opened = open_study(search, self._options, self._config, self._read_other)
             read = opened.reader()
+        base = search.base
+        progress = StudyProgress(
+            opened.trials,
+            name=opened.name,
+            total=search.total,
+            folder=opened.folder.path,
+            is_grid=search.is_grid,
+            is_accuracy=base is not None,
+            target=base.target if base is not None and self._options.direction == "maximize" else None,
+            epochs=base.training.epochs if base is not None else None,
+            limit=getattr(base.budget, self._options.cost) if base is not None and self._options.cost else None,
+            read=read,
+        )
         executor = make_executor(
             self._context,
             self._task,
             self._config,
             lambda job: composer.job(job.overrides, job.number),
             jobs=self._jobs,
+            on_wait=progress.on_wait,
         )
         if on_open is not None and not isinstance(executor, InProcess):
             on_open()
         ending = Ending(opened, search, self._options, [*arguments, *settings])
-        base = search.base
         with (
             Interrupts() as interrupts,
-            StudyProgress(
-                opened.trials,
-                name=opened.name,
-                total=search.total,
-                folder=opened.folder.path,
-                is_grid=search.is_grid,
-                is_accuracy=base is not None,
-                target=base.target if base is not None and self._options.direction == "maximize" else None,
-                epochs=base.training.epochs if base is not None else None,
-                limit=getattr(base.budget, self._options.cost) if base is not None and self._options.cost else None,
-                read=read,
-            ) as progress,
+            progress,
             while_waiting(progress.on_wait, interrupts.check),
             Heartbeat(opened.coordination, grace_seconds=self._options.grace_seconds) as heartbeat,
         ):
-            if isinstance(executor, RayCluster | SubmititJobs):
-                executor.on_wait = progress.on_wait
             coordinator = Coordinator(
                 opened=opened,
                 search=search,

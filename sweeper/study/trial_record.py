@@ -5,9 +5,9 @@ They are in a table of sweeper's own: as attributes of the trials, every process
 
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, delete, func, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,12 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sweeper.errors import StudyError
 from sweeper.run.folder import RunFolder
 from sweeper.study.coordination import advisory_lock
-from sweeper.study.server import PostgresqlStorage, is_connection_lost
+from sweeper.study.server import PostgresqlStorage, is_connection_lost, patiently
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
-TRIES: Final = 3
-"""Tries of a statement whose connection was lost; between them the storage waits for its server."""
 MAX_BYTES: Final = 1_000_000
 """A longer file stays where it is."""
 SWEEP: Final = -1
@@ -105,17 +102,6 @@ def read_saved(engine: Engine, study: str, number: int) -> Mapping[str, str]:
     with engine.connect() as connection:
         rows = connection.execute(select(FILES.c.name, FILES.c.text).where(*is_it)).all()
     return {row.name: row.text for row in rows}
-
-
-def patiently(call: Callable[[], T]) -> T:
-    """Return what `call` returns; after a lost connection, call it again."""
-    for _ in range(TRIES - 1):
-        try:
-            return call()
-        except Exception as error:
-            if not is_connection_lost(error):
-                raise
-    return call()
 
 
 def saved_files(files: RunFolder) -> dict[str, Path]:

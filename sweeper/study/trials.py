@@ -63,8 +63,7 @@ class TrialStore:
 
     def completed_above(self, value: float) -> list[FrozenTrial]:
         """Return the completed trials with at least this value."""
-        completed = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [trial for trial in completed if trial.values[0] >= value]
+        return [t for t in self.trials() if t.state is TrialState.COMPLETE and t.values[0] >= value]
 
     def rejections(self) -> Counter[str]:
         """Count the rejected proposals by the rule that rejected them."""
@@ -156,9 +155,10 @@ class TrialStore:
         Returns None if it comes too late: another process has taken this one for dead and queued the trial's point again. A
         result that was told just before the connection to the storage was lost is not told again.
         """
-        state = state_of(self.trials()[result.number])
-        if state != "running":
-            return None if state == "retried" else state == "failed"
+        trial = self.trials()[result.number]
+        if (state := state_of(trial)) != "running":
+            is_late = state == "retried" and trial.user_attrs.get(FAILED) != result.error
+            return None if is_late else state == "failed"
         try:
             if result.error is not None:
                 return self._fail(result.number, result.error, retryable=result.retryable)

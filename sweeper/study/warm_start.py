@@ -1,6 +1,6 @@
-"""Which trials of other studies a search starts from: those of which it would have measured the same. They are no trials of it.
+"""Which trials of other studies a search starts from: those whose values it would have measured itself.
 
-The sampler alone sees them, and the best of them is trained here as one of the first points: so counts, best trial, page
+They are no trials of the search. The sampler alone sees them, and the best of them is trained here as one of the first points: so counts, best trial, page
 and confirmation are this study's own.
 """
 
@@ -30,7 +30,7 @@ WARM_START: Final = "warm_start"
 FREE: Final = ("seed", "target", "data.root", "device", "precision", "threads", "budget.parameters", "budget.macs")
 """Keys that may differ: they do not change what a trial measures, but by noise."""
 REASONS: Final = 3
-"""At most so many reasons are told."""
+"""Maximum number of reasons that are shown."""
 Saved = dict[str, dict[str, Any]]
 """The content of the attribute."""
 
@@ -195,10 +195,12 @@ def _differences(search: Search, other: OtherStudy, trial: FrozenTrial) -> Itera
     if search.application is not None:
         yield from _differences_of_application(search, search.application, other, trial)
     here, there = _flat(record["base"]), _values(other, trial)
-    searched = {key.lstrip("+") for key in search.space.distributions}
+    searched, searched_there = (
+        {key.lstrip("+") for key in keys} for keys in (search.space.distributions, trial.params)
+    )
     for key in dict.fromkeys([*here, *there]):
         is_free = key in FREE or key in searched or key.startswith("logging.")
-        if is_free or (search.base is None and key not in trial.params):
+        if is_free or (search.base is None and key not in searched_there):
             continue
         if here.get(key) != there.get(key):
             yield f"{key} is {there.get(key)} there and {here.get(key)} here"

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Final
 
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -14,9 +15,9 @@ from sweeper.study.executors.submitit_jobs import SubmititJobs
 from sweeper.study.executors.submitter import cluster_of
 from sweeper.study.executors.workers import Workers
 
-BASIC: str = "basic"
+BASIC: Final = "basic"
 """Hydra's default launcher, which runs jobs one after another; sweeper's own executors replace it."""
-RAY: str = "ray"
+RAY: Final = "ray"
 """The launcher of hydra-ray-launcher, which runs jobs in batches; an executor on Ray itself replaces it."""
 
 
@@ -26,20 +27,27 @@ def is_local(config: DictConfig) -> bool:
 
 
 def make_executor(
-    context: HydraContext, task: TaskFunction, config: DictConfig, compose: Callable[[Job], DictConfig], *, jobs: int
+    context: HydraContext,
+    task: TaskFunction,
+    config: DictConfig,
+    compose: Callable[[Job], DictConfig],
+    *,
+    jobs: int,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> Executor:
     """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config.
 
+    `on_wait` receives one line when jobs have to wait for the launcher's engine, or are started again by it.
     Ray and submitit decide themselves how many jobs there is room for, unless ``hydra.sweeper.n_jobs`` is given.
     Raises `StudyError` if there is no such cluster.
     """
     run = functools.partial(run_hydra_job, context, task)
     given = config.hydra.sweeper.get("n_jobs")
     if config.hydra.runtime.choices.get("hydra/launcher") == RAY:
-        return RayCluster(run, compose, config, jobs=given)
+        return RayCluster(run, compose, config, jobs=given, on_wait=on_wait)
     cluster = cluster_of(config)
     if cluster is not None:
-        return SubmititJobs(run, compose, config, cluster=cluster, jobs=given)
+        return SubmititJobs(run, compose, config, cluster=cluster, jobs=given, on_wait=on_wait)
     if not is_local(config):
         return HydraLauncher(context, task, config, capacity=jobs)
     if jobs == 1:

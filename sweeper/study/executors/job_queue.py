@@ -38,7 +38,7 @@ OVER: Final = frozenset(
 )
 """The states of Slurm in which a job has ended."""
 GONE: Final = "GONE"
-"""The state of a job that its engine knows no more."""
+"""The state of a job that its engine no longer knows."""
 
 
 @dataclass(frozen=True)

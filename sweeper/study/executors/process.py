@@ -28,7 +28,10 @@ def start_ignoring_sigint(process: BaseProcess) -> None:
 
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread, and for good in processes that it starts meanwhile; a Ctrl-C is handled afterwards."""
+    """Block SIGINT in this thread, and for good in processes that it starts meanwhile; a Ctrl-C is handled afterwards.
+
+    SIGTERM waits too, see `Interrupts`. It is not blocked: processes started here would never receive it.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,6 +1,5 @@
 """Runs jobs on a Ray cluster, each as soon as there is room. A worker keeps its imports and its dataset between jobs."""
 
-import pickle
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,17 +12,18 @@ from sweeper.study.executors.base import Job, JobResult, one_line
 from sweeper.study.executors.ray_connection import RayConnection, import_ray
 from sweeper.study.executors.ray_resources import RayResources
 from sweeper.study.executors.ray_worker import RayWorker, describe_surroundings, make_worker_class
+from sweeper.study.executors.worker import unpack_result
 from sweeper.study.executors.workers import pack, pack_shared
 from sweeper.study.owner import is_alive
 
 NOTICE_SECONDS: Final = 30.0
-"""After how long a job is said to wait for room: a worker takes seconds to start."""
+"""The time after which waiting for room is mentioned: a worker takes seconds to start."""
 PATIENCE_SECONDS: Final = 600.0
 """The time that a cluster has to get a node that can hold a trial: some add nodes when they are asked for."""
 ANSWER_SECONDS: Final = 5.0
 """The time that an idle worker has to answer, and a killed one to end."""
 START_TRIES: Final = 3
-"""So many workers in a row may fail to start, as they do on a node that leaves."""
+"""Number of workers in a row whose failed start ends the search. Workers fail to start on a node that leaves."""
 
 
 class RayCluster:
@@ -33,18 +33,23 @@ class RayCluster:
     """
 
     def __init__(
-        self, run: Callable[[Any], JobResult], compose: Callable[[Job], Any], config: DictConfig, *, jobs: int | None
+        self,
+        run: Callable[[Any], JobResult],
+        compose: Callable[[Job], Any],
+        config: DictConfig,
+        *,
+        jobs: int | None,
+        on_wait: Callable[[str], None],
     ) -> None:
         """Call `run` in a worker with what `compose` returns for a job, `jobs` at a time, or as many as there is room for.
 
-        `config` is the sweep's; its launcher says which cluster, and what a trial needs of it. Raises `StudyError` if
-        there is no such cluster, or if a cluster started here cannot hold a trial.
+        `config` is the sweep's; its launcher says which cluster, and what a trial needs of it. `on_wait` receives one
+        line when jobs have to wait for room. Raises `StudyError` if there is no such cluster, or if a cluster started
+        here cannot hold a trial.
         """
         launcher = OmegaConf.to_container(config.hydra.launcher.ray, resolve=True)
         assert isinstance(launcher, dict)
-        self.on_wait: Callable[[str], None] = lambda _: None
-        """Receives one line when jobs have to wait for room."""
-        self._compose, self._jobs = compose, jobs
+        self._compose, self._jobs, self._on_wait = compose, jobs, on_wait
         self._arguments = {**describe_surroundings(config), "shared": pack_shared(run)}
         self._queued: deque[tuple[Job, bytes]] = deque()
         self._workers: list[RayWorker] = []
@@ -162,7 +167,7 @@ class RayCluster:
         assert worker.job is not None
         number = worker.job.number
         try:
-            result: JobResult = pickle.loads(self._ray.get(worker.awaited))  # noqa: S301 - our own worker's
+            result = unpack_result(self._ray.get(worker.awaited))
         except self._ray.exceptions.RayError as error:
             result = JobResult(number=number, error=self._reason(worker, error))
             self._drop(worker)
@@ -200,7 +205,7 @@ class RayCluster:
             )
         line = "trials wait for room in the Ray cluster" + ("" if has_room else f": {self._lack()}")
         if line != self._said:
-            self.on_wait(line)
+            self._on_wait(line)
             self._said = line
 
 

@@ -4,7 +4,9 @@ import importlib
 import math
 import os
 import re
+import signal
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,7 +25,7 @@ USAGE: Final = "RAY_USAGE_STATS_ENABLED"
 HEAD_SECONDS: Final = 20.0
 """The time that a cluster's head has to answer again. After a minute Ray ends the process that has connected."""
 LISTED_SECONDS: Final = 1.0
-"""For so long the list of nodes is good."""
+"""The time for which a list of nodes counts as current."""
 CONNECT_SECONDS: Final = 5.0
 """The time that a node has to take a connection."""
 
@@ -58,7 +60,7 @@ class RayConnection:
         defaults: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
         if self.is_local:
             defaults |= {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))}
-        with _variables({USAGE: "0"}), warnings.catch_warnings():
+        with _variables({USAGE: "0"}), _sigterm_kept(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tips about later versions of Ray
             try:
                 if re.fullmatch(r"[\w.-]+:\d+", address):  # Ray itself would try for minutes, and say so on stderr
@@ -140,3 +142,14 @@ def _variables(defaults: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in missing:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """After the block, handle SIGTERM as before: Ray's own handler would end a sweep at once, wherever it is."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

@@ -30,7 +30,7 @@ class RayResources:
             ) from error
 
     def fitting(self, node: Mapping[str, float]) -> int:
-        """Return how many trials a node with these resources can hold, were they all free."""
+        """Return how many trials a node with these resources can hold if all of them are free."""
         # Ray counts in ten thousandths: ten times 0.1 is a little less than 1.
         limited = [int(node.get(name, 0.0) / amount + 1e-4) for name, amount in self._needs.items()]
         return min(limited) if limited else int(node.get("CPU", 1.0))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import cloudpickle
 from hydra.core.hydra_config import HydraConfig
@@ -17,11 +17,9 @@ from omegaconf import DictConfig
 
 from sweeper.run.folder import write_atomically
 from sweeper.study.executors.base import JobResult, call_task, failed, finished
+from sweeper.study.executors.worker import ORPHAN_CHECK_SECONDS
 from sweeper.study.locks import exclusive, is_locked
 from sweeper.study.owner import Owner, identify_process, may_be_alive
-
-ORPHAN_CHECK_SECONDS: Final = 0.5
-"""Time between a job's checks that its coordinator is still alive."""
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,14 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 import submitit
 from omegaconf import open_dict, read_write
 from submitit.core.utils import DelayedSubmission, UncompletedJobError
 from submitit.local.local import LOCAL_REQUEUE_RETURN_CODE
 
-from sweeper.study.executors.worker import pack_result, unpack_shared
+from sweeper.study.executors.worker import ORPHAN_CHECK_SECONDS, pack_result, unpack_shared
 from sweeper.study.owner import Owner, identify_process, may_be_alive
-
-ORPHAN_CHECK_SECONDS: Final = 0.5
-"""Time between a job's checks that its coordinator, if it is on the same machine, is still alive."""
 
 
 @dataclass

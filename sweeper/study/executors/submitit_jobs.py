@@ -18,6 +18,7 @@ from sweeper.study.executors.base import Job, JobResult
 from sweeper.study.executors.job_queue import CHECK_SECONDS, GONE, OVER, JobQueue, JobState, LocalQueue, SlurmQueue
 from sweeper.study.executors.process import sigint_blocked
 from sweeper.study.executors.submitter import make_submitter, outside_of_jobs
+from sweeper.study.executors.worker import unpack_result
 from sweeper.study.executors.workers import pack, pack_shared
 
 ARRAY_PARALLELISM: Final = 256
@@ -68,15 +69,15 @@ class SubmititJobs:
         *,
         cluster: str,
         jobs: int | None,
+        on_wait: Callable[[str], None],
     ) -> None:
         """Call `run` in a job with what `compose` returns for it. `cluster` is submitit's name of the engine.
 
-        `config` is the sweep's; its launcher says what a job needs. Raises `StudyError` if that cannot be submitted.
+        `config` is the sweep's; its launcher says what a job needs. `on_wait` receives one line when jobs wait for the
+        engine, or are started again by it. Raises `StudyError` if such a job cannot be submitted.
         """
-        self.on_wait: Callable[[str], None] = lambda _: None
-        """Receives one line when jobs wait for the engine, or are started again by it."""
         self._is_slurm = cluster == "slurm"
-        self._compose, self._shared = compose, pack_shared(run)
+        self._compose, self._shared, self._on_wait = compose, pack_shared(run), on_wait
         launcher = OmegaConf.to_container(config.hydra.launcher, resolve=True)
         assert isinstance(launcher, dict)
         settings = {str(name): value for name, value in launcher.items()}
@@ -96,7 +97,7 @@ class SubmititJobs:
     def submit(self, job: Job) -> None:
         """Submit a job. One that is refused is submitted again by `wait`."""
         if not self._has_submitted and (count := self._queue.cancel_abandoned()):
-            self.on_wait(f"{count} Slurm job{'' if count == 1 else 's'} of an earlier process cancelled")
+            self._on_wait(f"{count} Slurm job{'' if count == 1 else 's'} of an earlier process cancelled")
         self._waiting.append(job)
         if self._refused_at is None:
             self._submit_waiting()
@@ -117,7 +118,7 @@ class SubmititJobs:
         self._waiting = []
         command = self._queue.cancel({job: one.handle for job, one in self._submitted.items()} | self._ending)
         if command is not None:
-            self.on_wait(f"Slurm did not answer, so its jobs may go on: {command}")
+            self._on_wait(f"Slurm did not answer, so its jobs may go on: {command}")
         self._submitted, self._ending = {}, {}
 
     def _default_capacity(self, settings: Mapping[str, Any]) -> int:
@@ -150,7 +151,7 @@ class SubmititJobs:
         now = time.monotonic()
         if self._refused_at is None or self._submitted:
             if self._refused_at is None:
-                self.on_wait(f"Slurm takes no more jobs for now, they wait: {reason}")
+                self._on_wait(f"Slurm takes no more jobs for now, they wait: {reason}")
             self._refused_at = now
         elif now - self._refused_at > PATIENCE_SECONDS:
             raise StudyError(f"Slurm must take the trials' jobs, but has refused them for too long: {reason}")
@@ -182,20 +183,17 @@ class SubmititJobs:
         one = self._submitted[job]
         try:
             outcome, content = pickle.loads(one.handle.paths.result_pickle.read_bytes())  # noqa: S301 - our own job's
-            if outcome == "success":
-                result: JobResult = pickle.loads(content)  # noqa: S301 - likewise
-                return result
-        except FileNotFoundError:
+        except (OSError, EOFError, pickle.UnpicklingError):  # none yet, or not all of it on a shared disk
             return None
-        except Exception as error:  # noqa: BLE001 - a result may hold an object that only its job can import
-            return JobResult(number=one.job.number, error=f"its result cannot be read: {error}")
+        if outcome == "success":
+            return unpack_result(content)
         return JobResult(number=one.job.number, error=str(content).strip().rpartition("\n")[2])
 
     def _look_after(self, job: str, state: JobState) -> JobResult | None:
         """Take note of a job's state; return its failure if it has ended without a result."""
         one = self._submitted[job]
         if state.restarts > one.restarts:
-            self.on_wait(f"trial {one.job.number} begins anew: Slurm started its job {job} again")
+            self._on_wait(f"trial {one.job.number} begins anew: Slurm started its job {job} again")
             one.restarts = state.restarts
         if state.name not in OVER and state.name != GONE:
             one.ended = None
@@ -203,7 +201,7 @@ class SubmititJobs:
             self._has_noticed = self._has_noticed or one.has_started
             if not self._has_noticed and time.monotonic() - one.since > NOTICE_SECONDS:
                 self._has_noticed = True
-                self.on_wait(f"trial {one.job.number} waits in Slurm's queue as job {job} ({state.reason})")
+                self._on_wait(f"trial {one.job.number} waits in Slurm's queue as job {job} ({state.reason})")
             return None
         if one.ended is None:  # the result may be on its way, through a shared disk, or the job on its way to a restart
             one.ended = state.name

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sweeper.study.executors.base import JobResult
 
 ORPHAN_CHECK_SECONDS: Final = 0.5
-"""Time between a worker's checks that its parent is still alive."""
+"""Time between a job's checks that its coordinator is still alive."""
 
 
 def work(connection: Connection, parent: int) -> None:
@@ -48,14 +49,24 @@ def unpack_shared(message: bytes) -> Callable[[Any], "JobResult"]:
 
 
 def pack_result(result: "JobResult") -> bytes:
-    """Pickle a result; without Hydra's record of the job if the job returned an object that cannot be pickled."""
+    """Pickle a result for `unpack_result`, apart from Hydra's record of the job: this may hold any object."""
     import cloudpickle  # noqa: PLC0415 - half a second
 
-    try:
-        message: bytes = cloudpickle.dumps(result)
-    except Exception:  # noqa: BLE001 - an object's own pickling may raise anything
-        message = cloudpickle.dumps(replace(result, returned=None))
+    returned = None
+    with suppress(Exception):  # an object's own pickling may raise anything
+        returned = cloudpickle.dumps(result.returned)
+    message: bytes = cloudpickle.dumps((replace(result, returned=None), returned))
     return message
+
+
+def unpack_result(message: bytes) -> "JobResult":
+    """Return the result in a message of `pack_result`; without Hydra's record if that cannot be pickled, or not be read here."""
+    result: JobResult
+    result, returned = pickle.loads(message)  # noqa: S301 - our own worker's
+    if returned is not None:
+        with suppress(Exception):  # the object's class may be on the worker's machine alone
+            result = replace(result, returned=pickle.loads(returned))  # noqa: S301 - likewise
+    return result
 
 
 def _exit_with(parent: int) -> None:

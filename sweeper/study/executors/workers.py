@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import pickle
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
@@ -13,7 +12,7 @@ from hydra.core.singleton import Singleton
 
 from sweeper.study.executors.base import Job, JobResult
 from sweeper.study.executors.process import start_ignoring_sigint
-from sweeper.study.executors.worker import work
+from sweeper.study.executors.worker import unpack_result, work
 
 EXIT_SECONDS: Final = 1.0
 """The time that a worker has to exit after it closed its pipe."""
@@ -92,8 +91,7 @@ class _Worker:
         job, self.job = self.job, None
         try:
             if self._connection.poll():  # otherwise the process ended without a result
-                result: JobResult = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our own worker's
-                return result
+                return unpack_result(self._connection.recv_bytes())
         except (EOFError, OSError):
             self._process.join(EXIT_SECONDS)  # the pipe closes just before the process ends with its exit code
         self.kill()
