@@ -39,6 +39,7 @@ WORK: Final = {
         ("sweeper.bench.ablation", "measure_ablation"),
         ("sweeper.bench.measure", "measure"),
         ("sweeper.bench.searches", "compare_searches"),
+        ("sweeper.bench.study_cost", "measure_study_costs"),
     ),
     "confirm": (("sweeper.confirm.candidates", "select_trials"), ("sweeper.confirm.candidates", "select_runs")),
     "dashboard": (("sweeper.dashboard.serve", "dashboard"),),
