@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import yaml
 
-from sweeper.config.loading import dump, load
+from sweeper.config.loading import dump, load, read_plain
 from sweeper.config.schema import ExperimentConf
 from sweeper.data import openings
 from sweeper.errors import RunFolderError
@@ -176,7 +176,7 @@ class RunFolder:
         """
         try:
             text = self.config.read_text()
-            plain = yaml.load(text, Loader=yaml.CSafeLoader)
+            plain = read_plain(text)
         except OSError as error:
             raise RunFolderError(
                 f"a run's folder must hold .hydra/config.yaml, but {self.path} does not ({error.strerror}): "

@@ -100,9 +100,10 @@ def open_study(
     record = search.record()
     name = options.study_name or _name(search, record, config)
     wrapped = _feasible(sampler, search)
-    folder = StudyFolder(_path(name, search, config))
-    if not folder.path.exists():
+    path = _path(name, search, config)
+    if not path.exists():
         warm_start.check()
+    folder = StudyFolder(path)
     url = absolute_url(options.storage) if options.storage else journal_url(folder.journal)
     multirun = OmegaConf.to_yaml(config)
 
