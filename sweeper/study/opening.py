@@ -130,9 +130,7 @@ def open_study(
             study.is_thinned = isinstance(sampler, optuna.samplers.TPESampler) and len(goal.directions) == 1
             _claim(study, name, record)
             folder.write_search(record)
-            if goal.cost is not None:
-                study.set_user_attr(GOAL, goal.record)
-                study.set_metric_names([f"{'test' if _is_on_test(search) else 'validation'} accuracy", goal.unit])
+            _name_values(study, goal, search)
             trials = TrialStore(study, search.space, max_retry=options.max_retry)
             is_new = not trials.trials()
             if is_new:
@@ -239,8 +237,12 @@ def _claim(study: optuna.Study, name: str, record: Mapping[str, Any]) -> None:
             ) from error
 
 
-def _is_on_test(search: Search) -> bool:
-    return search.base is not None and search.base.data.validation == "test"
+def _name_values(study: optuna.Study, goal: Goal, search: Search) -> None:
+    """Save what the two values of a search with a cost are."""
+    if goal.cost is not None:
+        is_on_test = search.base is not None and search.base.data.validation == "test"
+        study.set_user_attr(GOAL, goal.record)
+        study.set_metric_names([f"{'test' if is_on_test else 'validation'} accuracy", goal.unit])
 
 
 def _check_no_trials(folder: StudyFolder) -> None:
