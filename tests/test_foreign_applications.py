@@ -26,7 +26,9 @@ def test_a_typed_application_in_sqlite_is_read_by_other_commands(application: Ap
     assert "run it again: python typed.py rows=3 hydra.job.chdir=true db=postgres cache=ALL\n" in done.stdout
     assert (tmp_path / "outputs/studies/typed/best/query.txt").read_text() == "postgres.sock"
     assert read_other("typed").name == "typed"
-    with pytest.raises(RunFolderError, match="one of sweeper's own runs, but it does not: .* give the study to report"):
+    with pytest.raises(
+        RunFolderError, match=r"one of sweeper's own runs, but it does not: .* give the study to report"
+    ):
         report(["outputs/studies/typed/best"])
 
 
