@@ -27,6 +27,9 @@ from .slurm import slurm  # noqa: F401 - likewise
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+collect_ignore = ["applications"]
+"""Programs, which run when they are imported: not to be searched for doctests."""
+
 # A shell's background jobs ignore SIGINT, and processes inherit that; tests interrupt processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
