@@ -19,7 +19,7 @@ from .application import application  # noqa: F401 - a fixture
 from .browsed_pages import quiet, searched, studies  # noqa: F401 - fixtures
 from .browser import visit  # noqa: F401 - likewise
 from .postgresql import postgresql, server  # noqa: F401 - likewise
-from .processes import Completed, Start, Sweeper, command, environment
+from .processes import Completed, Start, Sweeper, command, environment, started
 from .ray_nodes import ray_cluster, two_nodes  # noqa: F401 - likewise
 from .slurm import slurm  # noqa: F401 - likewise
 
@@ -70,17 +70,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as ending:
 
         def start_process(*arguments: str, **variables: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                command(*arguments),
-                cwd=tmp_path,
-                env=environment(**variables),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            ending.enter_context(process)
-            ending.callback(process.kill)
-            return process
+            return started(ending, command(*arguments), cwd=tmp_path, env=environment(**variables))
 
         yield start_process
 

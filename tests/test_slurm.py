@@ -12,11 +12,10 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial
 
-from sweeper.config.composition import conf_dir
 from sweeper.study.storage import journal_url, open_storage
 from sweeper.study.summary import state_of
 
-from .processes import Start, environment
+from .processes import Start, environment, started
 from .slurm import CPUS, Slurm
 from .studies import LONG, trials_of, wait_for
 
@@ -34,7 +33,7 @@ def task(config):
 task()
 """
 SWEEP = [
-    *("-m", "hydra/sweeper=study", f"hydra.searchpath=[file://{conf_dir()}]", "hydra.sweep.dir=study"),
+    *("-m", "hydra/sweeper=study", "hydra.sweep.dir=study"),
     *(
         "hydra.sweeper.study_name=s",
         "hydra/job_logging=none",
@@ -52,17 +51,8 @@ def sleeper(tmp_path: Path, slurm: Slurm) -> Iterator[Sleeper]:
     with ExitStack() as ending:
 
         def start(*arguments: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                [sys.executable, "app.py", *SWEEP, *arguments],
-                cwd=tmp_path,
-                env=environment(**slurm.environment),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            ending.enter_context(process)
-            ending.callback(process.kill)
-            return process
+            words = [sys.executable, "app.py", *SWEEP, *arguments]
+            return started(ending, words, cwd=tmp_path, env=environment(**slurm.environment))
 
         yield start
 

@@ -206,6 +206,10 @@ class TrainingConf:
         require(self.batch_size <= images, rule, self.batch_size)
 
 
+Cost = Literal["parameters", "macs"]
+"""What a budget limits."""
+
+
 @dataclass(kw_only=True)
 class BudgetConf:
     """Upper limits on the network's cost; ``None`` means no limit."""

@@ -1,15 +1,14 @@
 """Checks a network against its budget of parameters and MACs, and finds the uniform channel scaling that fits."""
 
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final
 
 from sweeper.config.model import ModelConf
-from sweeper.config.schema import BudgetConf
+from sweeper.config.schema import BudgetConf, Cost
 from sweeper.errors import BudgetError
 from sweeper.network.plan import Plan, make_plan
 from sweeper.network.summary import Summary, summarize
 
-Cost = Literal["parameters", "macs"]
 COSTS: Final[tuple[tuple[Cost, str], ...]] = (("parameters", "parameters"), ("macs", "MACs"))
 """Each cost's field in `Summary` and `BudgetConf`, and its name in messages."""
 LARGEST_SHOWN: Final = 2

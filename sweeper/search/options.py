@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sweeper.config.schema import Cost
 from sweeper.errors import StudyError
-from sweeper.network.budget import Cost
 
 DIRECTIONS: Final = ("maximize", "minimize")
 

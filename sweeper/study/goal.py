@@ -8,7 +8,8 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from sweeper.network.budget import COSTS, Cost
+from sweeper.config.schema import Cost
+from sweeper.network.budget import COSTS
 from sweeper.study.attributes import PARAMETERS, whole
 
 GOAL: Final = "goal"

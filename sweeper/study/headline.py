@@ -65,13 +65,7 @@ def study_headline(
     Without `program`, another Hydra application gets no commands.
     """
     facts = StudyFacts(trials, goal, search=search, sweep=sweep, lost=lost)
-    sentence, tone = (
-        _sentence_of_front(facts)
-        if facts.has_front
-        else _sentence_of_values(facts)
-        if facts.goal.others and facts.summary.best
-        else _sentence(facts)
-    )
+    sentence, tone = _sentence(facts)
     own = PROGRAM if facts.is_accuracy else None
     return Headline(
         sentence=sentence,
@@ -85,9 +79,14 @@ def study_headline(
 
 
 def _sentence(facts: StudyFacts) -> tuple[str, Tone]:
-    best = facts.summary.best
-    if best is None:
+    if facts.summary.best is None:
         return _sentence_without_best(facts)
+    if facts.has_front:
+        return _sentence_of_front(facts)
+    return _sentence_of_values(facts) if facts.goal.others else _sentence_of_best(facts, facts.summary.best)
+
+
+def _sentence_of_best(facts: StudyFacts, best: FrozenTrial) -> tuple[str, Tone]:
     early = facts.is_running or not facts.is_done
     if facts.target is None:
         value = _value(facts, best.values[0])
