@@ -91,8 +91,8 @@ def test_a_search_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_a_comparison_is_resumed_and_confirmed(tmp_path: Path) -> None:
-    """A search of each kind finds something in its time; the next call reads it, and opens the test set for the best."""
-    folder = tmp_path / "outputs" / "searches"
+    """A search of each kind, in a folder with a comma, finds something in its time; the next call reads it, and opens the test set for the best."""
+    folder = tmp_path / "outputs" / "searches, again"
     methods = ["start", UPSTREAM, OPTUNA]
     first = _compare(TINY, folder, methods=methods, minutes=0.25)
     assert [result.method for result in first.results] == methods

@@ -14,6 +14,7 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze
 from sweeper.network.repair import width_bounds
 from sweeper.run.folder import RunFolder
+from sweeper.search.space import quoted
 from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url
 
@@ -42,10 +43,10 @@ def search_command(method: str, overrides: Sequence[str], seed: int, folder: Pat
     if method == OPTUNA:
         return [sys.executable, "-m", "sweeper.bench.optuna_loop", storage_url(method, folder), str(seed), *overrides]
     options = [f"hydra.sweeper.sampler.seed={seed}", "hydra.sweeper.n_jobs=1", f"hydra.sweeper.study_name={STUDY}"]
-    options += [f"hydra.sweep.dir={folder}", f"seed={seed}", "threads=1"]
+    options += [f"hydra.sweep.dir={quoted(str(folder))}", f"seed={seed}", "threads=1"]
     if method == UPSTREAM:
         kind = ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "hydra.sweeper.max_failure_rate=1.0"]
-        options += [f"hydra.sweeper.storage={storage_url(method, folder)}", *_card_space(compose(overrides))]
+        options += [f"hydra.sweeper.storage={quoted(storage_url(method, folder))}", *_card_space(compose(overrides))]
     else:
         kind = ["hydra.sweeper.stop_at_target=false"]
     return [sys.executable, "-m", "sweeper", "-m", *overrides, *kind, ENDLESS, *OWN.get(method, ()), *options]

@@ -25,7 +25,7 @@ from sweeper.errors import BenchError
 from sweeper.reading.locations import resolve_url
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
-from sweeper.search.space import Space
+from sweeper.search.space import Space, quoted
 from sweeper.study.attributes import MACS, PARAMETERS, RECEPTIVE_FIELD
 from sweeper.study.coordination import Heartbeat
 from sweeper.study.coordinator import Coordinator
@@ -218,7 +218,7 @@ def _config(folder: Path) -> DictConfig:
     Plugins.instance().register(StudyConfigs)  # an entry point does it where the package is installed
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), job_name="sleep"):
-        sweep = [f"hydra.sweep.dir={folder}/study", "hydra/sweeper/sampler=default"]
+        sweep = [f"hydra.sweep.dir={quoted(str(folder / 'study'))}", "hydra/sweeper/sampler=default"]
         return compose(CONFIG_NAME, overrides=sweep, return_hydra_config=True)
 
 
