@@ -22,6 +22,7 @@ from sweeper.data.splits import split
 from sweeper.design import analyze
 from sweeper.errors import RunFolderError, TrainingDivergedError
 from sweeper.network.build import build
+from sweeper.run.claiming import claimed
 from sweeper.run.experiment import CompletedRun, run
 from sweeper.run.folder import RunFolder
 from sweeper.run.provenance import weights_sha256
@@ -130,8 +131,11 @@ def test_a_folder_holds_one_run(completed: CompletedRun) -> None:
 def test_an_unwritable_folder_is_one_error(tmp_path: Path) -> None:
     """A folder that cannot be created is refused with its path."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="cannot be written"):
-        RunFolder(tmp_path / "file" / "run").claim()
+    with (
+        pytest.raises(RunFolderError, match="cannot be written"),
+        claimed(RunFolder(tmp_path / "file" / "run")),
+    ):
+        pass
 
 
 def test_python_and_notebook_use(

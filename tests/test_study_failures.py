@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from sweeper.errors import RunFolderError, StudyError
-from sweeper.run.folder import RunFolder
-from sweeper.study.job import begin_anew
+from sweeper.errors import StudyError
 from sweeper.study.storage import journal_url, open_storage, redacted
 
 from .processes import environment
@@ -40,22 +38,6 @@ def test_a_failing_trial_costs_itself(sweeper_call: Call, tmp_path: Path) -> Non
         for trial in trials_of(only_study(tmp_path))
         if trial.state is TrialState.FAIL
     )
-
-
-def test_a_job_that_its_engine_starts_again_begins_anew(tmp_path: Path) -> None:
-    """What its first start left is deleted, but for its log; a folder that other trials may share is left alone."""
-    for name in ("3", "shared"):
-        folder = RunFolder(tmp_path / name)
-        folder.claim()
-        folder.config.parent.mkdir()
-        folder.tensorboard.mkdir()
-        folder.log.write_text("begun\n")
-        begin_anew(folder.path, 3)
-    again = RunFolder(tmp_path / "3")
-    again.claim()
-    assert sorted(entry.name for entry in again.path.iterdir()) == [".hydra", "metrics.jsonl", "run.log"]
-    with pytest.raises(RunFolderError, match="needs an empty folder"):
-        RunFolder(tmp_path / "shared").claim()
 
 
 def test_an_edited_search_is_refused(sweeper_call: Call, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from sweeper.cli.shown_run import show_run
 from sweeper.config.loading import load
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze_within_budget
@@ -69,27 +70,17 @@ def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> objec
 def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
     with loading():
         from sweeper.run.experiment import run  # noqa: PLC0415 - torch takes two seconds
-        from sweeper.terminal.run_progress import RunProgress  # noqa: PLC0415
 
-    with RunProgress() as progress:
-        try:
-            completed = run(
-                conf,
-                folder=folder,
-                listeners=[progress],
-                overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
-                hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
-            )
-        except (TrainingDivergedError, KeyboardInterrupt) as error:
-            if isinstance(error, KeyboardInterrupt):
-                progress.show_interruption()
-            from sweeper.report.run_report import write_partial_report  # noqa: PLC0415 - matplotlib
-
-            write_partial_report(folder)
-            raise
-    from sweeper.report.run_report import write_report  # noqa: PLC0415 - matplotlib: half a second, after training
-
-    progress.show_result(completed, next_command=write_report(folder).next)
+    completed = show_run(
+        lambda progress: run(
+            conf,
+            folder=folder,
+            listeners=[progress],
+            overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
+            hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
+        ),
+        folder,
+    )
     return completed.value
 
 

@@ -13,6 +13,7 @@ from sweeper.cli.hydra_app import run_hydra
 from sweeper.cli.inspect import inspect
 from sweeper.cli.report import report
 from sweeper.cli.reproduce import reproduce
+from sweeper.cli.resume import resume
 from sweeper.errors import SweeperError
 
 DEBUG: Final = "SWEEPER_DEBUG"
@@ -29,6 +30,7 @@ COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "inspect": inspect,
     "report": report,
     "reproduce": reproduce,
+    "resume": resume,
 }
 """The commands by name. Any other first argument is an override or a Hydra option."""
 

@@ -148,6 +148,11 @@ class SchedulerConf:
     name: str = MISSING
     """`constant`, `step` or `onecycle`."""
 
+    @property
+    def spans_training(self) -> bool:
+        """Whether each step depends on the number of all steps, so that a completed training cannot go on."""
+        return False
+
 
 @dataclass(kw_only=True)
 class StepConf(SchedulerConf):
@@ -174,6 +179,11 @@ class OneCycleConf(SchedulerConf):
     final_div_factor: float = MISSING
     """The final learning rate is the initial one divided by this."""
 
+    @property
+    def spans_training(self) -> bool:
+        """Whether each step depends on the number of all steps: the learning rate falls until the last one."""
+        return True
+
     def __post_init__(self) -> None:
         require(0 < self.pct_start < 1, "pct_start must be in (0, 1)", self.pct_start)
         for name, value in (("div_factor", self.div_factor), ("final_div_factor", self.final_div_factor)):
@@ -193,12 +203,15 @@ class TrainingConf:
     ema: float = 0.0
     """Decay per step of the exponential moving average of the weights, which is then what is validated and saved
     (`sweeper.training.averaging`); 0 means none."""
+    checkpoint_every: int = field(default=1, repr=False)  # not in the fingerprint of a config: it changes no result
+    """Epochs between two checkpoints, from which the run is resumed; 0 leaves one only after Ctrl-C."""
 
     def __post_init__(self) -> None:
         require(self.epochs > 0, "epochs must be positive", self.epochs)
         require(self.batch_size > 1, "batch_size must be at least 2", self.batch_size)
         require(0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)", self.label_smoothing)
         require(0 <= self.ema < 1, "ema must be in [0, 1)", self.ema)
+        require(self.checkpoint_every >= 0, "checkpoint_every must not be negative", self.checkpoint_every)
 
     def check_batch_size(self, images: int) -> None:
         """Raise `ConfigError` for a batch larger than the training set: it would silently mean one step per epoch."""

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,12 +12,15 @@ import torch
 from sweeper.config.schema import DataConf, ExperimentConf
 from sweeper.data.splits import Splits, split
 from sweeper.design import Design, analyze_within_budget
-from sweeper.errors import TrainingDivergedError
+from sweeper.errors import DataError
 from sweeper.network.build import build
-from sweeper.records import TRAIN_EVAL_IMAGES, BatchProgress, EpochRecord, RunResult
+from sweeper.records import TRAIN_EVAL_IMAGES, EpochRecord, RunResult
+from sweeper.run.checkpoint import Checkpoint, read_checkpoint
+from sweeper.run.claiming import claimed
 from sweeper.run.folder import RunFolder, atomic_write, new_run_path
 from sweeper.run.listener import Listener
 from sweeper.run.provenance import data_record, versions, weights_sha256
+from sweeper.run.recorder import Recorder
 from sweeper.training.device import keep_freed_memory, place, reproducible, resolve
 from sweeper.training.evaluate import Score, evaluate, mistakes
 from sweeper.training.loop import fit, make_autocast
@@ -58,15 +60,19 @@ def run(
     overrides: str = "[]\n",
     hydra: str | None = None,
     read_splits: Callable[[DataConf], Splits] | None = None,
+    resume: bool = False,
 ) -> CompletedRun:
     """Run one experiment into a new folder, `folder` or by default one below ``outputs/runs``.
+
+    With `resume`, `folder` may hold an earlier attempt at the run. Training goes on from its checkpoint, to the same
+    bits as if it had never stopped, or starts anew if it left none. Listeners are told its epochs again.
 
     `overrides` and `hydra` are YAML texts that are saved with the config. `read_splits` reads the dataset; a caller may
     pass a function that caches it.
 
     Raises before the folder is created: `ConfigError`, `BudgetError`, `DeviceError`, `DataError`, `RunFolderError`.
-    Raises during training: `TrainingDivergedError`. After this error or a KeyboardInterrupt the completed epochs are on
-    disk and `result.json` does not exist.
+    Raises during training: `TrainingDivergedError`. After this error or a KeyboardInterrupt the completed epochs and a
+    checkpoint of the last one are on disk, and `result.json` does not exist.
     """
     started = time.perf_counter()
     design = analyze_within_budget(conf)
@@ -80,8 +86,11 @@ def run(
         conf.training.check_batch_size(len(splits.train))
         splits = replace(splits, train=splits.train.to(device), validation=splits.validation.to(device))
 
-        run_folder.claim()
-        with logging_to(run_folder.log):
+        with claimed(run_folder, resume=resume), logging_to(run_folder.log):
+            start = read_checkpoint(run_folder.checkpoint) if resume else None
+            if start is not None:
+                _check_data(start, splits, run_folder.checkpoint)
+                started -= sum(epoch.seconds for epoch in start.epochs)
             run_folder.write_config(conf, overrides=overrides, hydra=hydra)
             _log.info("%s parameters, %s MACs", f"{design.summary.parameters:,}", f"{design.summary.macs:,}")
             for finding in design.findings:
@@ -91,7 +100,9 @@ def run(
 
             with _ended(listeners):
                 network = place(build(design.plan), device)
-                epochs, score = _train(network, splits, conf, run_folder, listeners)
+                recorder = Recorder(run_folder, conf, listeners, splits.sha256)
+                score = _train(network, splits, conf, recorder, start)
+                epochs = tuple(recorder.epochs)
                 first_images = splits.train.take(torch.arange(min(TRAIN_EVAL_IMAGES, len(splits.train))))
                 train_score = evaluate(network, first_images, autocast=make_autocast(conf))
 
@@ -110,6 +121,8 @@ def run(
                     started=started,
                 )
                 run_folder.write_result(result)
+                if conf.scheduler.spans_training:
+                    run_folder.checkpoint.unlink(missing_ok=True)
                 _log.info("value %.4f, target %.4f", result.value, conf.target)
                 for listener in listeners:
                     listener.on_mistakes(wrong)
@@ -159,35 +172,35 @@ def logging_to(path: Path) -> Iterator[None]:
 
 
 def _train(
-    network: torch.nn.Module,
-    splits: Splits,
-    conf: ExperimentConf,
-    run_folder: RunFolder,
-    listeners: tuple[Listener, ...],
-) -> tuple[tuple[EpochRecord, ...], Score]:
-    """Train to the last epoch. Return all epochs, and the last epoch's score on the validation images."""
-    last: deque[Score] = deque(maxlen=1)
-
-    def on_batch(progress: BatchProgress) -> None:
-        for listener in listeners:
-            listener.on_batch(progress)
-
-    epochs: list[EpochRecord] = []
+    network: torch.nn.Module, splits: Splits, conf: ExperimentConf, recorder: Recorder, start: Checkpoint | None
+) -> Score:
+    """Train to the last epoch, from a checkpoint if there is one. Return the score on the validation images."""
     try:
-        stream = fit(network, splits, conf, on_batch=on_batch if listeners else None, on_score=last.append)
+        if start is not None:
+            recorder.resume(start)
+        stream = fit(
+            network,
+            splits,
+            conf,
+            on_batch=recorder.on_batch,
+            on_score=recorder.on_score,
+            on_state=recorder.on_state,
+            resume_from=None if start is None else start.state,
+        )
         for record in stream:
-            epochs.append(record)
-            run_folder.append_epoch(record)
-            _log.info("%s", record)
-            for listener in listeners:
-                listener.on_epoch(record)
+            recorder.record(record)
     except BaseException as error:
-        reason = str(error) or type(error).__name__
-        _log.error("ended after %d of %d epochs: %s", len(epochs), conf.training.epochs, reason)
-        if isinstance(error, TrainingDivergedError):
-            raise TrainingDivergedError(f"{error}; the epochs before it are in {run_folder.metrics}") from error
+        recorder.on_error(error)
         raise
-    return tuple(epochs), last[0]
+    return recorder.score or evaluate(network, splits.validation, autocast=make_autocast(conf))
+
+
+def _check_data(start: Checkpoint, splits: Splits, path: Path) -> None:
+    if start.data_sha256 != splits.sha256:
+        raise DataError(
+            f"a run is resumed with the images it was started with, but those of data.root are others than {path} was "
+            "trained on: restore them"
+        )
 
 
 def _result(

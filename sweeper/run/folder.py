@@ -32,7 +32,7 @@ def new_run_path() -> Path:
 
 
 class RunFolder:
-    """A run's folder, with one property per file. `claim` creates it."""
+    """A run's folder, with one property per file. `sweeper.run.claiming` creates it."""
 
     def __init__(self, path: Path) -> None:
         """Refer to the folder at `path`, which need not exist."""
@@ -84,6 +84,11 @@ class RunFolder:
         return self.path / "model.pt"
 
     @property
+    def checkpoint(self) -> Path:
+        """What the run is resumed from; a completed run keeps it if its schedule allows more epochs."""
+        return self.path / "checkpoint.pt"
+
+    @property
     def mistakes(self) -> Path:
         """Confusion matrix and mistakes on the validation images; exists only after the last epoch."""
         return self.path / "mistakes.json"
@@ -112,25 +117,6 @@ class RunFolder:
     def confusion(self) -> Path:
         """Figure of the confusion matrix."""
         return self.path / "confusion.png"
-
-    def claim(self) -> None:
-        """Create the folder for one run. Raises `RunFolderError` if it is in use or cannot be written."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            # Hydra may already have written a log and its copy of the config, if another application configures it to.
-            if any(entry.name != ".hydra" and entry.suffix != ".log" for entry in self.path.iterdir()):
-                raise FileExistsError  # noqa: TRY301 - reported like a run that claims the folder at this moment
-            # Exclusive creation: of two runs that claim one folder, exactly one succeeds.
-            with self.metrics.open("x"):
-                pass
-        except FileExistsError as error:
-            raise RunFolderError(
-                f"a run needs an empty folder, but {self.path} holds files: name another with hydra.run.dir"
-            ) from error
-        except OSError as error:
-            raise RunFolderError(
-                f"{self.path} cannot be written ({error.strerror}): name another with hydra.run.dir"
-            ) from error
 
     def write_config(self, conf: ExperimentConf, *, overrides: str, hydra: str | None) -> None:
         """Write the config, the command line's overrides and Hydra's settings; the last two are YAML texts."""

@@ -17,6 +17,8 @@ from sweeper.design import analyze
 from sweeper.errors import RunFolderError
 from sweeper.network.build import build
 from sweeper.records import EpochRecord, RefitResult, SealedTestResult
+from sweeper.run.checkpoint import load_tensors
+from sweeper.run.claiming import claimed
 from sweeper.run.experiment import logging_to, resolved
 from sweeper.run.folder import RunFolder, atomic_write
 from sweeper.run.provenance import data_record, versions, weights_sha256
@@ -46,8 +48,7 @@ def refit(conf: ExperimentConf, *, folder: Path, read_splits: Callable[[DataConf
         conf.training.check_batch_size(len(splits.train))
         splits = replace(splits, train=splits.train.to(device), validation=splits.validation.to(device))
         files = RunFolder(folder)
-        files.claim()
-        with logging_to(files.log):
+        with claimed(files), logging_to(files.log):
             files.write_config(conf, overrides="[]\n", hydra=None)
             network = place(build(design.plan), device)
             last: EpochRecord | None = None
@@ -100,7 +101,7 @@ def evaluate_on_test(folder: Path) -> SealedTestResult:
     with reproducible(conf):
         network = place(build(analyze(conf).plan), device)
         try:
-            network.load_state_dict(torch.load(files.weights, weights_only=True, map_location="cpu"))
+            network.load_state_dict(load_tensors(files.weights))
         except Exception as error:  # torch raises whatever a damaged file makes it raise
             raise RunFolderError(f"{files.weights} is damaged: delete {folder} to train it again") from error
         weights = weights_sha256(network.state_dict())

@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -10,9 +11,12 @@ from omegaconf import OmegaConf
 
 from sweeper.config.schema import ExperimentConf
 from sweeper.data.splits import split_cached
+from sweeper.errors import SweeperError
 from sweeper.records import EpochRecord
-from sweeper.run.experiment import run
+from sweeper.run.experiment import resolved, run
+from sweeper.run.folder import RunFolder, atomic_write
 from sweeper.run.listener import Listener
+from sweeper.search.feasibility import fingerprint
 from sweeper.study.executors.base import PrunedAt
 from sweeper.study.reporting import Reporter, open_reporter
 
@@ -42,7 +46,9 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
     """Run a study's job; it prints nothing and logs to its folder. Return its validation accuracy, or its pruning."""
     reporter = open_reporter(settings)
     link = TrialLink(reporter, conf.training.epochs)
-    begin_anew(folder, settings.job.num)
+    is_own = folder.name == str(settings.job.num)  # then no other trial has files in it
+    if is_own:
+        _take_over_checkpoint(folder, conf, reporter.predecessor)
     try:
         completed = run(
             conf,
@@ -51,23 +57,26 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
             overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
             hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
             read_splits=functools.partial(split_cached, folder=folder),
+            resume=is_own,
         )
     except optuna.TrialPruned:
+        RunFolder(folder).checkpoint.unlink(missing_ok=True)
         reporter.save(folder)
         return link.pruned()
     reporter.save(folder)
     return completed.value
 
 
-def begin_anew(folder: Path, number: int) -> None:
-    """Delete what the trial's job left before its engine started it again, as Slurm and Ray do by themselves.
+def _take_over_checkpoint(folder: Path, conf: ExperimentConf, predecessor: int | None) -> None:
+    """Copy the checkpoint of the trial whose point was queued again, if its folder is here and its config is the same.
 
-    Only in a folder that is named by the trial's number, in which no other trial has files.
+    A job that its engine started again, as Slurm and Ray do by themselves, has its own, which is not older.
     """
-    if folder.name != str(number):
+    own = RunFolder(folder).checkpoint
+    if predecessor is None or own.exists():
         return
-    for entry in folder.iterdir():
-        if entry.is_dir() and entry.name != ".hydra":
-            shutil.rmtree(entry)
-        elif entry.is_file() and entry.suffix != ".log":
-            entry.unlink()
+    earlier = RunFolder(folder.with_name(str(predecessor)))
+    with suppress(SweeperError):  # a damaged config is not the same
+        if earlier.checkpoint.exists() and fingerprint(earlier.read_config()) == fingerprint(resolved(conf)):
+            with atomic_write(own) as temporary:
+                shutil.copyfile(earlier.checkpoint, temporary)

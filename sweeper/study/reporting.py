@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 
 from sweeper.errors import StudyError
 from sweeper.study import optuna_private
+from sweeper.study.attributes import REQUEUE_OF
 from sweeper.study.sampler_and_pruner import make_pruner
 from sweeper.study.server import PostgresqlStorage, patiently
 from sweeper.study.storage import open_patiently
@@ -24,6 +25,12 @@ class Reporter:
     def __init__(self, trial: optuna.Trial, storage: BaseStorage) -> None:
         """Report to `trial`, whose study is in `storage`."""
         self._trial, self._storage = trial, storage
+
+    @property
+    def predecessor(self) -> int | None:
+        """The number of the trial whose point was queued again as this one; None for any other trial."""
+        number = self._trial.user_attrs.get(REQUEUE_OF)
+        return number if isinstance(number, int) else None
 
     def report(self, value: float, step: int) -> None:
         """Save the value after a step."""

@@ -189,10 +189,13 @@ class RunProgress(Listener):
                 f"interrupted in the first epoch: no epoch was completed; the folder is {self.folder}", soft_wrap=True
             )
         else:
-            metrics = RunFolder(self.folder).metrics
+            folder = display_path(self.folder)
             self.console.print(
-                f"interrupted after {self.epochs_done} of {self._epochs} epochs: they are in {metrics}", soft_wrap=True
+                f"interrupted after {self.epochs_done} of {self._epochs} epochs: they are in {RunFolder(folder).metrics}",
+                soft_wrap=True,
             )
+            again = shlex.join(["python", "-m", "sweeper", "resume", str(folder)])
+            self.console.print(f"go on: {again}", soft_wrap=True)
 
 
 def _shown_columns(width: int) -> dict[str, int]:

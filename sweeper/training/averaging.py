@@ -1,7 +1,7 @@
 """Averages the weights of a network over its training steps: an exponential moving average, validated and saved."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,25 @@ class WeightAverage:
             self._swap()
             for buffer, before in zip(self._network.buffers(), self._buffers_before, strict=True):
                 buffer.copy_(before)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the updates have left: the average, or the last step's weights while the average is applied."""
+        if self._decay == 0:
+            return {}
+        return {
+            "average": self._average,
+            "buffers": self._buffers_before,
+            "updates": self._updates,
+            "is_applied": self._is_applied,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, with the network as it was then. Raises `KeyError` or `RuntimeError` if it is not one of this kind."""
+        if self._decay == 0:
+            return
+        self._average.copy_(state["average"])
+        self._buffers_before = [buffer.to(self._weights.device) for buffer in state["buffers"]]
+        self._updates, self._is_applied = int(state["updates"]), bool(state["is_applied"])
 
     def _swap(self) -> None:
         last = self._weights.clone()

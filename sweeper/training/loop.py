@@ -10,14 +10,14 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor, nn
 
 from sweeper.config.schema import ExperimentConf
-from sweeper.data.augment import augment, draw_variations
+from sweeper.data.augment import augment
 from sweeper.data.images import LabelledImages
 from sweeper.data.splits import Splits
 from sweeper.errors import TrainingDivergedError
 from sweeper.records import BatchProgress, EpochRecord
-from sweeper.training.averaging import STATISTICS_IMAGES, WeightAverage
+from sweeper.training.averaging import STATISTICS_IMAGES
 from sweeper.training.evaluate import Score, evaluate
-from sweeper.training.optim import Optimizer
+from sweeper.training.state import Training, TrainingState
 
 PROGRESS_EVERY: Final = 20
 """Steps between two progress reports on a CPU: rare enough to cost nothing, enough for a smooth progress bar."""
@@ -32,11 +32,15 @@ def fit(
     *,
     on_batch: Callable[[BatchProgress], None] | None = None,
     on_score: Callable[[Score], None] | None = None,
+    resume_from: TrainingState | None = None,
+    on_state: Callable[[TrainingState], None] | None = None,
 ) -> Iterator[EpochRecord]:
     """Train the network in place; yield one `EpochRecord` at the end of each epoch.
 
     `conf` must be resolved; the network and the splits must be on its device. `on_batch` receives the running means at
-    the end of each epoch and, on a CPU, every `PROGRESS_EVERY` steps. `on_score` receives each validation score.
+    the end of each epoch and, on a CPU, every `PROGRESS_EVERY` steps. `on_score` receives each validation score, and
+    `on_state` the state after each epoch. From such a state, `resume_from`, training goes on to the same bits as if it had
+    never stopped.
 
     The order of images and their augmentation come from two generators seeded with `conf.seed`; dropout draws from
     torch's global generator. A last batch of a single image is skipped: batch normalization cannot use it.
@@ -44,39 +48,36 @@ def fit(
     With `training.ema`, the network holds the averaged weights whenever an epoch has been yielded, and at the end; they
     are what is validated, with statistics of the epoch's first `STATISTICS_IMAGES` images.
 
-    Raises `TrainingDivergedError` if a training or validation loss is not finite, or if an epoch's mean training loss
+    Raises `RunFolderError` if `resume_from` is another training's, and `TrainingDivergedError` if a training or validation loss is not finite, or if an epoch's mean training loss
     exceeds `DIVERGED_FACTOR` times ln(classes). The training loss is checked whenever `on_batch` is due.
     """
-    train, training = splits.train, conf.training
+    train, batch_size = splits.train, conf.training.batch_size
     device = train.labels_b.device
-    starts = range(0, len(train) - 1, training.batch_size)  # without a last batch of one image
-    optimizer = Optimizer(conf.optimizer, conf.scheduler, network, epochs=training.epochs, steps_per_epoch=len(starts))
-    average = WeightAverage(network, optimizer.weights, training.ema)
-    order = torch.Generator().manual_seed(conf.seed)
-    variation = torch.Generator().manual_seed(conf.seed)
+    starts = range(0, len(train) - 1, batch_size)  # without a last batch of one image
+    training = Training(network, conf, steps_per_epoch=len(starts))
+    if resume_from is not None:
+        training.restore(resume_from)
     autocast = make_autocast(conf)
     guessing_loss = math.log(int(train.labels_b.max()) + 1)
-    right_before_n: Tensor | None = None
 
-    for epoch in range(1, training.epochs + 1):
+    for epoch in range(training.epoch + 1, conf.training.epochs + 1):
         started = time.perf_counter()
         network.train()
-        average.restore()
-        shuffled = train.take(torch.randperm(len(train), generator=order).to(device))
-        variations_nk = draw_variations(len(train), conf.augment, variation, shape=train.shape).to(device)
+        training.average.restore()
+        shuffled, variations_nk = training.draw(train)
         labels_n = shuffled.labels_b  # once: it selects the labels of all images
         means = _RunningMeans(device)
         lr = math.nan
         batches = zip(starts, _batches(shuffled, variations_nk, conf, starts), strict=True)
         for step, (start, pixels_bchw) in enumerate(batches, 1):
-            labels_b = labels_n[start : start + training.batch_size]
+            labels_b = labels_n[start : start + batch_size]
             with autocast:
                 logits_bk = network(pixels_bchw).float()
-            loss = F.cross_entropy(logits_bk, labels_b, label_smoothing=training.label_smoothing)
-            optimizer.zero_grad()
+            loss = F.cross_entropy(logits_bk, labels_b, label_smoothing=conf.training.label_smoothing)
+            training.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            lr = optimizer.step()
-            average.update()
+            lr = training.optimizer.step()
+            training.average.update()
             means.add(loss.detach(), logits_bk.detach(), labels_b)
             # On a GPU, reading the loss waits for all queued work: it is read only at the end of the epoch.
             if device.type == "cpu" and step % PROGRESS_EVERY == 0:
@@ -89,16 +90,15 @@ def fit(
             on_batch(seen)
         if seen.loss > DIVERGED_FACTOR * guessing_loss:
             raise _diverged(epoch, conf, seen.loss)
-        first = starts[: math.ceil(STATISTICS_IMAGES / training.batch_size)]
-        average.apply(_batches(shuffled, variations_nk, conf, first), autocast=autocast)
+        first = starts[: math.ceil(STATISTICS_IMAGES / batch_size)]
+        training.average.apply(_batches(shuffled, variations_nk, conf, first), autocast=autocast)
         score = evaluate(network, splits.validation, autocast=autocast)
-        if len(splits.validation) and not math.isfinite(score.loss):
-            raise _diverged(epoch, conf, score.loss, rule="validation loss must stay finite")
-        right_n = score.predicted_n == splits.validation.labels_b
-        changed = None if right_before_n is None else int((right_n != right_before_n).sum())
-        right_before_n = right_n if len(right_n) else None
+        _check_validation(score, splits, epoch, conf)
+        changed = training.complete(score.predicted_n == splits.validation.labels_b)
         if on_score is not None:
             on_score(score)
+        if on_state is not None:
+            on_state(training.state())
         yield EpochRecord(
             epoch=epoch,
             train_loss=seen.loss,
@@ -153,6 +153,11 @@ class _RunningMeans:
 def _check_finite(loss: Tensor, epoch: int, conf: ExperimentConf) -> None:
     if not math.isfinite(loss.item()):
         raise _diverged(epoch, conf, loss.item())
+
+
+def _check_validation(score: Score, splits: Splits, epoch: int, conf: ExperimentConf) -> None:
+    if len(splits.validation) and not math.isfinite(score.loss):
+        raise _diverged(epoch, conf, score.loss, rule="validation loss must stay finite")
 
 
 def _diverged(epoch: int, conf: ExperimentConf, loss: float, *, rule: str | None = None) -> TrainingDivergedError:

@@ -5,8 +5,9 @@ imports torch's compiler, which takes more than a second in each run and each wo
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,21 @@ class Optimizer:
             if len(self.weights[part])
         ]
         self._steps = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return what the steps have left, the weights excluded: their number, and each part's moments or velocity."""
+        parts = [
+            {"moments": part.moments, "velocity": part.velocity, "adam_step": part.adam_step} for part in self._parts
+        ]
+        return {"steps": self._steps, "parts": parts}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`. Raises `ValueError`, `KeyError` or `TypeError` if it is not one of this optimizer's kind."""
+        for part, saved in zip(self._parts, state["parts"], strict=True):
+            part.moments = [_like(part.weights, moment) for moment in saved["moments"]]
+            part.velocity = [None if each is None else _like(part.weights, each) for each in saved["velocity"]]
+            part.adam_step = _like(part.adam_step, saved["adam_step"])
+        self._steps = int(state["steps"])
 
     def zero_grad(self) -> None:
         """Set the gradients to zero."""
@@ -149,6 +165,13 @@ def schedule(scheduler: SchedulerConf, lr: float, step: int, *, epochs: int, ste
 def _cosine(start: float, end: float, fraction: float) -> float:
     """Interpolate from start to end along half a cosine period."""
     return end + (start - end) / 2 * (1 + math.cos(math.pi * fraction))
+
+
+def _like(tensor: Tensor, saved: Tensor) -> Tensor:
+    """Return a saved tensor on the device of `tensor`. Raises `ValueError` if its shape or type differs."""
+    if saved.shape != tensor.shape or saved.dtype != tensor.dtype:
+        raise ValueError(f"{tuple(saved.shape)} of {saved.dtype}, not {tuple(tensor.shape)} of {tensor.dtype}")
+    return saved.to(tensor.device)
 
 
 def _flatten(network: nn.Module) -> tuple[Tensor, Tensor, int]:
