@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from sweeper.errors import TrainingDivergedError
 from sweeper.search.job_composer import JobComposer
-from sweeper.study.executors import make_executor
+from sweeper.study.executors import connect, make_executor
 from sweeper.study.executors.base import Executor, Job, PrunedAt
 
 KINDS = {
@@ -84,8 +84,18 @@ def _doze(_: DictConfig) -> float:
     return 2.0
 
 
+class NoException(BaseException):
+    """What an ``except Exception`` does not catch."""
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
 CALLS: dict[str, Callable[[DictConfig], Any]] = {
     "doze": _doze,
+    "base": lambda _: _raise(NoException("two\nlines")),
+    "interrupt": lambda _: _raise(KeyboardInterrupt()),
     "die once": _die_once,
     "surroundings": _surroundings,
     "unpicklable": lambda _: Unpicklable(),
@@ -135,6 +145,7 @@ def open_executor(kind: str, folder: Path, payload: bytes = b"", overrides: Sequ
     composer = JobComposer(context, config)
     jobs = 1 if kind == "in_process" else 2
     return make_executor(
+        connect(config),
         context,
         functools.partial(task, payload=payload),
         config,

@@ -86,6 +86,15 @@ def test_every_way_a_job_ends_is_its_own_result(executor: Executor) -> None:
     assert all(results[do].value is None for do in ("raise", "diverge", "exit", "nothing", "huge"))
 
 
+def test_what_is_no_exception_is_a_failure_too(executor: Executor, kind: str) -> None:
+    """A BaseException ends no worker, and no search waits for it; nor does a KeyboardInterrupt that no Ctrl-C has raised."""
+    results = _run(executor, "base", "one")
+    assert results["base"].error == "RuntimeError: the job raised NoException: two lines"
+    assert results["one"].value == 1.0
+    if kind not in ONE_BY_ONE | BATCHES:  # these run jobs where Ctrl-C arrives
+        assert _run(executor, "interrupt")["interrupt"].error == "RuntimeError: the job raised KeyboardInterrupt"
+
+
 def test_a_worker_returns_the_number_of_what_cannot_be_pickled(tmp_path: Path) -> None:
     """An object that becomes a number costs Hydra's record of the job, not the value, if it cannot leave its process.
 

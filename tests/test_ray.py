@@ -146,6 +146,11 @@ def test_a_node_holds_as_many_trials_as_its_scarcest_resource_allows(remote: dic
             "hydra.launcher.ray.init.address=127.0.0.1:1",
             "address must be that of a running Ray cluster, but 127.0.0.1:1 is",
         ),
+        (
+            "hydra.launcher.ray.init.address='no such host:1'",
+            "address must be that of a running Ray cluster, but no such host:1 is not",
+        ),
+        ("+hydra.launcher.ray.remote.num_cpus=two", "but it refuses one (could not convert string to float: 'two')"),
         ("+hydra.launcher.ray.remote.max_calls=1", "but it refuses one (Invalid option keyword max_calls for actors)"),
     ],
 )
@@ -154,6 +159,32 @@ def test_what_ray_refuses_is_one_line(tmp_path: Path, override: str, line: str) 
     with pytest.raises(StudyError) as refused:
         open_executor("ray", tmp_path, overrides=[override])
     assert line in str(refused.value)
+
+
+@pytest.mark.slow
+def test_a_refused_search_opens_no_study(start: Start, tmp_path: Path) -> None:
+    """The refusal is all that is printed, and no folder is left of a study that has never begun."""
+    search = start(*SEARCH, "hydra.launcher.ray.init.address=127.0.0.1:1")
+    out, err = search.communicate(timeout=120)
+    assert (search.returncode, out) == (1, "")
+    assert err.startswith(
+        "sweeper: hydra.launcher.ray.init.address must be that of a running Ray cluster, but 127.0.0.1:1 is not"
+    )
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_without_a_job_gives_its_room_back(ray_cluster: Any, tmp_path: Path) -> None:  # noqa: ARG001
+    """Other searches on the cluster may wait for it while this one waits for its last, long job."""
+    executor = open_executor("ray", tmp_path)
+    executor.submit(make_job(0, "hang"))
+    executor.submit(make_job(1, "one"))
+    assert [result.number for result in executor.wait(60)] == [1]
+    assert len(_workers()) == 2
+    wait_for(lambda: executor.wait(0.5) == [] and len(_workers()) == 1)
+    executor.submit(make_job(2, "one"))  # a new worker takes it
+    assert [result.number for result in executor.wait(60)] == [2]
+    executor.cancel()
 
 
 def _workers() -> list[str]:

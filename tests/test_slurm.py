@@ -146,6 +146,11 @@ def test_jobs_of_a_killed_search_are_cancelled_when_it_goes_on(sleeper: Sleeper,
     [
         ("hydra.launcher.partition=none", "refused the first: Batch job submission failed: Invalid partition name"),
         (
+            "+hydra.launcher.additional_parameters.speed=1",
+            "Slurm must take the trials' jobs, but refused the first: unrecognized option '--speed=1'",
+        ),
+        ("hydra.launcher.array_parallelism=0", "hydra.launcher.array_parallelism must be at least 1, but got 0"),
+        (
             "+hydra.launcher.speed=1",
             "hydra.launcher must hold what submitit accepts, but it says: Unknown argument 'speed'",
         ),

@@ -12,14 +12,15 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from sweeper.data.files import check_files
-from sweeper.search.definition import read_search
+from sweeper.search.definition import Search, read_search
 from sweeper.search.job_composer import JobComposer
 from sweeper.search.options import StudyOptions
 from sweeper.study.coordination import Heartbeat
 from sweeper.study.coordinator import Coordinator
 from sweeper.study.ending import Ending
-from sweeper.study.executors import is_local, make_executor
+from sweeper.study.executors import connect, is_local, make_executor
 from sweeper.study.executors.in_process import InProcess
+from sweeper.study.executors.ray_engine import RayEngine
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
@@ -80,6 +81,22 @@ class Sweep:
             return {}
         if search.base is not None and is_local(self._config) and not any("data" in key for key in search.space.keys):
             check_files(search.base.data)  # otherwise every trial would fail
+        engine = connect(self._config)
+        try:
+            return self._run_study(search, composer, engine, arguments, on_open)
+        finally:
+            if engine is not None:
+                engine.close()
+
+    def _run_study(
+        self,
+        search: Search,
+        composer: JobComposer,
+        engine: RayEngine | None,
+        arguments: list[str],
+        on_open: Callable[[], None] | None,
+    ) -> dict[int, JobReturn]:
+        """Open the study and run it."""
         settings = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
         with while_waiting(lambda line: make_console().print(line, soft_wrap=True)):
             opened = self.opened = open_study(search, self._options, self._config, self._read_other)
@@ -98,6 +115,7 @@ class Sweep:
             read=read,
         )
         executor = make_executor(
+            engine,
             self._context,
             self._task,
             self._config,

@@ -11,8 +11,9 @@ from sweeper.study.executors.base import Executor, Job, run_hydra_job
 from sweeper.study.executors.hydra_launcher import HydraLauncher
 from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.ray_cluster import RayCluster
+from sweeper.study.executors.ray_engine import RayEngine
 from sweeper.study.executors.submitit_jobs import SubmititJobs
-from sweeper.study.executors.submitter import cluster_of
+from sweeper.study.executors.submitter import check_settings, cluster_of, settings_of
 from sweeper.study.executors.workers import Workers
 
 BASIC: Final = "basic"
@@ -26,7 +27,22 @@ def is_local(config: DictConfig) -> bool:
     return bool(config.hydra.runtime.choices.get("hydra/launcher") == BASIC)
 
 
+def connect(config: DictConfig) -> RayEngine | None:
+    """Connect to Ray, or check what submitit would get, before a study is opened: a refusal leaves nothing behind.
+
+    `make_executor` takes what this returns, and the caller closes it. Raises `StudyError` if the sweep's launcher asks
+    for what there is not.
+    """
+    if config.hydra.runtime.choices.get("hydra/launcher") == RAY:
+        return RayEngine(config)
+    cluster = cluster_of(config)
+    if cluster is not None:
+        check_settings(cluster, settings_of(config))
+    return None
+
+
 def make_executor(
+    engine: RayEngine | None,
     context: HydraContext,
     task: TaskFunction,
     config: DictConfig,
@@ -37,14 +53,14 @@ def make_executor(
 ) -> Executor:
     """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config.
 
+    `engine` is what `connect` has returned for this config, in which the study's folder is known by now.
     `on_wait` receives one line when jobs have to wait for the launcher's engine, or are started again by it.
     Ray and submitit decide themselves how many jobs there is room for, unless ``hydra.sweeper.n_jobs`` is given.
-    Raises `StudyError` if there is no such cluster.
     """
     run = functools.partial(run_hydra_job, context, task)
     given = config.hydra.sweeper.get("n_jobs")
-    if config.hydra.runtime.choices.get("hydra/launcher") == RAY:
-        return RayCluster(run, compose, config, jobs=given, on_wait=on_wait)
+    if engine is not None:
+        return RayCluster(engine, run, compose, config, jobs=given, on_wait=on_wait)
     cluster = cluster_of(config)
     if cluster is not None:
         return SubmititJobs(run, compose, config, cluster=cluster, jobs=given, on_wait=on_wait)

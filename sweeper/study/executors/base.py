@@ -73,11 +73,13 @@ class Executor(Protocol):
         """Kill every running job and drop the queued ones. The executor must not be used afterwards."""
 
 
-def run_hydra_job(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobResult:
-    """Run one job of a sweep in this process."""
+def run_hydra_job(
+    context: HydraContext, task: TaskFunction, config: DictConfig, *, is_interruptible: bool = False
+) -> JobResult:
+    """Run one job of a sweep in this process. If it is interruptible, a KeyboardInterrupt leaves it, as Ctrl-C does."""
     returned = run_job(
         hydra_context=context,
-        task_function=functools.partial(call_task, task),
+        task_function=functools.partial(call_task, task, is_interruptible=is_interruptible),
         config=config,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
@@ -85,10 +87,11 @@ def run_hydra_job(context: HydraContext, task: TaskFunction, config: DictConfig)
     return job_result(int(config.hydra.job.num), returned)
 
 
-def call_task(task: TaskFunction, config: DictConfig) -> object:
+def call_task(task: TaskFunction, config: DictConfig, *, is_interruptible: bool = True) -> object:
     """Call a job's task; return `PrunedAt` if it raises `optuna.TrialPruned`.
 
-    Raises `RuntimeError` in place of SystemExit, which would end the process of other jobs.
+    Raises `RuntimeError` in place of SystemExit and whatever else is no `Exception`: these end the process of other jobs,
+    and Ray waits for ever for an actor that raised one.
     """
     try:
         return task(config)
@@ -98,6 +101,10 @@ def call_task(task: TaskFunction, config: DictConfig) -> object:
         if "optuna" in sys.modules and isinstance(error, sys.modules["optuna"].TrialPruned):
             return PrunedAt(value=error.args[0] if error.args and isinstance(error.args[0], float) else None)
         raise
+    except BaseException as error:
+        if is_interruptible and isinstance(error, KeyboardInterrupt):
+            raise
+        raise RuntimeError(f"the job raised {one_line(error)}") from error
 
 
 def job_result(number: int, returned: JobReturn) -> JobResult:
@@ -136,4 +143,6 @@ def failed(number: int, error: BaseException, returned: JobReturn | None = None)
 def one_line(error: BaseException) -> str:
     """Return an error as one line: the text of sweeper's own errors, the type and text of others."""
     text = " ".join(str(error).split())
-    return text if type(error).__module__.startswith("sweeper") and text else f"{type(error).__name__}: {text}"
+    if not text:
+        return type(error).__name__
+    return text if type(error).__module__.startswith("sweeper") else f"{type(error).__name__}: {text}"

@@ -26,7 +26,7 @@ class InProcess:
     def wait(self, seconds: float) -> list[JobResult]:  # noqa: ARG002 - it takes as long as the job
         """Run the queued job."""
         queued, self._queued = self._queued, []
-        return [run_hydra_job(self._context, self._task, config) for config in queued]
+        return [run_hydra_job(self._context, self._task, config, is_interruptible=True) for config in queued]
 
     def cancel(self) -> None:
         """Drop the queued job."""

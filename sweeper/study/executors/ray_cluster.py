@@ -5,13 +5,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from sweeper.errors import StudyError
 from sweeper.study.executors.base import Job, JobResult, one_line
-from sweeper.study.executors.ray_connection import RayConnection, import_ray
-from sweeper.study.executors.ray_resources import RayResources
-from sweeper.study.executors.ray_worker import RayWorker, describe_surroundings, make_worker_class
+from sweeper.study.executors.ray_engine import RayEngine
+from sweeper.study.executors.ray_worker import RayWorker, describe_surroundings
 from sweeper.study.executors.worker import unpack_result
 from sweeper.study.executors.workers import pack, pack_shared
 from sweeper.study.owner import is_alive
@@ -22,6 +21,8 @@ PATIENCE_SECONDS: Final = 600.0
 """The time that a cluster has to get a node that can hold a trial: some add nodes when they are asked for."""
 ANSWER_SECONDS: Final = 5.0
 """The time that an idle worker has to answer, and a killed one to end."""
+IDLE_SECONDS: Final = 5.0
+"""The time for which a worker without a job keeps its room in the cluster: about as long as another takes to start."""
 START_TRIES: Final = 3
 """Number of workers in a row whose failed start ends the search. Workers fail to start on a node that leaves."""
 
@@ -34,6 +35,7 @@ class RayCluster:
 
     def __init__(
         self,
+        engine: RayEngine,
         run: Callable[[Any], JobResult],
         compose: Callable[[Job], Any],
         config: DictConfig,
@@ -41,14 +43,12 @@ class RayCluster:
         jobs: int | None,
         on_wait: Callable[[str], None],
     ) -> None:
-        """Call `run` in a worker with what `compose` returns for a job, `jobs` at a time, or as many as there is room for.
+        """Call `run` in a worker of `engine` with what `compose` returns for a job.
 
-        `config` is the sweep's; its launcher says which cluster, and what a trial needs of it. `on_wait` receives one
-        line when jobs have to wait for room. Raises `StudyError` if there is no such cluster, or if a cluster started
-        here cannot hold a trial.
+        Run `jobs` at a time, or as many as there is room for.
+
+        `config` is the sweep's. `on_wait` receives one line when jobs have to wait for room.
         """
-        launcher = OmegaConf.to_container(config.hydra.launcher.ray, resolve=True)
-        assert isinstance(launcher, dict)
         self._compose, self._jobs, self._on_wait = compose, jobs, on_wait
         self._arguments = {**describe_surroundings(config), "shared": pack_shared(run)}
         self._queued: deque[tuple[Job, bytes]] = deque()
@@ -56,22 +56,12 @@ class RayCluster:
         self._failed_starts = 0
         self._waiting_since = 0.0
         self._said = ""
-        self._ray = import_ray()
-        self._resources = RayResources(launcher["remote"])
-        self._class = self._resources.actor_class(self._ray, make_worker_class())
-        self._connection = RayConnection(self._ray, launcher["init"])
-        if self._connection.is_local and not self._room():
-            lack = self._lack()
-            self._connection.close()
-            raise StudyError(
-                f"hydra.launcher.ray.remote must fit this machine, but {lack}: ask for less, or give a cluster with "
-                "hydra.launcher.ray.init.address"
-            )
+        self._engine, self._ray, self._connection = engine, engine.ray, engine.connection
 
     @property
     def capacity(self) -> int:
         """The number of jobs asked for, or else as many as the cluster's nodes can hold now; at least one waits for room."""
-        return self._jobs or max(1, self._room())
+        return self._jobs or max(1, self._engine.room())
 
     def submit(self, job: Job) -> None:
         """Send a job to an idle worker, or queue it and start a worker, which may have to wait for room."""
@@ -104,6 +94,7 @@ class RayCluster:
                     results.append(self._receive(awaited[reference]))
             self._dispatch()
         self._heed_room()
+        self._release_idle()
         return results
 
     def cancel(self) -> None:
@@ -117,7 +108,7 @@ class RayCluster:
         deadline = time.monotonic() + ANSWER_SECONDS
         while any(map(is_alive, owners)) and time.monotonic() < deadline:
             time.sleep(0.01)
-        self._connection.close()
+        self._engine.close()
 
     def _dispatch(self) -> None:
         """Send queued jobs to idle workers; start a worker for each that is left, and drop those that nobody needs."""
@@ -132,7 +123,7 @@ class RayCluster:
         for worker in starting[len(self._queued) :]:
             self._drop(worker)
         for _ in range(len(self._queued) - len(starting)):
-            self._workers.append(RayWorker(self._class.remote(**self._arguments)))
+            self._workers.append(RayWorker(self._engine.worker_class.remote(**self._arguments)))
 
     def _answers(self, worker: RayWorker) -> bool:
         """Whether an idle worker can take a job. Its node may have left meanwhile."""
@@ -159,7 +150,7 @@ class RayCluster:
                     "every node needs sweeper, the application's modules, and the cluster's token"
                 ) from error
         else:
-            worker.awaited = None
+            worker.rest()
             self._failed_starts = 0
 
     def _receive(self, worker: RayWorker) -> JobResult:
@@ -171,7 +162,7 @@ class RayCluster:
         except self._ray.exceptions.RayError as error:
             result = JobResult(number=number, error=self._reason(worker, error))
             self._drop(worker)
-        worker.job = worker.awaited = None
+        worker.rest()
         return result
 
     def _reason(self, worker: RayWorker, error: Exception) -> str:
@@ -187,23 +178,24 @@ class RayCluster:
             return f"its worker died ({name} ran out of memory)"
         return f"its worker died (killed, or crashed, on {name})"
 
-    def _room(self) -> int:
-        return sum(self._resources.fitting(node["Resources"]) for node in self._connection.nodes())
-
-    def _lack(self) -> str:
-        return self._resources.compared_with([node["Resources"] for node in self._connection.nodes()])
+    def _release_idle(self) -> None:
+        """Drop the workers without a job, whose room other searches on the cluster may wait for."""
+        now = time.monotonic()
+        for worker in [worker for worker in self._workers if worker.is_idle]:
+            if now - worker.idle_since > IDLE_SECONDS:
+                self._drop(worker)
 
     def _heed_room(self) -> None:
         """Say once that jobs wait for room. Raises `StudyError` if they have waited too long for a node that is large enough."""
         seconds = time.monotonic() - self._waiting_since
         if not self._queued or seconds < NOTICE_SECONDS:
             return
-        has_room = self._room() > 0
+        has_room = self._engine.room() > 0
         if not has_room and seconds > PATIENCE_SECONDS:
             raise StudyError(
-                f"hydra.launcher.ray.remote must fit a node of the Ray cluster, but {self._lack()}: ask for less, or add a node"
+                f"hydra.launcher.ray.remote must fit a node of the Ray cluster, but {self._engine.lack()}: ask for less, or add a node"
             )
-        line = "trials wait for room in the Ray cluster" + ("" if has_room else f": {self._lack()}")
+        line = "trials wait for room in the Ray cluster" + ("" if has_room else f": {self._engine.lack()}")
         if line != self._said:
             self._on_wait(line)
             self._said = line

@@ -63,8 +63,9 @@ class RayConnection:
         with _variables({USAGE: "0"}), _sigterm_kept(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tips about later versions of Ray
             try:
-                if re.fullmatch(r"[\w.-]+:\d+", address):  # Ray itself would try for minutes, and say so on stderr
-                    _reach(address)
+                reached = re.fullmatch(r"(?:ray://)?(.+:\d+)", address)
+                if reached:  # Ray itself would try for minutes, and say so on stderr
+                    _reach(reached[1])
                 self._ray.init(**{**defaults, **settings, "address": address})
             except Exception as error:
                 self._ray.shutdown()
@@ -106,15 +107,16 @@ class RayConnection:
                 return
 
     def close(self) -> None:
-        """Disconnect, which also stops a cluster that was started here."""
+        """Disconnect, which also stops a cluster that was started here. A second call does nothing."""
         if self._is_ours:
+            self._is_ours = False
             self._ray.shutdown()
 
 
 def _reach(address: str) -> None:
     """Raise `OSError` if nothing listens at ``host:port``."""
     host, _, port = address.rpartition(":")
-    socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 def first_sentence(error: Exception) -> str:

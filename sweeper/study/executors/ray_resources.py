@@ -11,23 +11,24 @@ class RayResources:
     """The options of ``hydra.launcher.ray.remote``, which are those of Ray's tasks. A trial holds one CPU by default."""
 
     def __init__(self, remote: Mapping[str, Any]) -> None:
-        """Read the options."""
+        """Read the options. Raises `StudyError` for an amount that is no number."""
         # Without num_cpus an actor would hold no CPU. The study tries a trial again itself: Ray does so only if asked.
         self._options = {"num_cpus": 1, **remote}
         retries = self._options.pop("max_retries", 0)
         self._options = {"max_restarts": retries, "max_task_retries": retries, **self._options}
         named = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
-        amounts = {name: self._options.get(key) for name, key in named.items()} | (remote.get("resources") or {})
-        self._needs = {name: float(amount) for name, amount in amounts.items() if amount}
+        try:
+            amounts = {name: self._options.get(key) for name, key in named.items()} | (remote.get("resources") or {})
+            self._needs = {name: float(amount) for name, amount in amounts.items() if amount}
+        except (ValueError, TypeError) as error:
+            raise _refusal(error) from error
 
     def actor_class(self, ray: Any, plain: type) -> Any:
         """Return `plain` as a class of Ray's actors with these options. Raises `StudyError` if Ray refuses one of them."""
         try:
             return ray.remote(**self._options)(plain)
         except (ValueError, TypeError) as error:
-            raise StudyError(
-                f"hydra.launcher.ray.remote must hold options that Ray takes, but it refuses one ({first_sentence(error)})"
-            ) from error
+            raise _refusal(error) from error
 
     def fitting(self, node: Mapping[str, float]) -> int:
         """Return how many trials a node with these resources can hold if all of them are free."""
@@ -39,6 +40,12 @@ class RayResources:
         """Say what a trial needs, and the most that a node has of it."""
         most = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in self._needs}
         return f"a trial needs {_amounts(self._needs)}, and a node has at most {_amounts(most)}"
+
+
+def _refusal(error: Exception) -> StudyError:
+    return StudyError(
+        f"hydra.launcher.ray.remote must hold options that Ray takes, but it refuses one ({first_sentence(error)})"
+    )
 
 
 def _amounts(resources: Mapping[str, float]) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,18 @@ class RayWorker:
         self.job: Job | None = None
         self.awaited: Any = actor.identify.remote()
         """Ray's reference to what it returns next: its identity, then the result of its job; None if it is idle."""
+        self.idle_since = 0.0
+        """When it became idle, on `time.monotonic`."""
 
     @property
     def is_idle(self) -> bool:
         """Whether it has started and runs no job."""
         return self.awaited is None
+
+    def rest(self) -> None:
+        """Note that it has returned what was awaited, and has nothing to do."""
+        self.job = self.awaited = None
+        self.idle_since = time.monotonic()
 
     def run(self, job: Job, config: bytes) -> None:
         """Send it a job."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from sweeper.errors import StudyError
 from sweeper.study.executors.base import Job, JobResult
 from sweeper.study.executors.job_queue import CHECK_SECONDS, GONE, OVER, JobQueue, JobState, LocalQueue, SlurmQueue
 from sweeper.study.executors.process import sigint_blocked
-from sweeper.study.executors.submitter import make_submitter, outside_of_jobs
+from sweeper.study.executors.submitter import make_submitter, outside_of_jobs, settings_of
 from sweeper.study.executors.worker import unpack_result
 from sweeper.study.executors.workers import pack, pack_shared
 
@@ -78,12 +78,10 @@ class SubmititJobs:
         """
         self._is_slurm = cluster == "slurm"
         self._compose, self._shared, self._on_wait = compose, pack_shared(run), on_wait
-        launcher = OmegaConf.to_container(config.hydra.launcher, resolve=True)
-        assert isinstance(launcher, dict)
-        settings = {str(name): value for name, value in launcher.items()}
+        settings = settings_of(config)
         self.capacity = jobs or self._default_capacity(settings)
         self._time_limit = f"{settings['timeout_min']} min: raise hydra.launcher.timeout_min"
-        self._submitter = make_submitter(cluster, settings)
+        self._submitter = make_submitter(cluster, settings, folder=config.hydra.launcher.submitit_folder)
         records = Path(config.hydra.sweep.dir).absolute() / ".jobs"
         self._queue: JobQueue = SlurmQueue(records) if self._is_slurm else LocalQueue()
         self._waiting: list[Job] = []
@@ -139,7 +137,7 @@ class SubmititJobs:
                     handle = self._submitter.submit(trial)
                     self._queue.record(handle.job_id)
             except (OSError, RuntimeError) as error:  # submitit's own errors are RuntimeErrors
-                self._on_refused(str(error).strip().rpartition("\n")[2].removeprefix("sbatch: error: "))
+                self._on_refused(_refusal(error))
                 return
             self._submitted[handle.job_id] = _Submitted(job=job, handle=handle, since=time.monotonic())
             self._waiting.pop(0)
@@ -216,6 +214,12 @@ class SubmititJobs:
             return f"its Slurm job {one.handle.job_id} {REASONS[state.name].format(limit=self._time_limit)}"
         what = f"Slurm job {one.handle.job_id}, {state.name}" if self._is_slurm else f"process {one.handle.job_id}"
         return f"its process died ({what}{_last_line(one.handle.paths.stderr)})"
+
+
+def _refusal(error: Exception) -> str:
+    """Return the last line of sbatch's error that says what is wrong."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith('Try "')]
+    return lines[-1].removeprefix("sbatch: ").removeprefix("error: ") if lines else type(error).__name__
 
 
 def _last_line(log: Path) -> str:

@@ -1,11 +1,12 @@
 """Makes what submits jobs from the settings of hydra-submitit-launcher, whose keys all keep their meaning."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sweeper.errors import StudyError
 
@@ -18,7 +19,19 @@ def cluster_of(config: DictConfig) -> str | None:
     return CLUSTERS.get(str(config.hydra.launcher.get("_target_")).rpartition(".")[2])
 
 
-def make_submitter(cluster: str, settings: Mapping[str, Any]) -> Any:
+def settings_of(config: DictConfig) -> dict[str, Any]:
+    """Return the settings of the sweep's launcher, but for the folder of its jobs, which depends on the study's."""
+    launcher = config.hydra.launcher
+    names = [str(name) for name in launcher if name not in {"_target_", "submitit_folder"}]
+    return {
+        name: OmegaConf.to_container(launcher[name], resolve=True)
+        if OmegaConf.is_config(launcher[name])
+        else launcher[name]
+        for name in names
+    }
+
+
+def make_submitter(cluster: str, settings: Mapping[str, Any], *, folder: str) -> Any:
     """Return the `submitit.AutoExecutor` that the launcher of hydra-submitit-launcher would make of these settings.
 
     Raises `StudyError` for settings that submitit does not accept, or without Slurm's commands.
@@ -28,15 +41,14 @@ def make_submitter(cluster: str, settings: Mapping[str, Any]) -> Any:
 
     shared = set(BaseQueueConf.__dataclass_fields__)
     own = {"max_num_timeout", "python"}
-    given = {name: value for name, value in settings.items() if name not in {"_target_", "submitit_folder"}}
     try:
         submitter = submitit.AutoExecutor(
-            folder=settings["submitit_folder"],
+            folder=folder,
             cluster=cluster,
-            **{f"{cluster}_{name}": given[name] for name in own & set(given)},
+            **{f"{cluster}_{name}": settings[name] for name in own & set(settings)},
         )
         submitter.update_parameters(
-            **{name if name in shared else f"{cluster}_{name}": given[name] for name in set(given) - own}
+            **{name if name in shared else f"{cluster}_{name}": settings[name] for name in set(settings) - own}
         )
     except RuntimeError as error:
         raise StudyError(
@@ -47,6 +59,16 @@ def make_submitter(cluster: str, settings: Mapping[str, Any]) -> Any:
         first_line = str(error).partition("\n")[0]
         raise StudyError(f"hydra.launcher must hold what submitit accepts, but it says: {first_line}") from error
     return submitter
+
+
+def check_settings(cluster: str, settings: Mapping[str, Any]) -> None:
+    """Raise `StudyError` if no job can be submitted with these settings of the launcher, as far as submitit knows."""
+    # No time at all is no limit in Slurm; submitit itself kills its processes at once.
+    for name in ("array_parallelism",) if cluster == "slurm" else ("timeout_min",):
+        if settings[name] < 1:
+            raise StudyError(f"hydra.launcher.{name} must be at least 1, but got {settings[name]}")
+    with tempfile.TemporaryDirectory() as folder:
+        make_submitter(cluster, settings, folder=folder)
 
 
 @contextmanager
