@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.errors import StudyError
 from sweeper.study.executors.base import Executor, JobResult
+from sweeper.study.executors.submitter import check_settings
 
 from .executor_tasks import KINDS, make_job, open_executor
 from .processes import CHECKOUT, environment
@@ -197,3 +199,10 @@ def _started_by(start: Callable[[], None]) -> int:
     (child,) = (child for child in multiprocessing.active_children() if child.pid not in before)
     assert child.pid is not None
     return child.pid
+
+
+@pytest.mark.parametrize(("cluster", "name"), [("local", "timeout_min"), ("slurm", "array_parallelism")])
+def test_settings_with_which_no_job_runs_are_refused(cluster: str, name: str) -> None:
+    """submitit would kill each of its own jobs at once, and no trial would be submitted to Slurm."""
+    with pytest.raises(StudyError, match=f"hydra.launcher.{name} must be at least 1, but got 0"):
+        check_settings(cluster, {name: 0})
