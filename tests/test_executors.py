@@ -203,6 +203,6 @@ def _started_by(start: Callable[[], None]) -> int:
 
 @pytest.mark.parametrize(("cluster", "name"), [("local", "timeout_min"), ("slurm", "array_parallelism")])
 def test_settings_with_which_no_job_runs_are_refused(cluster: str, name: str) -> None:
-    """submitit would kill each of its own jobs at once, and no trial would be submitted to Slurm."""
+    """With them submitit kills each of its own jobs at once, and no trial is submitted to Slurm."""
     with pytest.raises(StudyError, match=f"hydra.launcher.{name} must be at least 1, but got 0"):
         check_settings(cluster, {name: 0})
