@@ -14,10 +14,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sweeper.study.locks import exclusive
 from sweeper.study.storage import journal_url, open_storage
 
 from .processes import Start, Sweeper, environment
-from .studies import LONG, trials_of, wait_for
+from .studies import HERE, LONG, trials_of, wait_for
 
 
 def _children(pid: int) -> Iterator[int]:
@@ -134,6 +135,28 @@ def test_ctrl_c_and_sigterm_end_at_once_and_queue_what_was_running(
     assert not [trial for trial in trials if trial.state is TrialState.RUNNING]
     assert [trial for trial in trials if trial.state is TrialState.WAITING]
     assert (folder / "best" / "model.pt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ending", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_search_that_waits_to_open_its_study_can_be_ended(
+    start: Start, tmp_path: Path, ending: signal.Signals, status: int
+) -> None:
+    """Another process holds the lock: one line says that no trial was started."""
+    folder = tmp_path / "outputs" / "studies" / "long"
+    folder.mkdir(parents=True)
+    with exclusive(folder / ".turn"):
+        process = start(*LONG, *HERE)
+
+        def is_waiting() -> bool:
+            return str(folder / ".turn") in {str(path.readlink()) for path in Path(f"/proc/{process.pid}/fd").iterdir()}
+
+        wait_for(is_waiting)
+        process.send_signal(ending)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert out == "interrupted before the study was open: no trial was started\n"
+    assert err == ""
 
 
 APPLICATION = """

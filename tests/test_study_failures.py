@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from sweeper.errors import StudyError
-from sweeper.study.storage import journal_url, open_storage, redacted
+from sweeper.study.storage import journal_url, open_storage
+from sweeper.study.storage_url import redacted
 
 from .processes import environment
 from .studies import (
@@ -200,3 +201,20 @@ def test_a_password_is_not_shown() -> None:
     with pytest.raises(StudyError) as caught:
         open_storage("postgresql+nodriver://me:secret@host/db")
     assert "secret" not in str(caught.value)
+
+
+def test_another_direction_is_another_search(sweeper_call: Call) -> None:
+    """Optuna would keep the direction that the study began with, without a word."""
+    search = [
+        "-m",
+        *TINY,
+        *HERE,
+        "model.dropout=interval(0.0,0.3)",
+        "hydra.sweeper.study_name=up",
+        "hydra.sweeper.n_trials=1",
+    ]
+    assert sweeper_call(*search).returncode == 0
+    other = sweeper_call(*search, "hydra.sweeper.direction=minimize")
+    assert other.returncode == 1
+    assert "study up holds another search: its direction is maximize there and minimize here" in other.stderr
+    assert other.stderr.count("\n") == 1

@@ -63,7 +63,10 @@ def test_a_search_starts_from_what_another_measured(sweeper_call: Call, tmp_path
         (["optimizer.lr=interval(1e-9,1e-8)"], "optimizer.lr is outside"),
         (["model.dropout=interval(0.0,0.5)", "budget.parameters=100"], "it is over budget here"),
         (["model.dropout=0.1,0.2"], "a grid runs every point"),
-        (["model.dropout=interval(0.0,0.5)", "hydra.sweeper.warm_start=unknown"], "unknown is neither"),
+        (
+            ["model.dropout=interval(0.0,0.5)", "hydra.sweeper.warm_start=unknown"],
+            "hydra.sweeper.warm_start must be a study's name or folder, but unknown is neither",
+        ),
         (["model.dropout=interval(0.0,0.5)", "hydra.sweeper.warm_start=7"], "must be a study or a list of studies"),
     ],
 )

@@ -35,7 +35,8 @@ from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import PostgresqlStorage
-from sweeper.study.storage import is_postgresql, open_storage, redacted
+from sweeper.study.storage import open_storage
+from sweeper.study.storage_url import is_postgresql, redacted
 from sweeper.terminal.console import make_console
 
 SIZES: Final = (10, 100, 1_000, 3_000, 10_000)

@@ -78,7 +78,7 @@ def _subject(options: argparse.Namespace) -> list[str]:
 
 def _shown(word: str, options: argparse.Namespace) -> str:
     """Return a word of the command line, without the password in a storage's URL."""
-    from sweeper.study.storage import has_password  # noqa: PLC0415 - sqlalchemy
+    from sweeper.study.storage_url import has_password  # noqa: PLC0415 - sqlalchemy
 
     is_secret = options.storage and has_password(options.storage)
     return word.replace(options.storage, "URL") if is_secret else word

@@ -22,7 +22,7 @@ def reproduce(arguments: Sequence[str]) -> int:
         help="storage of the trial's study, if another host ran it; its config comes from there",
     )
     options = parser.parse_args(arguments)
-    if options.storage:
+    if options.storage is not None:
         from sweeper.reading.study_files import restore_from  # noqa: PLC0415 - optuna
 
         restore_from(options.storage, options.folder.parent)

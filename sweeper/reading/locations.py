@@ -53,7 +53,9 @@ def find_locations(study: str | None, storage: str | None, warn: Callable[[str],
     Raises `StudyError` if `study` does not exist or its storage is unknown. Without `study`, a folder whose storage is
     unknown is skipped, and `warn` receives the reason.
     """
-    url = resolve_url(storage, {}) if storage else None
+    url = None if storage is None else resolve_url(storage, {})
+    if url is not None and not url.strip():
+        raise StudyError("--storage must be a URL, but it is empty: set the variable that it names, or leave it out")
     if study is None:
         return [StudyLocation(url=url, study=None, folder=None, typed=storage)] if url else list(_all(warn))
     folder = STUDIES / study if Path(study).name == study and (STUDIES / study).is_dir() else display_path(Path(study))

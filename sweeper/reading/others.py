@@ -3,6 +3,7 @@
 import optuna
 from optuna.storages import BaseStorage
 
+from sweeper.errors import StudyError
 from sweeper.reading.locations import StudyLocation, find_locations, read_yaml
 from sweeper.reading.storage_reader import StorageReader, study_name
 from sweeper.study.attributes import SEARCH
@@ -12,9 +13,13 @@ from sweeper.study.warm_start import OtherStudy
 
 def read_other(name: str) -> OtherStudy:
     """Return a study as it stands now. Raises `StudyError` if there is none, or its storage cannot be read."""
-    (location,) = find_locations(name, None, warn=lambda _: None)
-    with StorageReader(location.url) as reader:
-        return reader.read(lambda storage: _read(storage, location))
+    try:
+        (location,) = find_locations(name, None, warn=lambda _: None)
+        with StorageReader(location.url) as reader:
+            return reader.read(lambda storage: _read(storage, location))
+    except StudyError as error:
+        text = str(error).removeprefix("STUDY ")
+        raise StudyError(f"hydra.sweeper.warm_start{' ' if text != str(error) else ': '}{text}") from None
 
 
 def _read(storage: BaseStorage, location: StudyLocation) -> OtherStudy:

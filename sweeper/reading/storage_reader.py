@@ -15,7 +15,7 @@ from sweeper.errors import StudyError
 from sweeper.reading.locations import StudyLocation
 from sweeper.study.optuna_private import cached
 from sweeper.study.server import connection_settings
-from sweeper.study.storage import JOURNAL, is_postgresql, password_in, redacted
+from sweeper.study.storage_url import JOURNAL, is_postgresql, redacted, why_not_opened
 
 T = TypeVar("T")
 BUSY_SECONDS: Final = 60
@@ -57,10 +57,7 @@ class StorageReader:
             if isinstance(error, KeyError) and not is_damaged:
                 raise
             failure = StudyError(
-                self._journal.damage
-                if self._journal is not None and is_damaged
-                else f"{redacted(self._url)} must be a readable storage, but reading it fails ({self._reason(error)}): "
-                "correct the URL, or see that it can be reached"
+                self._journal.damage if self._journal is not None and is_damaged else _unreadable(error, self._url)
             )
         self.close()  # so that the next read reopens it: it may be repaired by then
         raise failure  # outside the handler: a driver's error may hold the password, so it is not chained
@@ -104,13 +101,6 @@ class StorageReader:
             settings["connect_args"] = connection_settings(self._url)
         self._database = RDBStorage(text, engine_kwargs=settings, skip_table_creation=True)
         return cached(self._database)
-
-    def _reason(self, error: BaseException) -> str:
-        while error.__cause__ is not None:  # Optuna's own message hides the driver's
-            error = error.__cause__
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        password = password_in(self._url)
-        return reason.replace(password, "***") if password else reason
 
 
 class JournalReader(BaseJournalBackend):
@@ -178,3 +168,11 @@ def study_name(storage: BaseStorage, location: StudyLocation) -> str:
 def read_only() -> StudyError:
     """Return the error for an attempt to write to a storage that is opened read-only."""
     return StudyError("a study is opened read-only here: nothing is written to it")
+
+
+def _unreadable(error: BaseException, url: str) -> str:
+    reason, fix = why_not_opened(error, url)
+    return (
+        f"{redacted(url)} must be a readable storage, but reading it fails ({reason}): "
+        f"{fix or 'correct the URL, or see that it can be reached'}"
+    )

@@ -19,7 +19,7 @@ from sweeper.study.goal import Goal
 from sweeper.study.liveness import GRACE_SECONDS, lost_trials
 from sweeper.study.optuna_private import seconds_since_beats
 from sweeper.study.restoring import check_is_of, restore_sweep, restore_trials
-from sweeper.study.storage import JOURNAL
+from sweeper.study.storage_url import JOURNAL
 from sweeper.study.summary import summarize_trials
 from sweeper.study.trial_record import has_records
 from sweeper.terminal.console import display_path

@@ -22,7 +22,7 @@ from sweeper.report.value_scale import flat_config
 from sweeper.run.folder import OUTPUTS, RunFolder, write_atomically
 from sweeper.study.folder import StudyFolder
 from sweeper.study.restoring import describe_elsewhere, elsewhere
-from sweeper.study.storage import has_password
+from sweeper.study.storage_url import has_password
 from sweeper.terminal.console import display_path
 from sweeper.terminal.formats import percent
 

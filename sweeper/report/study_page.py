@@ -28,7 +28,7 @@ from sweeper.study.folder import StudyFolder
 from sweeper.study.headline import study_headline
 from sweeper.study.live_table import format_params
 from sweeper.study.restoring import describe_elsewhere
-from sweeper.study.storage import redacted
+from sweeper.study.storage_url import redacted
 from sweeper.study.summary import state_of
 from sweeper.terminal.console import display_path
 

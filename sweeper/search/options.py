@@ -8,6 +8,8 @@ from sweeper.config.schema import Cost
 from sweeper.errors import StudyError
 
 DIRECTIONS: Final = ("maximize", "minimize")
+MAX_BYTES: Final = 255
+"""Maximum length of a folder's name on Linux."""
 
 
 @dataclass(kw_only=True)
@@ -68,16 +70,24 @@ class StudyOptions:
             raise StudyError(
                 f"hydra.sweeper.warm_start must be a study or a list of studies, as in [one,two], but got {self.warm_start}"
             )
+        self._check_storage()
         if self.study_name is not None and not is_study_name(self.study_name):
             raise StudyError(
-                "hydra.sweeper.study_name must be letters, digits and . _ + - or spaces, since it names a folder, "
-                f"but got {self.study_name!r}"
+                f"hydra.sweeper.study_name must be letters, digits and . _ + - or spaces, at most {MAX_BYTES} bytes, since it names "
+                f"a folder, but got {self.study_name!r}"
             )
 
     @property
     def directions(self) -> list[str]:
         """The direction of each objective value; empty if it is not given."""
         return [] if self.direction is None else [self.direction] if isinstance(self.direction, str) else self.direction
+
+    def _check_storage(self) -> None:
+        if self.storage is not None and not self.storage.strip():
+            raise StudyError(
+                "hydra.sweeper.storage must be a URL, but it is empty: set the variable that it names, or leave it out for a "
+                "journal file"
+            )
 
     def _check_direction(self) -> None:
         is_list = isinstance(self.direction, list) and len(self.direction) > 1
@@ -99,4 +109,4 @@ class StudyOptions:
 
 def is_study_name(name: str) -> bool:
     """Whether a study can have this name, which is its folder's too."""
-    return re.fullmatch(r"\w[\w .+-]*", name) is not None
+    return re.fullmatch(r"\w[\w .+-]*", name) is not None and len(name.encode()) <= MAX_BYTES

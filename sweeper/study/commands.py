@@ -14,7 +14,7 @@ from sweeper.errors import RunFolderError
 from sweeper.run.folder import RunFolder
 from sweeper.search.space import to_override
 from sweeper.study.folder import BEST, CONFIRM, trial_folder
-from sweeper.study.storage import has_password
+from sweeper.study.storage_url import has_password
 from sweeper.terminal.console import display_path
 
 PROGRAM: Final = ("python", "-m", "sweeper")

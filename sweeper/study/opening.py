@@ -32,7 +32,8 @@ from sweeper.study.reporting import forget_studies
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
 from sweeper.study.samplers.feasible import FeasibleSampler
 from sweeper.study.server import PostgresqlStorage, patiently
-from sweeper.study.storage import absolute_url, has_password, journal_url, open_patiently, open_storage
+from sweeper.study.storage import absolute_url, journal_url, open_patiently, open_storage
+from sweeper.study.storage_url import has_password
 from sweeper.study.trial_record import create_table, save_sweep
 from sweeper.study.trials import TrialStore
 from sweeper.study.warm_start import ReadOther, WarmStart, best_point
@@ -128,6 +129,7 @@ def open_study(
             )
             study = SearchStudy(name, storage, sampler=wrapped, pruner=pruner)
             study.is_thinned = isinstance(sampler, optuna.samplers.TPESampler) and len(goal.directions) == 1
+            _check_directions(study, name, goal)
             _claim(study, name, record)
             folder.write_search(record)
             _name_values(study, goal, search)
@@ -235,6 +237,18 @@ def _claim(study: optuna.Study, name: str, record: Mapping[str, Any]) -> None:
                 f"study {name} in the storage must have been made by sweeper, but its attribute {SEARCH} is no search: give "
                 "another hydra.sweeper.study_name"
             ) from error
+
+
+def _check_directions(study: optuna.Study, name: str, goal: Goal) -> None:
+    """Raise `StudyError` if a study that exists looks for something else: Optuna would keep its own directions."""
+    there, here = (
+        ", ".join(each.name.lower() for each in directions) for directions in (study.directions, goal.directions)
+    )
+    if there != here:
+        raise StudyError(
+            f"study {name} holds another search: its direction is {there} there and {here} here: give another "
+            "hydra.sweeper.study_name, or none"
+        )
 
 
 def _name_values(study: optuna.Study, goal: Goal, search: Search) -> None:

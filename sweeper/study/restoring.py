@@ -19,7 +19,7 @@ from sweeper.errors import StudyError
 from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.search.space import quoted
 from sweeper.study.folder import StudyFolder, check_same_search
-from sweeper.study.storage import has_password
+from sweeper.study.storage_url import has_password
 from sweeper.study.trial_record import ELSEWHERE, MULTIRUN, SWEEP, read_saved, saved_files, saved_trials
 
 RESTORED: Final = "# restored from the study's storage"

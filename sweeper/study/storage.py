@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import socket
 import time
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import Any, Final
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 
 from sweeper.errors import StudyError
 from sweeper.study.locks import exclusive
 from sweeper.study.server import PATIENCE_SECONDS, RETRY_SECONDS, PostgresqlStorage
+from sweeper.study.storage_url import JOURNAL, is_postgresql, redacted, why_not_opened
 
-JOURNAL: Final = "journal://"
-"""Scheme of a journal file's URL, defined by sweeper: Optuna has none."""
 OPEN_TRIES: Final = 5
 """If two processes create the tables of a database at once, one sees an incomplete schema and must try again."""
 
@@ -46,56 +43,18 @@ def open_storage(url: str) -> BaseStorage:
             if not isinstance(caught, DBAPIError):
                 break  # no driver or an invalid URL: another try fails too
             time.sleep(0.1 * (attempt + 1))
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    assert error is not None
+    reason, fix = why_not_opened(error, url)
     raise StudyError(
         f"hydra.sweeper.storage must be the URL of a storage, but {redacted(url)} cannot be opened "
-        f"({reason}): correct it, or leave it out for a journal file"
+        f"({reason}): {fix or 'correct it, or leave it out for a journal file'}"
     ) from error
-
-
-def is_postgresql(url: str) -> bool:
-    """Whether the storage is on a PostgreSQL server, whatever its driver. Any other storage is a file of this machine."""
-    return url.partition(":")[0].partition("+")[0] in {"postgresql", "postgres"}
 
 
 def database_path(url: str) -> Path | None:
     """Return the file of an sqlite storage; None for a journal, a server, and a database in memory."""
     path = absolute_url(url).removeprefix("sqlite:///")
     return Path(path) if url.startswith("sqlite:///") and path and not path.startswith(":") else None
-
-
-def redacted(url: str) -> str:
-    """Return the URL without its password and without its query, which may hold one too.
-
-    >>> redacted("postgresql://me:a/b#c@host/db?password=secret")
-    'postgresql://me:***@host/db'
-    """
-    if url.startswith(JOURNAL):
-        return url
-    try:
-        return make_url(url).set(query={}).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "(a URL that cannot be read)" if "@" in url else url  # before an @ may be a password
-
-
-def password_in(url: str) -> str | None:
-    """Return the URL's password; None for a URL without one, and for one that cannot be read."""
-    try:
-        return None if url.startswith(JOURNAL) else make_url(url).password
-    except ArgumentError:
-        return None
-
-
-def has_password(url: str) -> bool:
-    """Whether a storage's URL, as it was typed, may hold a password itself, rather than refer to a variable."""
-    given = re.sub(r"\$\{[^}]*\}", "", url)
-    if given.startswith(JOURNAL):
-        return False
-    try:
-        parsed = make_url(given)
-    except ArgumentError:
-        return "@" in given
-    return bool(parsed.password or (parsed.query and parsed.get_backend_name() != "sqlite"))
 
 
 def open_patiently(url: str) -> BaseStorage:

@@ -4,12 +4,14 @@ import copy
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 import optuna
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from optuna.trial import FrozenTrial
 
 from sweeper.data.files import check_files
 from sweeper.search.definition import Search, read_search
@@ -27,6 +29,19 @@ from sweeper.study.progress import StudyProgress
 from sweeper.study.server import patiently, while_waiting
 from sweeper.study.warm_start import ReadOther
 from sweeper.terminal.console import make_console
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opening:
+    """What a sweep is run with, once its study is open."""
+
+    composer: JobComposer
+    search: Search
+    engine: RayEngine | None
+    """The connection to a Ray cluster, if jobs run on one."""
+    opened: OpenedStudy
+    read: Callable[[], list[FrozenTrial]]
+    """Reads the study's trials."""
 
 
 class Sweep:
@@ -66,41 +81,32 @@ class Sweep:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             # Some samplers ignore constraints.
             warnings.filterwarnings("ignore", "Constraints have been set, but")
-            returned = self._run(arguments, on_open)
+            with Interrupts() as interrupts:
+                returned = self._run(arguments, on_open, interrupts)
         in_order = [returned[number] for number in sorted(returned)]
         return [in_order[start : start + self._jobs] for start in range(0, len(in_order), self._jobs)]
 
-    def _run(self, arguments: list[str], on_open: Callable[[], None] | None) -> dict[int, JobReturn]:
-        composer = JobComposer(self._context, self._config)
-        if self._options.direction is None:
-            direction = "maximize" if composer.is_sweeper_config else "minimize"
-            self._options = replace(self._options, direction=direction)
-        search = read_search(arguments, self._options, composer)
-        if self._options.dry_run:
-            search.dry_run(jobs=self._jobs)
-            return {}
-        if search.base is not None and is_local(self._config) and not any("data" in key for key in search.space.keys):
-            check_files(search.base.data)  # otherwise every trial would fail
-        engine = connect(self._config)
-        try:
-            return self._run_study(search, composer, engine, arguments, on_open)
-        finally:
-            if engine is not None:
-                engine.close()
+    def _run(
+        self, arguments: list[str], on_open: Callable[[], None] | None, interrupts: Interrupts
+    ) -> dict[int, JobReturn]:
+        with ExitStack() as ending:
+            try:
+                with interrupts.allowed():
+                    opening = self._open(arguments, JobComposer(self._context, self._config), ending)
+            except KeyboardInterrupt:
+                make_console().print("interrupted before the study was open: no trial was started", soft_wrap=True)
+                raise
+            return {} if opening is None else self._run_study(opening, arguments, on_open, interrupts)
 
     def _run_study(
         self,
-        search: Search,
-        composer: JobComposer,
-        engine: RayEngine | None,
+        opening: "_Opening",
         arguments: list[str],
         on_open: Callable[[], None] | None,
+        interrupts: Interrupts,
     ) -> dict[int, JobReturn]:
-        """Open the study and run it."""
+        search, opened = opening.search, opening.opened
         settings = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
-        with while_waiting(lambda line: make_console().print(line, soft_wrap=True)):
-            opened = self.opened = open_study(search, self._options, self._config, self._read_other)
-            read = opened.reader()
         base = search.base
         progress = StudyProgress(
             opened.trials,
@@ -112,14 +118,14 @@ class Sweep:
             target=base.target if base is not None and self._options.direction == "maximize" else None,
             epochs=base.training.epochs if base is not None else None,
             limit=getattr(base.budget, self._options.cost) if base is not None and self._options.cost else None,
-            read=read,
+            read=opening.read,
         )
         executor = make_executor(
-            engine,
+            opening.engine,
             self._context,
             self._task,
             self._config,
-            lambda job: composer.job(job.overrides, job.number),
+            lambda job: opening.composer.job(job.overrides, job.number),
             jobs=self._jobs,
             on_wait=progress.on_wait,
         )
@@ -127,7 +133,6 @@ class Sweep:
             on_open()
         ending = Ending(opened, search, self._options, [*arguments, *settings])
         with (
-            Interrupts() as interrupts,
             progress,
             while_waiting(progress.on_wait, interrupts.check),
             Heartbeat(opened.coordination, grace_seconds=self._options.grace_seconds) as heartbeat,
@@ -153,3 +158,21 @@ class Sweep:
             patiently(lambda: coordinator.requeue_running("the study ended first"))
             patiently(lambda: ending.conclude(progress, coordinator.why_stopped))
         return coordinator.returned
+
+    def _open(self, arguments: list[str], composer: JobComposer, ending: ExitStack) -> "_Opening | None":
+        """Read the search, connect its engine, which `ending` closes, and open its study; None after a dry run."""
+        if self._options.direction is None:
+            direction = "maximize" if composer.is_sweeper_config else "minimize"
+            self._options = replace(self._options, direction=direction)
+        search = read_search(arguments, self._options, composer)
+        if self._options.dry_run:
+            search.dry_run(jobs=self._jobs)
+            return None
+        if search.base is not None and is_local(self._config) and not any("data" in key for key in search.space.keys):
+            check_files(search.base.data)  # otherwise every trial would fail
+        engine = connect(self._config)
+        if engine is not None:
+            ending.callback(engine.close)
+        with while_waiting(lambda line: make_console().print(line, soft_wrap=True)):
+            opened = self.opened = open_study(search, self._options, self._config, self._read_other)
+            return _Opening(composer=composer, search=search, engine=engine, opened=opened, read=opened.reader())
