@@ -2,6 +2,7 @@
 
 import functools
 import math
+import multiprocessing
 import os
 import signal
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import optuna
 from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
@@ -62,6 +65,8 @@ VALUES = {
     "nothing": None,
     "infinite": math.inf,
     "huge": 10**400,
+    "long": "x" * 10_000,
+    "array": np.array([1.0, 2.0]),
 }
 """What the jobs return that do nothing else."""
 
@@ -84,6 +89,19 @@ def _doze(_: DictConfig) -> float:
     return 2.0
 
 
+def _start_processes(_: DictConfig) -> float:
+    """Start a process with multiprocessing, as torch's DataLoader does, and leave it running."""
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), daemon=True).start()
+    return 6.0
+
+
+class Unspeakable(Exception):
+    """An error without a text."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
 class NoException(BaseException):
     """What an ``except Exception`` does not catch."""
 
@@ -100,6 +118,9 @@ CALLS: dict[str, Callable[[DictConfig], Any]] = {
     "surroundings": _surroundings,
     "unpicklable": lambda _: Unpicklable(),
     "unreadable": lambda _: Unreadable(5),
+    "start": _start_processes,
+    "unspeakable": lambda _: _raise(Unspeakable()),
+    "prune itself": lambda _: _raise(optuna.TrialPruned("no\nmemory")),
 }
 """What the jobs do that only some executors' tests ask for."""
 

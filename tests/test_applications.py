@@ -114,6 +114,18 @@ def test_what_cannot_be_searched_is_one_line(application: Application, tmp_path:
     assert not (tmp_path / "outputs").exists()
 
 
+def test_a_value_that_every_job_lacks_ends_the_search_at_once(application: Application, tmp_path: Path) -> None:
+    """One trial fails, once; the last line names the key; the command that would fail again is not printed."""
+    with (tmp_path / "train.yaml").open("a") as config:
+        config.write("source: ???\n")
+    code = (tmp_path / "train.py").read_text()
+    (tmp_path / "train.py").write_text(re.sub(r"(\ndef main\(.*\n)", r"\1    cfg.source  # noqa: B018\n", code))
+    done = application("train", *STUDY, "lr=0.1,0.2,0.3")
+    assert (done.returncode, done.stdout.count("trial 0 failed"), "trial 1" in done.stdout) == (1, 1, False)
+    assert done.stderr == "every job needs a value of source, but its config has none (???): add source=VALUE\n"
+    assert "go on" not in done.stdout
+
+
 def test_a_dry_run_lists_jobs_or_the_space(application: Application, tmp_path: Path) -> None:
     """Nothing runs, nothing is written."""
     grid = application("train", "-m", "hydra/sweeper=study", "depth=4,5", "hydra.sweeper.dry_run=true")

@@ -109,6 +109,29 @@ def test_a_worker_returns_the_number_of_what_cannot_be_pickled(tmp_path: Path) -
     executor.cancel()
 
 
+def test_what_a_job_says_is_one_short_line(tmp_path: Path) -> None:
+    """A reason for pruning is kept; arrays are several values; long values are cut; an error may have no text."""
+    executor = open_executor("workers", tmp_path)
+    results = _run(executor, "prune itself", "array", "long", "unspeakable")
+    assert (results["prune itself"].pruned, results["prune itself"].reason) == (True, "no memory")
+    assert results["array"].value == (1.0, 2.0)
+    assert len(results["long"].error or "") < 600
+    assert not results["long"].retryable
+    assert results["unspeakable"].error == "Unspeakable: an object of Unspeakable, whose text cannot be read"
+    executor.cancel()
+
+
+def test_a_job_may_start_processes_which_end_with_its_worker(tmp_path: Path) -> None:
+    """Torch's DataLoader does so; a process of a daemon may not. No process outlives the executor."""
+    executor = open_executor("workers", tmp_path)
+    assert _run(executor, "start")["start"].value == 6.0
+    worker = _processes(tmp_path)[0]
+    children = [int(child) for child in Path(f"/proc/{worker}/task/{worker}/children").read_text().split()]
+    assert children
+    executor.cancel()
+    wait_for(lambda: not any(map(_lives, children)))
+
+
 def test_results_come_as_jobs_finish(executor: Executor, kind: str) -> None:
     """A short job's result does not wait for a long one's, unless jobs are run one by one or in batches."""
     order = list(_run(executor, "nap", "one"))

@@ -18,6 +18,7 @@ from sweeper.study.attributes import (
     FAILED,
     MACS,
     PARAMETERS,
+    PRUNED,
     RECEPTIVE_FIELD,
     REJECTED,
     REQUEUED,
@@ -151,6 +152,8 @@ def _how_it_ended(trial: FrozenTrial) -> Iterator[str]:
         is_run = PARAMETERS in attrs
         shown = f"{value:.4f}" if is_run else f"{value:.6g}"
         yield f"Pruned after {'epoch' if is_run else 'step'} {trial.last_step}, at {shown}."
+    if PRUNED in attrs:
+        yield f"Pruned by its own job: {code(attrs[PRUNED])}"
     if FAILED in attrs:
         again = ", retried as a new trial" if attrs.get(REQUEUED) else ""
         yield f"Failed{again}: {code(attrs[FAILED])}"

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.report.study_view import StudyView, parameters_of
 from sweeper.run.folder import RunFolder
-from sweeper.study.attributes import DUPLICATE, FAILED, MACS, REJECTED, RULE
+from sweeper.study.attributes import DUPLICATE, FAILED, MACS, PRUNED, REJECTED, RULE
 from sweeper.study.folder import trial_folder
 from sweeper.study.front_sentence import saved_epochs
 from sweeper.study.summary import state_of
@@ -229,7 +229,7 @@ def _note(attributes: Mapping[str, Any]) -> str:
         return f"repeats trial {attributes[DUPLICATE]}"
     if REJECTED in attributes:
         return str(attributes.get(RULE) or "rejected")
-    return str(attributes.get(FAILED) or "")
+    return str(attributes.get(FAILED) or attributes.get(PRUNED) or "")
 
 
 def _details(
@@ -245,7 +245,7 @@ def _details(
             row["curve"] = [[step, float(f"{value:.6g}")] for step, value in curve if math.isfinite(value)]
         if run is not None and folder is not None and run.config.exists():
             row["run"] = int(run.path.name)
-        reason = trial.user_attrs.get(REJECTED) or trial.user_attrs.get(FAILED)
+        reason = next((trial.user_attrs[key] for key in (REJECTED, FAILED, PRUNED) if trial.user_attrs.get(key)), None)
         if reason:
             row["reason"] = str(reason)
         rows[trial.number] = row

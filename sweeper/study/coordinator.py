@@ -64,6 +64,8 @@ class Coordinator:
         self._ends_now = False
         self.why_stopped = ""
         """The reason why no more trials are started; empty before a stop, and if all trials are done."""
+        self.missing: str | None = None
+        """The config key without a value that ended the search."""
         self.returned: dict[int, JobReturn] = {}
         """Hydra's `JobReturn` of each job, by trial number."""
 
@@ -198,15 +200,16 @@ class Coordinator:
                 self.returned[result.number] = result.returned
             result = checked(result, self._trials.goal)
             failed = self._trials.tell(result)
-            has_too_many = bool(failed) and self._search.has_too_many(self._trials.summary().failed)
+            summary = self._trials.summary()
         if failed is None:
             self._progress.on_given_up(result.number)
         else:
             self._progress.on_finished(result, seconds, is_retried=result.error is not None and not failed)
         # Last: if the connection to the storage is lost before this, even at the lock's end, the result is told again.
         self._forget(result.number)
-        if has_too_many:
-            self._stop("too many trials failed", now=True)
+        missing = None if summary.complete else result.missing
+        if failed and (missing is not None or self._search.has_too_many(summary.failed)):
+            self.missing, self._ends_now = missing, True  # the caller says why
 
     def _heed_target(self) -> None:
         """Stop if a trial has reached the target since this process began, here or in another process."""

@@ -1,7 +1,7 @@
 """Ends a sweep: copies the best trial, prints the result and the next commands, raises if the study failed."""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from sweeper.errors import StudyError
 from sweeper.search.definition import Search
@@ -13,6 +13,7 @@ from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
 from sweeper.study.restoring import describe_elsewhere, restore_trials
 from sweeper.study.server import PostgresqlStorage
+from sweeper.terminal.console import display_path
 from sweeper.terminal.formats import short_percent
 
 
@@ -24,29 +25,41 @@ class Ending:
         self._opened, self._search, self._options = opened, search, options
         self._arguments = arguments
 
-    def conclude(self, progress: StudyProgress, why_stopped: str) -> None:
-        """Print the end of the study. Raises `StudyError` if too many trials failed, or no proposal was feasible."""
-        summary = self._opened.trials.summary()
-        self.show(progress, why_stopped)
-        if summary.failed > self._options.max_failure_rate * self._search.total:
-            raise StudyError(
+    def conclude(self, progress: StudyProgress, why_stopped: str, *, missing: str | None = None) -> None:
+        """Print the end of the study. Raises `StudyError` if it failed, with the reason in place of `why_stopped`.
+
+        It failed if too many trials did, if no proposal was feasible, or if the config key `missing` has no value.
+        """
+        failure = self._failure(missing)
+        self.show(progress, why_stopped if failure is None else "", is_resumable=missing is None)
+        if failure is not None:
+            raise StudyError(failure)
+
+    def _failure(self, missing: str | None) -> str | None:
+        """Return why the study failed, one line; None if it did not."""
+        summary, folder = self._opened.trials.summary(), display_path(self._opened.folder.path)
+        if missing is not None:
+            return f"every job needs a value of {missing}, but its config has none (???): add {missing}=VALUE"
+        if self._search.has_too_many(summary.failed):
+            return (
                 f"at most {short_percent(self._options.max_failure_rate)} of {self._search.total} trials may fail "
-                f"(hydra.sweeper.max_failure_rate), but {summary.failed} did: "
-                f"their reasons are in {self._opened.folder.path}"
+                f"(hydra.sweeper.max_failure_rate), but {summary.failed} did: their reasons are in {folder}"
             )
         if summary.rejected > 0 and not (summary.counted or summary.running or summary.waiting):
             fewest = self._opened.trials.fewest_parameters()
             if fewest is None:
-                how, fix = "", f"change what is searched, their reasons are in {self._opened.folder.path}"
+                how, fix = "", f"change what is searched, their reasons are in {folder}"
             else:
                 how = f", the smallest with {fewest:,} parameters"
                 fix = "raise budget.parameters, or search narrower widths"
-            raise StudyError(
-                f"a search needs a feasible proposal, but all {summary.rejected} were rejected{how}: {fix}"
-            )
+            return f"a search needs a feasible proposal, but all {summary.rejected} were rejected{how}: {fix}"
+        return None
 
-    def show(self, progress: StudyProgress, why: str) -> None:
-        """Copy the best trial to ``best/``, then print the headline, the best trial, `why`, and the commands."""
+    def show(self, progress: StudyProgress, why: str, *, is_resumable: bool = True) -> None:
+        """Copy the best trial to ``best/``, then print the headline, the best trial, `why`, and the commands.
+
+        A study that is not resumable would fail again: it has no commands.
+        """
         if isinstance(self._opened.storage, PostgresqlStorage):
             known = len(self._opened.trials.trials())
             restore_trials(self._opened.storage.engine, self._opened.name, self._opened.folder, known=known)
@@ -56,7 +69,10 @@ class Ending:
                 self._opened.folder.keep_best(trial_folder(self._opened.folder.path, best))
                 self._opened.folder.write_results([best] if len(best.values) == 1 else self._opened.study.best_trials)
         numbers = [trial.number for trial in self._opened.trials.trials()]
-        progress.show_end(self._headline(), why, elsewhere=describe_elsewhere(self._opened.folder.path, numbers))
+        headline = self._headline()
+        if not is_resumable:
+            headline = replace(headline, commands=())
+        progress.show_end(headline, why, elsewhere=describe_elsewhere(self._opened.folder.path, numbers))
 
     def _headline(self) -> Headline:
         return study_headline(

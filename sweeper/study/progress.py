@@ -135,8 +135,9 @@ class StudyProgress:
         unit = "in epoch" if self._is_accuracy else "at step"
         in_epoch = f" {unit} {max(trial.intermediate_values)}" if result.pruned and trial.intermediate_values else ""
         how = f"pruned{in_epoch}" if result.pruned else "done"
-        value = "" if result.value is None else f": {self._value(result.value)}"
-        self._print(f"trial {result.number} {how}{value}  {seconds:5.1f} s  {format_params(trial.params)}")
+        value = result.reason if result.value is None else self._value(result.value)
+        said = f": {value}" if value else ""
+        self._print(f"trial {result.number} {how}{said}  {seconds:5.1f} s  {format_params(trial.params)}")
 
     def show_end(self, headline: Headline, why: str, *, elsewhere: str = "") -> None:
         """Print the end of the study: headline, best values, rejections by rule, `why` it stopped, and the commands.
@@ -154,8 +155,8 @@ class StudyProgress:
         for rule, count in self._trials.rejections().items():
             self._print(f"{count} rejected: {rule}")
         running = self._trials.summary().running
-        elsewhere = f"{running} still running in another process" if running else ""
-        reasons = "; ".join(reason for reason in (why, elsewhere) if reason)
+        others = f"{running} still running in another process" if running else ""
+        reasons = "; ".join(reason for reason in (why, others) if reason)
         if reasons:
             self._print(reasons)
         if elsewhere:

@@ -156,7 +156,7 @@ class Sweep:
                 patiently(lambda: coordinator.requeue_running("the study ended first"))
                 raise
             patiently(lambda: coordinator.requeue_running("the study ended first"))
-            patiently(lambda: ending.conclude(progress, coordinator.why_stopped))
+            patiently(lambda: ending.conclude(progress, coordinator.why_stopped, missing=coordinator.missing))
         return coordinator.returned
 
     def _open(self, arguments: list[str], composer: JobComposer, ending: ExitStack) -> "_Opening | None":

@@ -23,6 +23,7 @@ from sweeper.study.attributes import (
     MACS,
     OWNER,
     PARAMETERS,
+    PRUNED,
     RECEPTIVE_FIELD,
     REJECTED,
     REQUEUE_OF,
@@ -163,13 +164,15 @@ class TrialStore:
             if result.error is not None:
                 return self._fail(result.number, result.error, retryable=result.retryable)
             if result.pruned:
+                if result.reason is not None:
+                    set_user_attr(self.study, result.number, PRUNED, result.reason)
                 self.study.tell(result.number, state=TrialState.PRUNED)
             else:
                 assert result.value is not None
                 self.study.tell(result.number, self._values(result.number, result.value))
         except (UpdateFinishedTrialError, ValueError):
             # This process was suspended while it held the lock, which was given to another one.
-            if self._is_running(result.number):
+            if self.trials()[result.number].state is TrialState.RUNNING:
                 raise
             return None
         return False
@@ -189,14 +192,11 @@ class TrialStore:
             set_user_attr(self.study, number, REQUEUED, True)  # noqa: FBT003 - the attribute's value
             self.study.tell(number, state=TrialState.FAIL)
         except (UpdateFinishedTrialError, ValueError):
-            if self._is_running(number):
+            if self.trials()[number].state is TrialState.RUNNING:
                 raise
             return False  # ended by another process, which got the lock of this one while it was suspended
         self._queue_again(trial, failures=trial.user_attrs.get(RETRY))
         return True
-
-    def _is_running(self, number: int) -> bool:
-        return self.trials()[number].state is TrialState.RUNNING
 
     def _queue_again(self, trial: FrozenTrial, failures: int | None) -> None:
         self.study.enqueue_trial(_params(trial), user_attrs={RETRY: failures, REQUEUE_OF: trial.number})

@@ -4,15 +4,21 @@ import contextlib
 import functools
 import io
 import math
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from hydra.core.utils import JobReturn, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
 from sweeper.errors import TrainingDivergedError
+
+MAX_LINE: Final = 500
+"""Length, in characters, to which the text of an error or of a return value is cut: it may hold a whole data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +27,8 @@ class PrunedAt:
 
     value: float | None
     """The value that it reported last; None if it reported none."""
+    reason: str | None = None
+    """Why the job pruned itself, one line; None if its pruner did, or if it does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +52,14 @@ class JobResult:
     value: float | tuple[float, ...] | None = None
     """The objective value, or several; of a pruned job the last reported one; None for a failed job."""
     pruned: bool = False
+    reason: str | None = None
+    """Why a job pruned itself, one line; None for any other job."""
     error: str | None = None
     """The reason for a failure, one line; None for any other job."""
     retryable: bool = True
     """Whether a failed job may succeed at another try. A training that diverged would diverge again."""
+    missing: str | None = None
+    """The config key without a value, ``???``, that a failed job read: the other jobs would fail too."""
     returned: JobReturn | None = None
     """Hydra's record of the job; None if its process died."""
 
@@ -96,10 +108,14 @@ def call_task(task: TaskFunction, config: DictConfig, *, is_interruptible: bool 
     try:
         return task(config)
     except SystemExit as error:
-        raise RuntimeError(f"the job exited with status {error.code}") from error
+        is_message = not isinstance(error.code, int | None)  # as in sys.exit("no such file")
+        raise RuntimeError(f"the job exited{': ' if is_message else ' with status '}{error.code or 0}") from error
     except Exception as error:
         if "optuna" in sys.modules and isinstance(error, sys.modules["optuna"].TrialPruned):
-            return PrunedAt(value=error.args[0] if error.args and isinstance(error.args[0], float) else None)
+            value = next(iter(error.args), None)
+            if isinstance(value, float):
+                return PrunedAt(value=value)
+            return PrunedAt(value=None, reason=_line(error, str) or None)
         raise
     except BaseException as error:
         if is_interruptible and isinstance(error, KeyboardInterrupt):
@@ -118,13 +134,26 @@ def job_result(number: int, returned: JobReturn) -> JobResult:
 
 
 def finished(number: int, value: object, returned: JobReturn | None = None) -> JobResult:
-    """Return the result of a job that returned `value`; if that is no number, NaN, or a list with one, it is a failure."""
+    """Return the result of a job that returned `value`: a number, or several in a list, a tuple, an array or a tensor.
+
+    NaN, and what is no number, is a failure, which another try would repeat.
+    """
     if isinstance(value, PrunedAt):
-        return JobResult(number=number, value=value.value, pruned=True, returned=returned)
-    numbers = tuple(map(_number, value)) if isinstance(value, list | tuple | ListConfig) else (_number(value),)
+        return JobResult(number=number, value=value.value, pruned=True, reason=value.reason, returned=returned)
+    plain = _plain(value)
+    numbers = tuple(map(_number, plain)) if isinstance(plain, list | tuple | ListConfig) else (_number(plain),)
     if not numbers or any(map(math.isnan, numbers)):
-        return JobResult(number=number, error=f"a job must return a number, but got {value!r}", returned=returned)
+        error = f"a job must return a number, but got {_line(value, repr)}"
+        return JobResult(number=number, error=error, retryable=False, returned=returned)
     return JobResult(number=number, value=numbers[0] if len(numbers) == 1 else numbers, returned=returned)
+
+
+def _plain(value: object) -> object:
+    """Return an array, or a tensor of any device, as lists of numbers, and any other object as it is."""
+    try:
+        return value.tolist()  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - most objects lack it, and an object's own may raise anything
+        return value
 
 
 def _number(value: object) -> float:
@@ -136,13 +165,30 @@ def _number(value: object) -> float:
 
 def failed(number: int, error: BaseException, returned: JobReturn | None = None) -> JobResult:
     """Return the result of a job that raised `error`."""
-    retryable = not isinstance(error, TrainingDivergedError)
-    return JobResult(number=number, error=one_line(error), retryable=retryable, returned=returned)
+    line = one_line(error)
+    is_missing = isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError)
+    missing = re.search(r"missing mandatory value: ([^\s']+)", line, re.IGNORECASE) if is_missing else None
+    return JobResult(
+        number=number,
+        error=line if missing is None else f"{missing[1]} has no value, ???",
+        retryable=missing is None and not isinstance(error, TrainingDivergedError),
+        missing=None if missing is None else missing[1],
+        returned=returned,
+    )
 
 
 def one_line(error: BaseException) -> str:
     """Return an error as one line: the text of sweeper's own errors, the type and text of others."""
-    text = " ".join(str(error).split())
-    if not text:
-        return type(error).__name__
-    return text if type(error).__module__.startswith("sweeper") else f"{type(error).__name__}: {text}"
+    text = _line(error, str)
+    if text and type(error).__module__.startswith("sweeper"):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _line(value: object, to_text: Callable[[object], str]) -> str:
+    """Return an object's text as one line of at most `MAX_LINE` characters; its type if its own method fails."""
+    try:
+        line = " ".join(to_text(value).split())
+    except Exception:  # noqa: BLE001 - an object's own method may raise anything
+        return f"an object of {type(value).__name__}, whose text cannot be read"
+    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…"

@@ -1,12 +1,14 @@
-"""Starts child processes that ignore Ctrl-C: it reaches the whole process group; the coordinator handles it."""
+"""Starts child processes that ignore Ctrl-C, which the coordinator handles, and kills those that they started."""
 
+import os
 import signal
 import sys
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 
 def start_ignoring_sigint(process: BaseProcess) -> None:
@@ -37,3 +39,20 @@ def sigint_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def kill_descendants(pid: int) -> None:
+    """Kill the processes that a process started, and theirs, while it lives: afterwards nobody knows whose they were."""
+    for child in _children(pid):
+        kill_descendants(child)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children of a process; none on a kernel that does not list them."""
+    found: list[int] = []
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended
+            found += map(int, listed.read_text().split())
+    return found

@@ -3,12 +3,14 @@
 import json
 import os
 import pickle
+import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cloudpickle
 from hydra.core.hydra_config import HydraConfig
@@ -20,6 +22,9 @@ from sweeper.study.executors.base import JobResult, call_task, failed, finished
 from sweeper.study.executors.worker import ORPHAN_CHECK_SECONDS
 from sweeper.study.locks import exclusive, is_locked
 from sweeper.study.owner import Owner, identify_process, may_be_alive
+
+_sweeps: Final[set[str]] = set()
+"""The sweep whose jobs this process runs."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,16 @@ class RecordedTask:
     """Absolute."""
     coordinator: Owner = field(default_factory=identify_process)
     """The process that started the jobs. A job on the same host ends when it does."""
+    sweep: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Tells this sweep from others of the same process."""
 
     def __reduce__(self) -> tuple[Callable[[bytes], "RecordedTask"], tuple[bytes]]:
         """Pickle by value: by reference fails for a task that is a closure, or whose name ``hydra.main`` rebinds."""
-        return _unpickle, (cloudpickle.dumps((self.task, self.sweep_dir, self.coordinator)),)
+        return _unpickle, (cloudpickle.dumps((self.task, self.sweep_dir, self.coordinator, self.sweep)),)
 
     def __call__(self, config: DictConfig) -> Any:
         """Run the job and write its result."""
+        _forget_other_sweeps(self.sweep)
         number = int(HydraConfig.get().job.num)
         ended = threading.Event()
         threading.Thread(target=self._exit_when_cancelled, args=(ended,), daemon=True).start()
@@ -89,7 +97,7 @@ class RecordedTask:
             self._folder.rmdir()
 
     def _write(self, result: JobResult) -> None:
-        record = {key: getattr(result, key) for key in ("value", "pruned", "error", "retryable")}
+        record = {key: getattr(result, key) for key in ("value", "pruned", "reason", "error", "retryable", "missing")}
         write_atomically(self._result(result.number), json.dumps(record).encode())
 
     def _exit_when_cancelled(self, ended: threading.Event) -> None:
@@ -111,6 +119,15 @@ class RecordedTask:
 
     def _result(self, number: int) -> Path:
         return self._folder / f"{number}.json"
+
+
+def _forget_other_sweeps(sweep: str) -> None:
+    """Forget the studies of earlier sweeps, in a process that joblib keeps: one may have been deleted and begun anew."""
+    reporting = sys.modules.get("sweeper.study.reporting")  # not loaded, it knows no study
+    if reporting is not None and _sweeps != {sweep}:
+        reporting.forget_studies()
+    _sweeps.clear()
+    _sweeps.add(sweep)
 
 
 def _unpickle(pickled: bytes) -> RecordedTask:

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Final
 
 from sweeper.startup import loading
+from sweeper.study.executors.process import kill_descendants
 
 if TYPE_CHECKING:
     from sweeper.study.executors.base import JobResult
@@ -70,7 +71,8 @@ def unpack_result(message: bytes) -> "JobResult":
 
 
 def _exit_with(parent: int) -> None:
-    """End this process when its parent is gone: a killed parent cannot end its workers."""
+    """End this process, with those that its job started, when its parent is gone: a killed parent cannot end its workers."""
     while os.getppid() == parent:
         time.sleep(ORPHAN_CHECK_SECONDS)
+    kill_descendants(os.getpid())
     os._exit(1)

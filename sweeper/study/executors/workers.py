@@ -11,7 +11,7 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 
 from sweeper.study.executors.base import Job, JobResult
-from sweeper.study.executors.process import start_ignoring_sigint
+from sweeper.study.executors.process import kill_descendants, start_ignoring_sigint
 from sweeper.study.executors.worker import unpack_result, work
 
 EXIT_SECONDS: Final = 1.0
@@ -60,10 +60,11 @@ class _Worker:
     """One worker process and its current job."""
 
     def __init__(self) -> None:
-        # Spawned: a fork would inherit locks that another thread holds. A daemon: no exit waits for it.
+        # Spawned: a fork would inherit locks that another thread holds. No daemon: a job may start processes of its own,
+        # such as those of torch's DataLoader.
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=work, args=(theirs, os.getpid()), daemon=True)
+        self._process = spawn.Process(target=work, args=(theirs, os.getpid()))
         start_ignoring_sigint(self._process)
         theirs.close()
         self.job: Job | None = None
@@ -98,7 +99,10 @@ class _Worker:
         return JobResult(number=job.number, error=f"its worker died (exit code {self._process.exitcode})")
 
     def kill(self) -> None:
-        """Kill the process and close the pipe."""
+        """Kill the process, with those that its job started, and close the pipe."""
+        if self._process.is_alive():
+            assert self._process.pid is not None
+            kill_descendants(self._process.pid)
         self._process.kill()
         self._process.join()
         self._connection.close()
