@@ -95,7 +95,7 @@ def _start_processes(_: DictConfig) -> float:
     return 6.0
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     """An error without a text."""
 
     def __str__(self) -> str:
@@ -119,7 +119,7 @@ CALLS: dict[str, Callable[[DictConfig], Any]] = {
     "unpicklable": lambda _: Unpicklable(),
     "unreadable": lambda _: Unreadable(5),
     "start": _start_processes,
-    "unspeakable": lambda _: _raise(Unspeakable()),
+    "unspeakable": lambda _: _raise(UnspeakableError()),
     "prune itself": lambda _: _raise(optuna.TrialPruned("no\nmemory")),
 }
 """What the jobs do that only some executors' tests ask for."""

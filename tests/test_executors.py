@@ -117,7 +117,7 @@ def test_what_a_job_says_is_one_short_line(tmp_path: Path) -> None:
     assert results["array"].value == (1.0, 2.0)
     assert len(results["long"].error or "") < 600
     assert not results["long"].retryable
-    assert results["unspeakable"].error == "Unspeakable: an object of Unspeakable, whose text cannot be read"
+    assert results["unspeakable"].error == "UnspeakableError: an object of UnspeakableError, whose text cannot be read"
     executor.cancel()
 
 
