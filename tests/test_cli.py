@@ -12,6 +12,7 @@ import pytest
 from sweeper.config.composition import compose
 from sweeper.design import analyze
 from sweeper.run import experiment
+from sweeper.version import __version__
 
 from .processes import CHECKOUT, Sweeper, command, environment
 
@@ -125,6 +126,14 @@ def test_a_wrong_argument_of_a_command_is_one_line(
     done = sweeper_call(name, *rest)
     assert done.returncode == 1
     assert done.stderr == f"sweeper: {message}: see python -m sweeper {name} --help\n"
+
+
+def test_a_mistyped_command_is_named(sweeper_call: Callable[..., Any]) -> None:
+    """The line has the nearest command; `--version` is sweeper's own version, not Hydra's."""
+    done = sweeper_call("inspct", "model=gap")
+    assert done.returncode == 1
+    assert done.stderr.startswith("sweeper: there is no command 'inspct' (did you mean inspect?): the commands are ")
+    assert sweeper_call("--version").stdout == f"sweeper {__version__}\n"
 
 
 def test_completion_offers_groups() -> None:

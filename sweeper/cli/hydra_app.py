@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sweeper.cli.job import run_job
-from sweeper.config.composition import CONFIG_NAME, HYDRA_ERRORS, conf_dir, explain
+from sweeper.config.composition import CONFIG_NAME, HYDRA_ERRORS, conf_dir, explain, is_of_hydra
 from sweeper.config.search_path import StudyConfigs
 from sweeper.errors import RunFolderError, SweeperError
 from sweeper.plugin import FULL_ERROR, StudySweeper
@@ -55,16 +55,16 @@ def run_hydra() -> None:
     application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)
     try:
         application()
-    except HYDRA_ERRORS as error:
-        if started:
-            raise
-        raise explain(error) from error
-    except OSError as error:
+    except Exception as error:
         if started or isinstance(error, BrokenPipeError):
             raise
-        reason = error.strerror or str(error)
-        raise RunFolderError(
-            f"{error.filename} cannot be read or created ({reason}): name another with hydra.run.dir or hydra.sweep.dir"
-        ) from error
+        if isinstance(error, OSError) and not isinstance(error, HYDRA_ERRORS):
+            raise RunFolderError(
+                f"{error.filename} cannot be read or created ({error.strerror or error}): name another with hydra.run.dir "
+                "or hydra.sweep.dir"
+            ) from error
+        if not is_of_hydra(error):
+            raise
+        raise explain(error, [word for word in sys.argv[1:] if not word.startswith("-")]) from error
     if failure is not None:
         raise failure

@@ -1,6 +1,7 @@
 """The entry point: runs the command that the first argument names, else Hydra, and returns an exit status."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -14,7 +15,9 @@ from sweeper.cli.inspect import inspect
 from sweeper.cli.report import report
 from sweeper.cli.reproduce import reproduce
 from sweeper.cli.resume import resume
-from sweeper.errors import SweeperError
+from sweeper.config.explaining import nearest
+from sweeper.errors import SweeperError, UsageError
+from sweeper.version import __version__
 
 DEBUG: Final = "SWEEPER_DEBUG"
 """Environment variable: 1 shows the traceback of a failure."""
@@ -41,6 +44,15 @@ def main() -> int:
     try:
         if arguments and arguments[0] in COMMANDS:
             return COMMANDS[arguments[0]](arguments[1:])
+        if arguments and arguments[0] == "--version":
+            print(f"sweeper {__version__}")
+            return 0
+        if arguments and re.fullmatch(r"\w+", arguments[0]):
+            commands = list(COMMANDS)
+            raise UsageError(
+                f"there is no command {arguments[0]!r}{nearest(arguments[0], commands)}: the commands are "
+                f"{', '.join(commands)}, and an override is key=value"
+            )
         run_hydra()
     except SweeperError as error:
         if os.environ.get(DEBUG) == "1":

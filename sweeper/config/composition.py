@@ -1,6 +1,7 @@
 """Composes a config from conf/ and overrides with Hydra, and translates Hydra's errors into one clear line."""
 
 import re
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,12 @@ LAUNCHERS: Final = {
     "submitit_slurm": "hydra-submitit-launcher>=1.4.0rc1",
 }
 """The package that brings a launcher, as pip is asked for it."""
+PLACES: Final = {
+    "head": "head@model.head=gap",
+    "group": "group@model.groups.block1=conv, or +group@model.groups.NAME=conv for a new one",
+    "layer": "layer@model=conv",
+}
+"""Groups whose options are placed elsewhere in the config, and how one is chosen."""
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
 """The exceptions that Hydra raises when it cannot compose (`model=null` raises a bare ValueError); see `explain`."""
 
@@ -58,13 +65,27 @@ def compose_dict(overrides: Sequence[str]) -> DictConfig:
     with _hydra():
         try:
             return hydra_compose(CONFIG_NAME, overrides=list(overrides))
-        except HYDRA_ERRORS as error:
-            raise explain(error) from error
+        except Exception as error:
+            if not is_of_hydra(error):
+                raise
+            raise explain(error, overrides) from error
 
 
-def explain(error: Exception) -> CompositionError:
-    """Return an error in one line for one of `HYDRA_ERRORS`, with the nearest valid names if a name is wrong."""
+def is_of_hydra(error: BaseException) -> bool:
+    """Whether Hydra cannot compose: one of `HYDRA_ERRORS`, or whatever its own code raises for some overrides."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    raised_in = frames[-1].f_globals.get("__name__", "").partition(".")[0] if frames else ""
+    return isinstance(error, HYDRA_ERRORS) or (isinstance(error, Exception) and raised_in in {"hydra", "omegaconf"})
+
+
+def explain(error: BaseException, overrides: Sequence[str] = ()) -> CompositionError:
+    """Return an error of Hydra in one line, with the nearest valid names if a name is wrong.
+
+    `overrides` are those that were composed: an error that Hydra's code did not mean names the one that causes it.
+    """
     text = str(error)
+    if not isinstance(error, HYDRA_ERRORS):
+        return _unmeant(overrides)
     if isinstance(error.__cause__, OmegaConfBaseException | ValueError | IndexError):
         text += "\n" + str(error.__cause__).partition("\n")[0]
     for pattern, message in _MESSAGES:
@@ -73,6 +94,23 @@ def explain(error: Exception) -> CompositionError:
             return CompositionError(message(match))
     lines = (line.strip() for line in text.splitlines())
     return CompositionError("; ".join(line for line in lines if line))
+
+
+def _unmeant(overrides: Sequence[str]) -> CompositionError:
+    """Return the error for an override at which Hydra's own code fails, as it does at ``+=[1]`` and ``data=[1]``."""
+    for override in overrides:
+        try:
+            with _hydra():
+                hydra_compose(CONFIG_NAME, overrides=[override])
+        except Exception as error:  # noqa: BLE001 - any failure shows which override it is
+            if isinstance(error, HYDRA_ERRORS):
+                continue
+            key = override.lstrip("+~").partition("=")[0]
+            options = _options(key) if key else []
+            if options:
+                return CompositionError(f"{key} must be one of {', '.join(options)}, but got {override!r}")
+            return CompositionError(f"an override must be key=value, but got {override!r}")
+    return CompositionError(f"these overrides cannot be composed together: {' '.join(overrides)}")
 
 
 def _no_option(match: re.Match[str]) -> str:
@@ -91,9 +129,13 @@ def _no_key(match: re.Match[str]) -> str:
         group, _, name = match[1].partition(".")
         choices = " or ".join(f"{group}={option}" for option in having)
         return f"the chosen {group} has no key {name!r}, but others do: choose {choices}"
+    if match[1] in PLACES:
+        return f"{match[1]} is chosen for a part of the network: {PLACES[match[1]]}"
     # The default config may have this key, in an option of a group that was replaced: do not suggest it again.
     others = [name for name in _keys() if name != match[1]]
-    return f"the config has no key {match[1]!r}{nearest(match[1], others)}: print the whole config with --cfg job"
+    ends_so = [name for name in others if name.endswith(f".{match[1]}")]
+    hint = f" (did you mean {', '.join(ends_so[:3])}?)" if ends_so else nearest(match[1], others)
+    return f"the config has no key {match[1]!r}{hint}: print the whole config with --cfg job"
 
 
 def _options_with(key: str) -> list[str]:
@@ -127,6 +169,7 @@ def _several_values(match: re.Match[str]) -> str:
 
 
 _MESSAGES: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
+    (r"An item is already at '([^']+)'", _duplicate),
     (r"Could not find '([^']+)/([^'/]+)'", _no_option),
     (r"Could not override ''", lambda _: "an override must be key=value, but one has no key"),
     (r"Could not (?:override|append to config|delete from config|delete)[^']*'([^']+)'", _no_key),

@@ -49,6 +49,10 @@ def unknown_key(schema: DictConfig, key: str) -> str:
 
 def wrong_type(schema: DictConfig, config: DictConfig, key: str, reason: str) -> str:
     """Return the message for a value of the wrong type; OmegaConf's `reason` serves types without a name."""
+    option = "head" if key == "model.head" else "group" if _is_group(key) else None
+    if option is not None:
+        got = OmegaConf.select(config, key)
+        return f"{key} must be a mapping of keys, but got {got}: choose an option with {option}@{key}=NAME"
     parent, _, name = re.sub(r"\[\d+\]$", "", key).rpartition(".")
     owner = _owner(schema, parent)
     rule = type_rule(owner, name) if isinstance(owner, type) else None

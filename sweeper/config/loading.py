@@ -2,13 +2,14 @@
 
 import functools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from sweeper.config.explaining import missing_key, unknown_key, wrong_type
 from sweeper.config.schema import AdamwConf, ExperimentConf, OneCycleConf, SchedulerConf, SgdConf, StepConf
@@ -37,7 +38,7 @@ def load(cfg: DictConfig | Mapping[str, Any]) -> ExperimentConf:
         chosen = {}
         for section, variants in VARIANTS.items():
             name = OmegaConf.select(config, f"{section}.name")
-            if name not in variants:
+            if not isinstance(name, str) or name not in variants:
                 rule = f"{section}.name must be one of {', '.join(variants)}, but got {name}"
                 raise ConfigError(f"{rule}: choose with {section}=...")
             chosen[section] = str(name)
@@ -49,6 +50,11 @@ def load(cfg: DictConfig | Mapping[str, Any]) -> ExperimentConf:
         raise ConfigError(missing_key(str(error.full_key))) from error
     except ConfigKeyError as error:
         raise ConfigError(unknown_key(schema, str(error.full_key))) from error
+    except InterpolationResolutionError as error:
+        reason = re.sub(r"^.*?while resolving interpolation: ", "", str(error).splitlines()[0]).strip('"')
+        raise ConfigError(f"{error.full_key} refers to something that is missing ({reason}): give a value") from error
+    except TypeError as error:  # OmegaConf's merge of a list with a mapping
+        raise ConfigError("a list must be given whole, as in model.groups.block1.channels=[8,16]") from error
     except OmegaConfBaseException as error:
         raise ConfigError(wrong_type(schema, config, str(error.full_key), str(error))) from error
     if isinstance(cfg, DictConfig):
