@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from sweeper.config.model import GroupConf
 from sweeper.config.schema import BudgetConf, ExperimentConf
 from sweeper.design import analyze, analyze_within_budget, image_facts
-from sweeper.errors import ConfigError
+from sweeper.errors import ConfigError, StudyError
 from sweeper.network.repair import MODEL_WIDE, Bounds, repair, width_bounds
 from sweeper.search.feasibility import FeasibilityCheck, fingerprint
 from sweeper.search.initial_points import initial_points
@@ -73,6 +73,28 @@ def test_the_command_line_replaces_the_preset() -> None:
     assert list(space.distributions) == ["b"]
     assert space.distributions["b"] == FloatDistribution(0, 9)
     assert space.fixed == ("a=0.5",)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a=interval(0,inf)"],
+        ["a=interval(-inf,1.0)"],
+        ["a=interval(nan,1)"],
+        ["a=range(1,100000000)"],
+        ["a=range(0,1,0.0000001)"],
+        ["a=range(1,1000)", "b=range(1,1000)"],
+    ],
+)
+def test_a_space_without_end_is_refused_at_once(arguments: list[str]) -> None:
+    """Infinite bounds and a list or grid of more points than anyone could train are errors, before any is listed."""
+    with pytest.raises(StudyError, match=r"finite bounds, but got|at most 100,000 points, but"):
+        _parse(*arguments)
+
+
+def test_a_long_range_of_a_search_is_not_listed() -> None:
+    """With anything proposed, a range of whole numbers is a distribution, however long it is."""
+    assert _parse("a=range(1,10000000)", "b=interval(0,1)").distributions["a"] == IntDistribution(1, 9_999_999)
 
 
 @pytest.mark.parametrize("model", ["compact", "deep", "gap", "notebook", "quick"])

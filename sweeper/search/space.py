@@ -3,9 +3,10 @@
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep, Transformer
@@ -23,6 +24,8 @@ from sweeper.errors import StudyError
 from sweeper.network.plan import Plan
 from sweeper.network.repair import width_bounds
 
+MAX_POINTS: Final = 100_000
+"""A grid's points are listed before the first trial; more would take minutes and gigabytes, and years to train."""
 Value = str | int | float | bool | None
 """One parameter's value: a number or boolean, or the text of an override's value."""
 Params = dict[str, Value]
@@ -73,6 +76,8 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
             raise StudyError(f"Hydra's own settings cannot be swept, but got {override.input_line}")
     distributions = {override.get_key_element(): _distribution(override) for override in swept}
     is_grid = not params and bool(swept) and not any(override.is_interval_sweep() for override in swept)
+    if is_grid and (points := math.prod(map(_size, distributions.values()))) > MAX_POINTS:
+        raise _too_many(f"this one has {points:,}")
     return Space(
         distributions=distributions,
         template=tuple(
@@ -185,14 +190,16 @@ def _distribution(override: Override) -> BaseDistribution:
     value = override.value()
     if isinstance(value, IntervalSweep):
         return _interval(override, value)
-    choices = list(_values(override))
-    if not choices:
-        raise StudyError(f"{override.input_line} must list at least one value, but it has none")
     if isinstance(value, RangeSweep) and not value.shuffle and not value.transformers:
         numbers = value.range()
         # A range of fractions stays a list of choices: binary numbers may not hit its step exactly.
-        if isinstance(numbers, range):
+        if isinstance(numbers, range) and numbers:
             return IntDistribution(min(numbers), max(numbers), step=abs(numbers.step))
+    choices = list(itertools.islice(_values(override), MAX_POINTS + 1))
+    if not choices:
+        raise StudyError(f"{override.input_line} must list at least one value, but it has none")
+    if len(choices) > MAX_POINTS:
+        raise _too_many(f"{override.input_line} has more")
     return CategoricalDistribution(choices)
 
 
@@ -200,11 +207,13 @@ def _interval(override: Override, interval: IntervalSweep) -> BaseDistribution:
     low, high, log = interval.start, interval.end, "log" in interval.tags
     assert low is not None
     assert high is not None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise StudyError(f"an interval must have finite bounds, but got {override.input_line}: give two numbers")
     try:
         if isinstance(low, int) and isinstance(high, int):
             return IntDistribution(low, high, log=log)
         return FloatDistribution(low, high, log=log)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise StudyError(f"{override.input_line} is not a range that can be searched: {error}") from error
 
 
@@ -217,6 +226,21 @@ def _values(override: Override) -> Iterator[Value]:
             seen.add((type(value), value))
             assert isinstance(value, str | int | float | bool)
             yield value
+
+
+def _size(distribution: BaseDistribution) -> int:
+    """Return the number of values of a list of choices or of a range of whole numbers."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, IntDistribution)
+    return (distribution.high - distribution.low) // distribution.step + 1
+
+
+def _too_many(found: str) -> StudyError:
+    return StudyError(
+        f"a list or grid must have at most {MAX_POINTS:,} points, but {found}: have points proposed from a range, as in "
+        "seed=interval(1,1000000)"
+    )
 
 
 def _grid(swept: Sequence[Override]) -> Iterator[Params]:
