@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 
+from sweeper.cli.hydra_private import VERSION
 from sweeper.config.composition import compose
 from sweeper.design import analyze
 from sweeper.run import experiment
@@ -126,6 +128,17 @@ def test_a_wrong_argument_of_a_command_is_one_line(
     done = sweeper_call(name, *rest)
     assert done.returncode == 1
     assert done.stderr == f"sweeper: {message}: see python -m sweeper {name} --help\n"
+
+
+@pytest.mark.parametrize("arguments", [["--nope"], ["-m", "--nope", "seed=1,2"], ["--config-dir"], ["--info", "x"]])
+def test_a_wrong_option_of_hydra_is_one_line(sweeper_call: Callable[..., Any], arguments: list[str]) -> None:
+    """Exit 1 and one line that points to --help, as for the commands; Hydra's parser is private to its version."""
+    assert hydra.__version__.startswith(VERSION)
+    done = sweeper_call(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("sweeper: ")
+    assert done.stderr.endswith(": see python -m sweeper --help\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_mistyped_command_is_named(sweeper_call: Callable[..., Any]) -> None:

@@ -27,7 +27,7 @@ FLOORS = [
     {"__init__", "__main__"},
 ]
 """The rooms from the lowest floor to the highest. `__init__` is the package itself, the front door for Python callers."""
-PRIVATE_PARTS = {"sweeper.network.cpu.torch_private", "sweeper.study.optuna_private"}
+PRIVATE_PARTS = {"sweeper.cli.hydra_private", "sweeper.network.cpu.torch_private", "sweeper.study.optuna_private"}
 """The modules that may use private names of a library: one for each library."""
 MAX_FILE_LINES = 300
 MAX_CLASS_LINES = 200
