@@ -10,7 +10,7 @@ from .processes import CHECKOUT
 
 PACKAGE = CHECKOUT / "sweeper"
 FLOORS = [
-    {"errors", "records", "startup", "statistics", "version"},
+    {"errors", "records", "startup", "statistics", "untrusted", "version"},
     {"intervals"},
     {"config"},
     {"network", "data"},

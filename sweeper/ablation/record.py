@@ -14,6 +14,7 @@ from sweeper.errors import RunFolderError
 from sweeper.intervals import MeanDifference
 from sweeper.replicates.replicate import Replicate
 from sweeper.run.folder import RunFolder, write_atomically
+from sweeper.untrusted import parse_json, read_text
 
 RECORD: Final = "ablation.json"
 
@@ -83,7 +84,7 @@ def read_variants(folder: Path) -> dict[str, tuple[str, ...]]:
     """
     path = folder / RECORD
     try:
-        _, *saved = json.loads(path.read_text())["variants"]
+        _, *saved = parse_json(read_text(path))["variants"]
         return {str(each["name"]): tuple(map(str, each["overrides"])) for each in saved}
     except FileNotFoundError:
         return {}

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -100,27 +99,6 @@ def _check_affine(conf: ExperimentConf) -> None:
 
 def _as_json(plain: Mapping[str, Any]) -> str:
     return json.dumps(plain, default=repr)
-
-
-class _PlainLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
-    """Reads what Hydra writes of typed configs, such as paths: for a Python object its arguments, and runs nothing."""
-
-
-def _arguments(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    assert isinstance(node, yaml.ScalarNode)
-    return loader.construct_scalar(node)
-
-
-_PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _arguments)
-
-
-def read_plain(text: str) -> Any:
-    """Read untrusted YAML, any application's config among it, as plain values. Raises `yaml.YAMLError` if it is damaged."""
-    return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - it derives from a safe one
 
 
 def dotted(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from sweeper.errors import RunFolderError
 from sweeper.run.folder import write_atomically
 from sweeper.study.folder import CONFIRM
+from sweeper.untrusted import parse_json, read_text
 
 REQUIRED: Final = ("name", "parameters", "epochs", "seeds", "test_accuracies", "mean", "ci95", "val_accuracy", "target")
 """Keys of a configuration that its readers rely on."""
@@ -52,7 +53,7 @@ class Confirmation:
         """Read a folder's confirmation; None if it has none. Raises `RunFolderError` if it is damaged."""
         path = folder / CONFIRM
         try:
-            saved = json.loads(path.read_text())
+            saved = parse_json(read_text(path))
             record = cls(**{field.name: saved[field.name] for field in fields(cls)})
             if not record.configurations or not all(set(REQUIRED) <= set(each) for each in record.configurations):
                 raise ValueError("configurations are incomplete")  # noqa: TRY301 - reported like any other damage

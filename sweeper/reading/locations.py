@@ -10,12 +10,12 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config.loading import read_plain
 from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS
 from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url
 from sweeper.terminal.console import display_path
+from sweeper.untrusted import parse_yaml, read_text
 
 STUDIES: Final = OUTPUTS / "studies"
 """The folder of all studies, relative to the working directory."""
@@ -107,7 +107,7 @@ def lookup(tree: Any, *keys: str) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _read_yaml(path: Path, _changed: int) -> Any:
-    return read_plain(path.read_text())
+    return parse_yaml(read_text(path))
 
 
 def _folders() -> list[Path]:

@@ -1,6 +1,5 @@
 """Reads one storage while other processes write to it: read-only, without locks, with one-line errors."""
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -16,6 +15,7 @@ from sweeper.reading.locations import StudyLocation
 from sweeper.study.optuna_private import cached
 from sweeper.study.server import connection_settings
 from sweeper.study.storage_url import JOURNAL, is_postgresql, redacted, why_not_opened
+from sweeper.untrusted import open_regular, parse_json
 
 T = TypeVar("T")
 BUSY_SECONDS: Final = 60
@@ -126,7 +126,7 @@ class JournalReader(BaseJournalBackend):
     def was_replaced(self) -> bool:
         """Whether another journal has replaced the file, or the file is gone."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 # The first record contains a random number of its writer. An inode number is not enough: it is reused.
                 return file.readline() != self._head if self._head else False
         except OSError:
@@ -135,7 +135,7 @@ class JournalReader(BaseJournalBackend):
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """Yield the records from number `log_number_from` on, which is always the first unread one."""
         assert log_number_from == self._line
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
@@ -143,7 +143,7 @@ class JournalReader(BaseJournalBackend):
                 self.is_applying = True
                 self._line += 1
                 self._head = self._head or line
-                yield json.loads(line)
+                yield parse_json(line)
                 self._offset += len(line)
                 self.is_applying = False
 

@@ -16,6 +16,7 @@ from sweeper.records import EpochRecord, Mistakes, RunResult
 from sweeper.report.run_command import PROGRAM, Composition, make_command, read_composition
 from sweeper.run.folder import RunFolder
 from sweeper.terminal.console import display_path
+from sweeper.untrusted import open_regular
 
 LOG_TAIL: Final = 65_536
 """Number of bytes at the end of a log that are searched for the reason of an early end."""
@@ -149,7 +150,7 @@ def _read_completed(folder: Path) -> RunRecord:
 def _read_ending(log: Path) -> str | None:
     """Return the reason in the log's last message about an early end; None if there is none, or no log."""
     try:
-        with log.open("rb") as file:
+        with open_regular(log) as file:
             file.seek(max(0, log.stat().st_size - LOG_TAIL))
             text = file.read().decode(errors="replace")
     except OSError:

@@ -14,6 +14,7 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.errors import SweeperError
 from sweeper.run.folder import RunFolder
 from sweeper.terminal.console import display_path
+from sweeper.untrusted import parse_yaml, read_text
 
 MACHINE_KEYS: Final = ("data.root", "device", "precision", "threads", "logging.name")
 """Config keys of the machine and of logging, which are not part of the experiment."""
@@ -79,7 +80,7 @@ def differences(confs: Sequence[ExperimentConf]) -> dict[str, list[Any]]:
 def _read_settings(path: Path) -> tuple[list[tuple[str, str]], str] | None:
     """Return the provider and path of each source of Hydra's configs, and the config's name; None if unknown."""
     try:
-        saved = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+        saved = parse_yaml(read_text(path))
         settings = saved["hydra"]
         sources = [(str(source["provider"]), str(source["path"])) for source in settings["runtime"]["config_sources"]]
         return sources, str(settings["job"]["config_name"])

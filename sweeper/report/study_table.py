@@ -20,6 +20,7 @@ from sweeper.study.folder import trial_folder
 from sweeper.study.front_sentence import saved_epochs
 from sweeper.study.summary import state_of
 from sweeper.terminal.console import display_path
+from sweeper.untrusted import parse_json, read_text
 
 STATES: Final = {
     "complete": "done",
@@ -209,8 +210,8 @@ def _training_seconds(run: RunFolder | None) -> float | None:
     if run is None:
         return None
     try:
-        lines = run.metrics.read_text().splitlines()
-        seconds: float = math.fsum(float(json.loads(line)["seconds"]) for line in lines)
+        lines = read_text(run.metrics).splitlines()
+        seconds: float = math.fsum(float(parse_json(line)["seconds"]) for line in lines)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return seconds or None

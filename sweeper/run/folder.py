@@ -13,11 +13,12 @@ from uuid import uuid4
 
 import yaml
 
-from sweeper.config.loading import dump, load, read_plain
+from sweeper.config.loading import dump, load
 from sweeper.config.schema import ExperimentConf
 from sweeper.data import openings
 from sweeper.errors import RunFolderError
 from sweeper.records import EpochRecord, Mistake, Mistakes, RefitResult, RunResult, SealedTestResult
+from sweeper.untrusted import parse_json, parse_yaml, read_text
 
 OUTPUTS: Final = openings.OUTPUTS
 """Folder of all runs and studies, relative to the working directory."""
@@ -161,8 +162,8 @@ class RunFolder:
         Raises `RunFolderError` if the folder is not a run's, `ConfigError` if the config breaks a rule of the schema.
         """
         try:
-            text = self.config.read_text()
-            plain = read_plain(text)
+            text = read_text(self.config)
+            plain = parse_yaml(text)
         except OSError as error:
             raise RunFolderError(
                 f"a run's folder must hold .hydra/config.yaml, but {self.path} does not ({error.strerror}): "
@@ -180,7 +181,7 @@ class RunFolder:
     def read_overrides(self) -> list[str]:
         """Read the overrides given on the command line. Raises `RunFolderError`."""
         try:
-            overrides = yaml.safe_load(self.overrides.read_text())
+            overrides = parse_yaml(read_text(self.overrides))
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunFolderError(f"{self.overrides} cannot be read: {_first_line(error)}") from error
         if not isinstance(overrides, list):
@@ -191,13 +192,13 @@ class RunFolder:
         """Read the completed epochs, possibly none; an incomplete last line is ignored. Raises `RunFolderError`."""
         content = "one epoch per line"
         try:
-            lines = self.metrics.read_text().rpartition("\n")[0].splitlines()
+            lines = read_text(self.metrics).rpartition("\n")[0].splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise _damaged(self.metrics, content, f"it cannot be read ({_first_line(error)})") from error
         epochs = []
         for number, line in enumerate(lines, 1):
             try:
-                epochs.append(EpochRecord.from_json(_with_nan(json.loads(line))))
+                epochs.append(EpochRecord.from_json(_with_nan(parse_json(line))))
             except ValueError as error:
                 raise _damaged(self.metrics, content, f"line {number} is damaged ({_first_line(error)})") from error
         return tuple(epochs)
@@ -244,7 +245,7 @@ def _write_record(path: Path, record: RunResult | RefitResult | SealedTestResult
 
 def _read_record(path: Path, kind: type[_Record], content: str) -> _Record | None:
     try:
-        return kind.from_json(json.loads(path.read_text()))
+        return kind.from_json(parse_json(read_text(path)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -253,7 +254,7 @@ def _read_record(path: Path, kind: type[_Record], content: str) -> _Record | Non
 
 def _read_mistakes(path: Path) -> Mistakes | None:
     try:
-        saved = json.loads(path.read_text())
+        saved = parse_json(read_text(path))
         confusion = [[int(count) for count in row] for row in saved["confusion"]]
         worst = [Mistake.from_json(mistake) for mistake in saved["worst"]]
         wrong = saved.get("wrong")

@@ -10,6 +10,7 @@ from sweeper.run.checkpoint import read_checkpoint
 from sweeper.run.experiment import CompletedRun, run
 from sweeper.run.folder import RunFolder
 from sweeper.run.listener import Listener
+from sweeper.untrusted import read_text
 
 
 def resume(folder: Path, *, epochs: int | None = None, listeners: Iterable[Listener] = ()) -> CompletedRun:
@@ -26,12 +27,12 @@ def resume(folder: Path, *, epochs: int | None = None, listeners: Iterable[Liste
         raise RunFolderError(f"{folder} is a training of confirm, which its own command resumes: type that again")
     asked = conf if epochs is None else replace(conf, training=replace(conf.training, epochs=epochs))
     _check(files, conf, asked)
-    settings = files.hydra.read_text() if files.hydra.exists() else None
+    settings = read_text(files.hydra) if files.hydra.exists() else None
     return run(
         asked,
         folder=folder,
         listeners=listeners,
-        overrides=files.overrides.read_text() if files.overrides.exists() else "[]\n",
+        overrides=read_text(files.overrides) if files.overrides.exists() else "[]\n",
         hydra=settings,
         resume=True,
     )

@@ -19,6 +19,7 @@ from sweeper.errors import ConfigError
 from sweeper.records import EpochRecord, Mistakes
 from sweeper.run.folder import RunFolder
 from sweeper.run.listener import Listener
+from sweeper.untrusted import parse_yaml, read_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +117,7 @@ def what_varies(conf: ExperimentConf, folder: Path) -> dict[str, float | str]:
 def _searched(folder: Path) -> set[str]:
     """Return the searched keys of the study whose trial has this folder; empty if it is not a trial."""
     try:
-        search = yaml.safe_load((folder.parent / "search.yaml").read_text())
+        search = parse_yaml(read_text(folder.parent / "search.yaml"))
         return set(search["space"]) if folder.name.isdigit() else set()
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return set()

@@ -1,6 +1,5 @@
 """Decides which commands follow a study: confirming it, more seeds, going on, running its best trial again."""
 
-import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from sweeper.search.space import to_override
 from sweeper.study.folder import BEST, CONFIRM, trial_folder
 from sweeper.study.storage_url import has_password
 from sweeper.terminal.console import display_path
+from sweeper.untrusted import parse_json, read_bytes, read_text
 
 PROGRAM: Final = ("python", "-m", "sweeper")
 CONFIG_OPTIONS: Final = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
@@ -152,7 +152,7 @@ def _config_folder(settings: Mapping[str, Any]) -> list[str]:
 
 def _is_confirmed(trial: FrozenTrial, folder: Path) -> bool:
     try:
-        configurations = json.loads((folder / CONFIRM).read_text())["configurations"]
+        configurations = parse_json(read_text(folder / CONFIRM))["configurations"]
         return any(each["trial"] == trial.number for each in configurations)
     except (OSError, ValueError, KeyError, TypeError):  # none, or damaged: confirm says so
         return False
@@ -174,6 +174,6 @@ def _rounded_up(limit: int) -> int:
 
 def _content(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError:
         return None

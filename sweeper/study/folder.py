@@ -15,6 +15,7 @@ from sweeper.errors import StudyError, SweeperError
 from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.study.attributes import DUPLICATE
 from sweeper.study.locks import exclusive
+from sweeper.untrusted import parse_yaml, read_text
 
 BEST: Final = "best"
 """Name of the folder with a copy of the best trial."""
@@ -108,9 +109,9 @@ class StudyFolder:
         if not self.search.exists():
             return
         try:
-            saved = yaml.safe_load(self.search.read_text())
+            saved = parse_yaml(read_text(self.search))
             check_same_search(name, saved, record)
-        except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise StudyError(
                 f"{self.search} must describe the search of study {name}, but it is damaged: restore it, or delete it "
                 "so that this command writes it again"

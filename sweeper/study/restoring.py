@@ -14,13 +14,13 @@ from typing import Any, Final
 import yaml
 from sqlalchemy import Engine
 
-from sweeper.config.loading import read_plain
 from sweeper.errors import StudyError
 from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.search.space import quoted
 from sweeper.study.folder import StudyFolder, check_same_search
 from sweeper.study.storage_url import has_password
 from sweeper.study.trial_record import ELSEWHERE, MULTIRUN, SWEEP, read_saved, saved_files, saved_trials
+from sweeper.untrusted import parse_yaml, read_text
 
 RESTORED: Final = "# restored from the study's storage"
 """First line of a restored multirun.yaml: it is not this host's, so a newer one replaces it."""
@@ -153,7 +153,7 @@ def _storage_of(sweep: Mapping[str, Any] | None) -> str | None:
 
 def _mapping(text: str) -> dict[str, Any] | None:
     try:
-        content = read_plain(text)
+        content = parse_yaml(text)
     except yaml.YAMLError:
         return None
     return content if isinstance(content, dict) else None
@@ -161,6 +161,6 @@ def _mapping(text: str) -> dict[str, Any] | None:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text()
+        return read_text(path)
     except (OSError, UnicodeDecodeError):
         return None

@@ -16,9 +16,13 @@ from sweeper.errors import StudyError
 from sweeper.study.locks import exclusive
 from sweeper.study.server import PATIENCE_SECONDS, RETRY_SECONDS, PostgresqlStorage
 from sweeper.study.storage_url import JOURNAL, is_postgresql, redacted, why_not_opened
+from sweeper.untrusted import parse_json, read_bytes
 
 OPEN_TRIES: Final = 5
 """If two processes create the tables of a database at once, one sees an incomplete schema and must try again."""
+
+MAX_JOURNAL: Final = 2**32
+"""The largest journal that is opened, bytes: a study of some three million trials."""
 
 
 def journal_url(path: Path) -> str:
@@ -118,11 +122,11 @@ def _cut_torn_line(path: Path) -> None:
     """Cut off an incomplete last line. Raises `StudyError` if any other line is damaged."""
     if not path.exists():
         return
-    content = path.read_bytes()
+    content = read_bytes(path, limit=MAX_JOURNAL)
     complete, newline, _torn = content.rpartition(b"\n")
     for number, line in enumerate(complete.splitlines(), 1):
         try:
-            json.loads(line)
+            parse_json(line)
         except ValueError as error:
             raise StudyError(
                 f"{path} must hold one JSON record a line, but line {number} is damaged: restore it, or start a new "

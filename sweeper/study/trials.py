@@ -1,6 +1,5 @@
 """A study's trials: the only module that asks Optuna for proposals, tells it results, and queues points again."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,6 +36,7 @@ from sweeper.study.goal import Goal
 from sweeper.study.optuna_private import queued_params, set_user_attr
 from sweeper.study.owner import identify_process, owner_of
 from sweeper.study.summary import RunningSummary, StudySummary, state_of, tried_points
+from sweeper.untrusted import parse_json, read_text
 
 NOT_SMALLER: Final = "not smaller than the answer"
 """The rule that rejects a proposal of a search for the smallest network."""
@@ -268,7 +268,7 @@ def _suggest(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> N
 
 def _finished_value(result: Path) -> float | None:
     try:
-        return float(json.loads(result.read_text())["value"])
+        return float(parse_json(read_text(result))["value"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
