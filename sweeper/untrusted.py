@@ -6,6 +6,7 @@ What is read runs nothing, refers to nothing outside, and takes neither for ever
 import errno
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import IO, Any, Final
@@ -16,6 +17,8 @@ MAX_BYTES: Final = 2**26
 """The largest file that is read whole: 64 MB, the metrics of a run of 200,000 epochs."""
 MAX_DEPTH: Final = 50
 """The deepest nesting of YAML that is read. A composed config of Hydra has 10 levels."""
+
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def open_regular(path: Path) -> IO[bytes]:
@@ -39,6 +42,21 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
     """Return the text of a regular file in UTF-8. Raises the errors of `read_bytes`, and `UnicodeDecodeError`."""
     return read_bytes(path, limit).decode()
+
+
+def is_file_within(path: Path, folder: Path) -> bool:
+    """Whether a path is a regular file in the folder or below it, once all symbolic links are followed."""
+    real = path.resolve()
+    return real.is_file() and folder.resolve() in real.parents
+
+
+def printable(text: str) -> str:
+    r"""Return a text without the control characters by which a terminal takes commands; lines and tabs are kept.
+
+    >>> printable("\x1b[31mred\x07")
+    '[31mred'
+    """
+    return _CONTROL.sub("", text)
 
 
 def parse_json(text: str | bytes) -> Any:

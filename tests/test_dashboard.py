@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,10 @@ def test_a_trials_files_are_shown_from_its_folder_and_no_others() -> None:
     for wrong in ("1-9", "1--1", "-1-0", "ff-0", "1", "-", "0-0"):
         assert _ask(storage, f"{base}/{wrong}").status.startswith("404"), wrong
     assert _ask(storage, "/artifacts/7/7/0-0").status.startswith("404")
+    (run / "report.md").unlink()
+    (run / "report.md").symlink_to("/etc/hostname")
+    report = shown["trials"][1]["artifacts"][0]["artifact_id"]
+    assert _ask(storage, f"{base}/{report}").status.startswith("404"), "a link out of the folder"
 
 
 def test_a_real_search_is_shown_with_its_duplicate(sweeper_call: Call) -> None:
@@ -267,6 +272,11 @@ def test_only_a_studys_pages_are_served_each_in_a_sandbox() -> None:
         "best/report.md",
     )
     for name in (*refused, "../../../../etc/passwd", "x/report.md", "0/0/report.md"):
+        assert _ask(storage, f"/pages/0/{name}").status.startswith("404"), name
+    (folder / "1").mkdir()
+    (folder / "1" / "report.md").symlink_to("/etc/hostname")
+    os.mkfifo(folder / "1" / "report.html")
+    for name in ("1/report.md", "1/report.html"):
         assert _ask(storage, f"/pages/0/{name}").status.startswith("404"), name
     assert _ask(storage, "/pages/7/report.html").status.startswith("404")
     assert _ask(storage, "/pages/0/report.html", method="POST").status.startswith("403")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sweeper.terminal.console import make_console
 from sweeper.untrusted import parse_json, parse_yaml, read_bytes
 
 from .processes import command, environment
@@ -48,6 +49,19 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     for path in (tmp_path / "fifo", Path("/dev/zero"), tmp_path, tmp_path / "large", tmp_path / "missing"):
         with pytest.raises(OSError, match=r"."):
             read_bytes(path, limit=10)
+
+
+def test_escape_codes_of_strangers_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names and values may hold commands to a terminal; what is printed has none but the console's own."""
+    make_console().print("a\x1b]0;title\x07b\x9b31mc")
+    assert capsys.readouterr().out == "a]0;titleb31mc\n"
+
+
+def test_an_error_prints_no_escape_code(sweeper_call: Call) -> None:
+    """The value that an error names is printed without them."""
+    done = sweeper_call("report", "study\x1b[2J")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr
 
 
 @pytest.fixture(scope="module")

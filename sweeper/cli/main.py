@@ -17,6 +17,7 @@ from sweeper.cli.reproduce import reproduce
 from sweeper.cli.resume import resume
 from sweeper.config.explaining import nearest
 from sweeper.errors import SweeperError, UsageError
+from sweeper.untrusted import printable
 from sweeper.version import __version__
 
 DEBUG: Final = "SWEEPER_DEBUG"
@@ -57,7 +58,7 @@ def main() -> int:
     except SweeperError as error:
         if os.environ.get(DEBUG) == "1":
             raise
-        print(f"sweeper: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        print(f"sweeper: {printable(' '.join(str(error).splitlines()))}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader, such as `head`, has stopped, which is no error. The flush of stdout at exit goes to /dev/null.

@@ -14,6 +14,7 @@ from sweeper.dashboard.read_only_storage import ReadOnlyStorage, is_feasible
 from sweeper.run.folder import RunFolder
 from sweeper.study.attributes import REJECTED
 from sweeper.study.folder import trial_folder
+from sweeper.untrusted import is_file_within
 
 STUDY_ROUTE: Final = "/api/studies/<study_id:int>"
 """This and the next two are optuna-dashboard's own routes; their responses are changed or replaced here."""
@@ -87,6 +88,8 @@ class Annotations:
         if numbers is None or int(numbers[2], 16) >= len(files):
             return bottle.HTTPError(404, "no such file")
         path = files[int(numbers[2], 16)]
+        if folder is None or not is_file_within(path, folder):
+            return bottle.HTTPError(404, "no such file")
         return bottle.static_file(path.name, root=str(path.parent), mimetype=_mimetype(path))
 
 

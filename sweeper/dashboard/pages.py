@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from sweeper.dashboard.read_only_storage import ReadOnlyStorage
 from sweeper.study.folder import BEST, trial_folder
+from sweeper.untrusted import is_file_within, read_bytes
 
 PAGES: Final = "/pages/"
 """The start of every URL of a page."""
@@ -54,7 +55,7 @@ class Pages:
             folder = self._storage.entry(study_id).folder
         except KeyError:
             folder = None
-        if folder is None or not SERVED.fullmatch(name) or not (folder / name).is_file():
+        if folder is None or not SERVED.fullmatch(name) or not is_file_within(folder / name, folder):
             return bottle.HTTPError(404, "no such page")
         path = folder / name
         if path.suffix == ".md":
@@ -94,7 +95,7 @@ def read_only_html(response: Any) -> Any:
 
 def _rendered(path: Path) -> str:
     """Return a report in Markdown as HTML. HTML in the report is shown, not rendered."""
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(path.read_text(errors="replace"))
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(read_bytes(path).decode(errors="replace"))
     title = html.escape(f"{path.parent.name}/{path.name}")
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="UTF-8"><title>{title}</title>'

@@ -24,6 +24,7 @@ from sweeper.dashboard.read_only_storage import ReadOnlyStorage
 from sweeper.errors import DashboardError
 from sweeper.reading.locations import STUDIES, find_locations
 from sweeper.reading.storage_reader import StorageReader, study_name
+from sweeper.untrusted import printable
 
 HOST: Final = "127.0.0.1"
 LOCAL_NAMES: Final = {"127.0.0.1", "localhost"}
@@ -132,7 +133,7 @@ class _Problems:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        print(f"sweeper: {' '.join(text.splitlines())}", file=sys.stderr, flush=True)
+        print(f"sweeper: {printable(' '.join(text.splitlines()))}", file=sys.stderr, flush=True)
 
 
 def _nothing(storage: str | None) -> str:

@@ -4,11 +4,13 @@ import functools
 import os
 import re
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +18,7 @@ from sweeper.config.schema import BudgetConf
 from sweeper.design import Design
 from sweeper.network.budget import COSTS
 from sweeper.terminal.formats import percent
+from sweeper.untrusted import printable
 
 BAR_WIDTH: Final = 30
 """Greatest width of a budget bar, in characters."""
@@ -27,9 +30,17 @@ PLAIN_WIDTH: Final = 100
 
 def make_console() -> Console:
     """Make a console for standard output. Markup is off: paths and values may contain brackets."""
-    make = functools.partial(Console, highlight=False, markup=False, emoji=False)
+    make = functools.partial(_Console, highlight=False, markup=False, emoji=False)
     console = make()
     return console if console.is_terminal or console.is_jupyter else make(width=PLAIN_WIDTH)
+
+
+class _Console(Console):
+    """A console that prints no escape code but its own: names and values may be a stranger's."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def display_path(path: Path) -> Path:
