@@ -37,6 +37,8 @@ class _Opening:
 
     composer: JobComposer
     search: Search
+    settings: list[str]
+    """The command line's overrides of Hydra settings, as they were typed."""
     engine: RayEngine | None
     """The connection to a Ray cluster, if jobs run on one."""
     opened: OpenedStudy
@@ -106,7 +108,6 @@ class Sweep:
         interrupts: Interrupts,
     ) -> dict[int, JobReturn]:
         search, opened = opening.search, opening.opened
-        settings = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
         base = search.base
         progress = StudyProgress(
             opened.trials,
@@ -131,7 +132,7 @@ class Sweep:
         )
         if on_open is not None and not isinstance(executor, InProcess):
             on_open()
-        ending = Ending(opened, search, self._options, [*arguments, *settings])
+        ending = Ending(opened, search, self._options, [*arguments, *opening.settings])
         with (
             progress,
             while_waiting(progress.on_wait, interrupts.check),
@@ -173,6 +174,15 @@ class Sweep:
         engine = connect(self._config)
         if engine is not None:
             ending.callback(engine.close)
+        # Before the study is open: its folder and storage are then among the overrides, for the jobs.
+        settings = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
         with while_waiting(lambda line: make_console().print(line, soft_wrap=True)):
             opened = self.opened = open_study(search, self._options, self._config, self._read_other)
-            return _Opening(composer=composer, search=search, engine=engine, opened=opened, read=opened.reader())
+            return _Opening(
+                composer=composer,
+                search=search,
+                settings=settings,
+                engine=engine,
+                opened=opened,
+                read=opened.reader(),
+            )
