@@ -64,6 +64,33 @@ def test_an_error_prints_no_escape_code(sweeper_call: Call) -> None:
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "postgresql+psycopg://${oc.env:A_SECRET}:x@127.0.0.1:1/db",
+        "postgresql+psycopg://me@127.0.0.1:1/${oc.env:A_SECRET}",
+        "sqlite:///${oc.env:A_SECRET}.db",
+        "postgresql+psycopg://me@127.0.0.1:1/db",
+        "${hydra.sweeper.study_name}",
+        "mysql://127.0.0.1:1/db",
+    ],
+)
+def test_a_strangers_study_sends_nothing_to_a_server(
+    sweeper_call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    """The server that a study's file names is not asked, and no variable becomes a part of its URL: --storage confirms."""
+    monkeypatch.setenv("A_SECRET", "hidden")
+    folder = tmp_path / "outputs" / "studies" / "theirs"
+    folder.mkdir(parents=True)
+    sweep = {"hydra": {"sweeper": {"storage": storage, "study_name": "theirs"}}}
+    (folder / "multirun.yaml").write_text(yaml.safe_dump(sweep))
+    done = sweeper_call("report", "theirs")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "give --storage URL" in done.stderr
+    assert "hidden" not in done.stderr
+
+
 @pytest.fixture(scope="module")
 def a_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a study of two trials."""

@@ -109,7 +109,7 @@ def measure_study_costs(*, trials: int, workers: Sequence[int], server: str | No
     `server` is no PostgreSQL URL, and `StudyError` if the server cannot be reached.
     """
     if server is not None:
-        server = resolve_url(server, {})
+        server = resolve_url(server)
         if not is_postgresql(server):
             raise BenchError(
                 f"--storage must be the URL of a PostgreSQL server, but got {redacted(server)}: correct it"

@@ -1,7 +1,8 @@
 """Finds studies and the storage of each, from the files in their folders. Passwords come from the environment."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS
 from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url
+from sweeper.study.storage_url import JOURNAL, redacted
 from sweeper.terminal.console import display_path
 from sweeper.untrusted import parse_yaml, read_text
 
@@ -53,7 +55,7 @@ def find_locations(study: str | None, storage: str | None, warn: Callable[[str],
     Raises `StudyError` if `study` does not exist or its storage is unknown. Without `study`, a folder whose storage is
     unknown is skipped, and `warn` receives the reason.
     """
-    url = None if storage is None else resolve_url(storage, {})
+    url = None if storage is None else resolve_url(storage)
     if url is not None and not url.strip():
         raise StudyError("--storage must be a URL, but it is empty: set the variable that it names, or leave it out")
     if study is None:
@@ -70,20 +72,36 @@ def find_locations(study: str | None, storage: str | None, warn: Callable[[str],
     return [_location(folder)]
 
 
-def resolve_url(text: str, config: Mapping[str, Any]) -> str:
-    """Resolve the interpolations in a storage's URL. Raises `StudyError` if a variable is not set.
+def resolve_url(text: str) -> str:
+    """Resolve the interpolations in a storage's URL that the user typed. Raises `StudyError` if a variable is not set.
 
     An interpolation such as `${oc.env:STUDY_URL}` keeps the password out of the study's files.
     """
     if "${" not in text:
         return text
     try:
-        return str(OmegaConf.create({**config, "_url": text})["_url"])
+        return str(OmegaConf.create({"_url": text})["_url"])
     except (OmegaConfBaseException, ValueError) as error:
         raise StudyError(
             f"a storage's URL must resolve, but {text} does not ({str(error).splitlines()[0]}): "
             "set the variable, or give --storage URL"
         ) from error
+
+
+def _resolve_named(text: str, folder: Path) -> str:
+    """Resolve the URL that a study's file names: a file of this machine, or one variable that holds the whole URL.
+
+    The file may be a stranger's: a URL that it puts together would send variables to a server of its choice. Raises
+    `StudyError` for any other.
+    """
+    if re.fullmatch(r"\$\{oc\.env:\w+\}", text):
+        return resolve_url(text)
+    if "${" not in text and text.startswith(("sqlite:///", JOURNAL)):
+        return text
+    raise StudyError(
+        f"the files of {folder} may name a file or one variable as its storage, but name a server, {redacted(text)}: if it "
+        "is yours, give --storage URL"
+    )
 
 
 def read_yaml(path: Path) -> Any:
@@ -149,7 +167,7 @@ def _location(folder: Path) -> StudyLocation:
             f"give a folder below {STUDIES}, or --storage URL"
         )
     name = lookup(sweep, "hydra", "sweeper", "study_name") or _name_in_trial(files) or folder.name
-    url = resolve_url(text, sweep)
+    url = _resolve_named(text, folder)
     prefix = "sqlite:///"
     if url.startswith(prefix) and not url.startswith((f"{prefix}/", f"{prefix}:")):
         working_directory = lookup(sweep, "hydra", "runtime", "cwd") or "."
