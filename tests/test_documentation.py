@@ -45,6 +45,7 @@ WORK: Final = {
     "dashboard": (("sweeper.dashboard.serve", "dashboard"),),
     "report": (("sweeper.report.build", "build_page"),),
     "reproduce": (("sweeper.run.reproduction", "reproduce"), ("sweeper.reading.study_files", "restore_from")),
+    "resume": (("sweeper.run.resuming", "resume"),),
 }
 """The functions that do the work of each command."""
 SLOW_SNIPPETS: Final = {README}

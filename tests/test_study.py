@@ -78,7 +78,7 @@ def test_nothing_feasible_is_an_error_with_the_smallest_count(sweeper_call: Call
     """
     done = sweeper_call("-m", *TINY, "search=widths", "budget.parameters=20", "hydra.sweeper.n_jobs=2")
     assert done.returncode == 1
-    assert "100 proposals in a row were rejected" in done.stdout
+    assert "in a row" not in done.stdout, "the error says it"
     assert "go on:" not in done.stdout
     rejected = [trial for trial in trials_of(only_study(tmp_path)) if "rejected" in trial.user_attrs]
     fewest = min(trial.user_attrs["parameters"] for trial in rejected)
