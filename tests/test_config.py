@@ -162,6 +162,7 @@ BAD = {
     "data.validation_size=4000": "data.validation_size must be less than the 4,000 training images, but got 4000",
     "optimizer.lr=0": "optimizer.lr must be positive and finite, but got 0",
     "optimizer.name=adam": "optimizer.name must be one of sgd, adamw, but got adam",
+    "optimizer.momentum=0.5": "optimizer.momentum changes nothing under scheduler=onecycle, which sets it for each step",
     "optimizer.momentum=0": "optimizer.nesterov needs a momentum above 0",
     "seed=-1": "seed must be in [0, 2^63), but got -1",
     "threads=none": "threads must be 'auto' or a whole number from 1 to 256, but got none",

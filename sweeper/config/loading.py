@@ -19,6 +19,8 @@ VARIANTS: Final[dict[str, dict[str, type]]] = {
     "scheduler": {"constant": SchedulerConf, "step": StepConf, "onecycle": OneCycleConf},
 }
 """The dataclass of a section, by the section's `name`."""
+DEFAULT_MOMENTUM: Final = 0.9
+"""SGD's momentum and AdamW's first beta in the options of conf/optimizer."""
 _LAST_DUMPED: Final[dict[str, ExperimentConf]] = {}
 """The config that `dump` returned last, by its values as JSON. Each trial saves its config and reads it for its report;
 checking it again would take 25 ms."""
@@ -58,6 +60,7 @@ def load(cfg: DictConfig | Mapping[str, Any]) -> ExperimentConf:
         raise ConfigError(wrong_type(schema, config, str(error.full_key), str(error))) from error
     if isinstance(cfg, DictConfig):
         _check_affine(conf)
+        _check_cycled(conf)
     return conf
 
 
@@ -95,6 +98,24 @@ def _check_affine(conf: ExperimentConf) -> None:
         value = getattr(conf.augment, name)
         if conf.augment.name == "none" and value:
             raise ConfigError(f"augment.{name} needs augment=affine, elastic, erasing or flip, but got {name}={value}")
+
+
+def _check_cycled(conf: ExperimentConf) -> None:
+    """Raise `ConfigError` for a momentum that ``scheduler=onecycle`` replaces: it would change nothing.
+
+    SGD without any momentum keeps none. Configs that earlier versions saved may have others.
+    """
+    key = "beta1" if isinstance(conf.optimizer, AdamwConf) else "momentum"
+    value = getattr(conf.optimizer, key)
+    if (
+        isinstance(conf.scheduler, OneCycleConf)
+        and value != DEFAULT_MOMENTUM
+        and not (key == "momentum" and value == 0)
+    ):
+        raise ConfigError(
+            f"optimizer.{key} changes nothing under scheduler=onecycle, which sets it for each step, but got {value:g}: "
+            "leave it out, or choose scheduler=constant or step"
+        )
 
 
 def _as_json(plain: Mapping[str, Any]) -> str:
