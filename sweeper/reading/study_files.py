@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 from sweeper.errors import StudyError
 from sweeper.reading.locations import STUDIES, StudyLocation, find_locations, lookup, read_yaml
 from sweeper.reading.storage_reader import StorageReader, study_name
+from sweeper.run.folder import RunFolder
 from sweeper.search.options import is_study_name
 from sweeper.study.attributes import SEARCH
 from sweeper.study.coordination import FileCoordination, beats_folder, lock_file
@@ -77,10 +78,11 @@ def _restore(
         folder = StudyFolder(path)
         folder.write_search(search)
         restore_sweep(server.engine, study.study_name, folder, storage=location.typed)
-        restore_trials(server.engine, study.study_name, folder, known=len(trials))
+        is_ours = not search.get("application")
+        restore_trials(server.engine, study.study_name, folder, known=len(trials), is_ours=is_ours)
         best = summarize_trials(trials, Goal.of(study)).best
         if best is not None:
-            _keep_best(folder, best)
+            _keep_best(folder, best, is_ours=is_ours)
     except OSError as error:
         raise StudyError(
             f"{path} must be writable, to hold the files of study {study.study_name}, but is not ({error.strerror}): work in "
@@ -89,10 +91,12 @@ def _restore(
     return path
 
 
-def _keep_best(folder: StudyFolder, best: FrozenTrial) -> None:
+def _keep_best(folder: StudyFolder, best: FrozenTrial, *, is_ours: bool) -> None:
     """Copy the best trial to ``best/``, unless it is there."""
-    source, kept = trial_folder(folder.path, best), StudyFolder(folder.path).best / "result.json"
-    if source.result.exists() and not (kept.exists() and kept.read_bytes() == source.result.read_bytes()):
+    source, kept = trial_folder(folder.path, best), RunFolder(folder.best)
+    # What tells the best trial from another: another application's has no result of ours.
+    there, here = (source.result, kept.result) if is_ours else (source.config, kept.config)
+    if there.exists() and not (here.exists() and here.read_bytes() == there.read_bytes()):
         folder.keep_best(source)
 
 

@@ -18,6 +18,7 @@ from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import is_connection_lost
 from sweeper.study.summary import REJECTIONS_IN_A_ROW
+from sweeper.study.trial_record import save_record
 from sweeper.study.trials import checked
 from sweeper.terminal.formats import percent
 
@@ -195,10 +196,15 @@ class Coordinator:
 
     def _tell(self, result: JobResult) -> None:
         seconds = time.perf_counter() - self._running[result.number]
+        if result.returned is not None:
+            self.returned[result.number] = result.returned
+        result = checked(result, self._trials.goal)
+        if result.error is None:
+            # First: on a host that sees the trial completed, its files are there too.
+            unsaved = save_record(self._opened.storage, self._opened.name, result.number, result.texts)
+            if unsaved is not None:
+                self._progress.on_unsaved(result.number, unsaved)
         with self._opened.lock():
-            if result.returned is not None:
-                self.returned[result.number] = result.returned
-            result = checked(result, self._trials.goal)
             failed = self._trials.tell(result)
             summary = self._trials.summary()
         if failed is None:

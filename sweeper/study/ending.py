@@ -62,7 +62,9 @@ class Ending:
         """
         if isinstance(self._opened.storage, PostgresqlStorage):
             known = len(self._opened.trials.trials())
-            restore_trials(self._opened.storage.engine, self._opened.name, self._opened.folder, known=known)
+            is_ours = self._search.base is not None
+            engine, name, folder = self._opened.storage.engine, self._opened.name, self._opened.folder
+            restore_trials(engine, name, folder, known=known, is_ours=is_ours)
         with self._opened.lock():
             best = self._opened.trials.summary().best
             if best is not None:

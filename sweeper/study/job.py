@@ -61,9 +61,7 @@ def run_trial(conf: ExperimentConf, folder: Path, settings: HydraConf) -> float 
         )
     except optuna.TrialPruned:
         RunFolder(folder).checkpoint.unlink(missing_ok=True)
-        reporter.save(folder)
         return link.pruned()
-    reporter.save(folder)
     return completed.value
 
 

@@ -109,6 +109,10 @@ class StudyProgress:
             self._print(f"waiting for {counted(running, 'trial')} of other processes")
         self._is_waiting = running > 0
 
+    def on_unsaved(self, number: int, reason: str) -> None:
+        """Print that other hosts will lack the files of a trial, which the server cannot take."""
+        self._print(f"other hosts will lack the files of trial {number}: {reason}")
+
     def on_wait(self, message: str) -> None:
         """Print what the search waits for, such as a storage that does not answer, or that it no longer does."""
         self._print(message)

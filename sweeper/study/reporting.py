@@ -1,30 +1,27 @@
 """Reports a running job's values to its trial in the storage, and asks whether the trial is pruned."""
 
 import functools
-from pathlib import Path
 
 import optuna
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from optuna.storages import BaseStorage
 
 from sweeper.errors import StudyError
 from sweeper.study import optuna_private
 from sweeper.study.attributes import REQUEUE_OF
 from sweeper.study.sampler_and_pruner import make_pruner
-from sweeper.study.server import PostgresqlStorage, patiently
+from sweeper.study.server import patiently
 from sweeper.study.storage import open_patiently
 from sweeper.study.trial import is_trial
-from sweeper.study.trial_record import save_record
 
 
 class Reporter:
     """Reports to one trial. Every call waits for a server that restarts."""
 
-    def __init__(self, trial: optuna.Trial, storage: BaseStorage) -> None:
-        """Report to `trial`, whose study is in `storage`."""
-        self._trial, self._storage = trial, storage
+    def __init__(self, trial: optuna.Trial) -> None:
+        """Report to `trial`."""
+        self._trial = trial
 
     @property
     def predecessor(self) -> int | None:
@@ -39,11 +36,6 @@ class Reporter:
     def is_pruned(self) -> bool:
         """Whether the study's pruner ends the trial after what it reported."""
         return patiently(lambda: optuna_private.should_prune(self._trial))
-
-    def save(self, folder: Path) -> None:
-        """Save the job's small files in a storage that hosts share."""
-        if isinstance(self._storage, PostgresqlStorage):
-            save_record(self._storage, self._trial.study.study_name, self._trial.number, folder)
 
 
 def open_reporter(settings: HydraConf) -> Reporter:
@@ -77,15 +69,14 @@ def forget_studies() -> None:
 
 @functools.lru_cache(maxsize=1)
 def _reporter(url: str, name: str, pruner: str, number: int) -> Reporter:
-    study, storage = _study(url, name, pruner)
-    return Reporter(patiently(lambda: optuna_private.running_trial(study, number)), storage)
+    study = _study(url, name, pruner)
+    return Reporter(patiently(lambda: optuna_private.running_trial(study, number)))
 
 
 @functools.lru_cache(maxsize=1)
-def _study(url: str, name: str, pruner: str) -> tuple[optuna.Study, BaseStorage]:
-    """Return a study and its storage, opened once: reading a long journal again for each trial would take quadratic time."""
+def _study(url: str, name: str, pruner: str) -> optuna.Study:
+    """Return a study, opened once: reading a long journal again for each trial would take quadratic time."""
     config = OmegaConf.create(pruner)
     assert isinstance(config, DictConfig)
     storage = open_patiently(url)
-    study = patiently(lambda: optuna.load_study(study_name=name, storage=storage, pruner=make_pruner(config)))
-    return study, storage
+    return patiently(lambda: optuna.load_study(study_name=name, storage=storage, pruner=make_pruner(config)))

@@ -19,7 +19,8 @@ from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.search.space import quoted
 from sweeper.study.folder import StudyFolder, check_same_search
 from sweeper.study.storage_url import has_password
-from sweeper.study.trial_record import ELSEWHERE, MULTIRUN, SWEEP, read_saved, saved_files, saved_trials
+from sweeper.study.trial_files import ELSEWHERE, saved_files
+from sweeper.study.trial_record import MULTIRUN, SWEEP, read_saved, saved_trials
 from sweeper.untrusted import parse_yaml, read_text
 
 RESTORED: Final = "# restored from the study's storage"
@@ -31,11 +32,15 @@ LISTED: Final = 8
 """Maximum number of trials that a sentence names; of more it gives their number."""
 
 
-def restore_trials(engine: Engine, study: str, folder: StudyFolder, *, known: int) -> None:
-    """Write the saved files of every trial that has no folder here; the study has `known` trials."""
+def restore_trials(engine: Engine, study: str, folder: StudyFolder, *, known: int, is_ours: bool) -> None:
+    """Write the saved files of every trial that has no folder here; the study has `known` trials.
+
+    With `is_ours`, these are trainings of sweeper's own, whose images may be in another folder here. What another
+    application's config says stays as it is.
+    """
     for number in saved_trials(engine, study):
         if number < known and not folder.trial(number).path.exists():
-            _restore_trial(folder, number, read_saved(engine, study, number))
+            _restore_trial(folder, number, read_saved(engine, study, number), is_ours=is_ours)
 
 
 def restore_sweep(engine: Engine, study: str, folder: StudyFolder, *, storage: str | None) -> None:
@@ -98,14 +103,14 @@ def _listed(numbers: list[int]) -> str:
     return f"trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
-def _restore_trial(folder: StudyFolder, number: int, saved: Mapping[str, str]) -> None:
+def _restore_trial(folder: StudyFolder, number: int, saved: Mapping[str, str], *, is_ours: bool) -> None:
     temporary = folder.path / f".{number}.restored-{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     files = RunFolder(temporary)
     for name, path in saved_files(files).items():
         if name in saved:
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = _with_data_here(saved[name]) if path == files.config else saved[name]
+            text = _with_data_here(saved[name]) if is_ours and path == files.config else saved[name]
             write_atomically(path, text.encode())
     temporary.mkdir(exist_ok=True)
     write_atomically(temporary / ELSEWHERE, saved.get(ELSEWHERE, "").encode())

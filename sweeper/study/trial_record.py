@@ -3,29 +3,22 @@
 They are in a table of sweeper's own: as attributes of the trials, every process would read all of them.
 """
 
-import logging
-import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
+from optuna.storages import BaseStorage
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, delete, func, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.errors import StudyError
-from sweeper.run.folder import RunFolder
 from sweeper.study.coordination import advisory_lock
 from sweeper.study.server import PostgresqlStorage, is_connection_lost, patiently
+from sweeper.study.trial_files import MAX_BYTES
 
-_log = logging.getLogger(__name__)
-MAX_BYTES: Final = 1_000_000
-"""A longer file stays where it is."""
 SWEEP: Final = -1
 """In the place of a trial's number: the study's own file."""
 MULTIRUN: Final = "multirun.yaml"
 """Name of that file, the config of the last sweep of the study on any host."""
-ELSEWHERE: Final = "elsewhere.txt"
-"""In a restored folder, says where the other files are. In the table, the host and folder of all files."""
 FILES: Final = Table(
     "sweeper_files",
     MetaData(),
@@ -64,14 +57,15 @@ def save_sweep(storage: PostgresqlStorage, study: str, multirun: str, *, is_new:
         ) from None
 
 
-def save_record(storage: PostgresqlStorage, study: str, number: int, folder: Path) -> None:
-    """Save a trial's small files, and where all of them are. A pruned trial has no result among them.
+def save_record(storage: BaseStorage, study: str, number: int, texts: Mapping[str, str]) -> str | None:
+    """Save the texts of a trial's small files, if the storage is on a server. Return why they cannot be saved, else None.
 
-    A failure is logged, not raised: the trial has its value, and its files are on this host.
+    That is no error: the trial has its value, and its files are where it ran.
+    Raises `SQLAlchemyError` if the connection to the server is lost more than once.
     """
-    files = {name: path.read_text() for name, path in saved_files(RunFolder(folder)).items() if _is_small(path)}
-    files[ELSEWHERE] = f"weights and figures: {socket.gethostname()}:{folder.absolute()}\n"
-    rows = [{"study": study, "trial": number, "name": name, "text": text} for name, text in files.items()]
+    if not isinstance(storage, PostgresqlStorage) or not texts:
+        return None
+    rows = [{"study": study, "trial": number, "name": name, "text": text} for name, text in texts.items()]
 
     def write() -> None:
         with storage.engine.begin() as connection:
@@ -81,7 +75,10 @@ def save_record(storage: PostgresqlStorage, study: str, number: int, folder: Pat
     try:
         patiently(write)
     except SQLAlchemyError as error:
-        _log.warning("other hosts will lack the files of this trial: %s", next(iter(str(error).splitlines()), error))
+        if is_connection_lost(error):
+            raise
+        return next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
+    return None
 
 
 def has_records(engine: Engine) -> bool:
@@ -102,13 +99,3 @@ def read_saved(engine: Engine, study: str, number: int) -> Mapping[str, str]:
     with engine.connect() as connection:
         rows = connection.execute(select(FILES.c.name, FILES.c.text).where(*is_it)).all()
     return {row.name: row.text for row in rows}
-
-
-def saved_files(files: RunFolder) -> dict[str, Path]:
-    """Return the files of a trial that are saved, by their names in the table."""
-    paths = (files.config, files.overrides, files.metrics, files.result, files.mistakes)
-    return {str(path.relative_to(files.path)): path for path in paths}
-
-
-def _is_small(path: Path) -> bool:
-    return path.exists() and path.stat().st_size <= MAX_BYTES

@@ -6,8 +6,9 @@ import io
 import math
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final, Protocol
 
 from hydra.core.utils import JobReturn, run_job
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
 from sweeper.errors import TrainingDivergedError
+from sweeper.study.trial_files import read_texts
 
 MAX_LINE: Final = 500
 """Length, in characters, to which the text of an error or of a return value is cut: it may hold a whole data set."""
@@ -62,6 +64,8 @@ class JobResult:
     """The config key without a value, ``???``, that a failed job read: the other jobs would fail too."""
     returned: JobReturn | None = None
     """Hydra's record of the job; None if its process died."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The texts of its small files by name, for other hosts. Its folder may be on the job's host alone."""
 
 
 class Executor(Protocol):
@@ -124,13 +128,14 @@ def call_task(task: TaskFunction, config: DictConfig, *, is_interruptible: bool 
 
 
 def job_result(number: int, returned: JobReturn) -> JobResult:
-    """Return the result in Hydra's record of a job."""
+    """Return the result in Hydra's record of a job. Its folder must be on this host."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # Hydra prints the error, which the result contains
             value = returned.return_value
     except Exception as error:  # noqa: BLE001 - whatever a job raises is that job's failure
         return failed(number, error, returned)
-    return finished(number, value, returned)
+    result, settings = finished(number, value, returned), returned.hydra_cfg
+    return result if settings is None else replace(result, texts=read_texts(Path(settings.hydra.runtime.output_dir)))
 
 
 def finished(number: int, value: object, returned: JobReturn | None = None) -> JobResult:

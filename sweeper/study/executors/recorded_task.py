@@ -22,6 +22,7 @@ from sweeper.study.executors.base import JobResult, call_task, failed, finished
 from sweeper.study.executors.worker import ORPHAN_CHECK_SECONDS
 from sweeper.study.locks import exclusive, is_locked
 from sweeper.study.owner import Owner, identify_process, may_be_alive
+from sweeper.study.trial_files import read_texts
 
 _sweeps: Final[set[str]] = set()
 """The sweep whose jobs this process runs."""
@@ -80,7 +81,7 @@ class RecordedTask:
             return None
         if isinstance(record["value"], list):  # JSON has no tuples
             record["value"] = tuple(record["value"])
-        return JobResult(number=number, **record)
+        return JobResult(number=number, texts=read_texts(self.sweep_dir / str(number)), **record)
 
     def cancel(self) -> None:
         """Ask every running job to exit; a job sees it within `ORPHAN_CHECK_SECONDS`."""
