@@ -2,10 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from optuna.storages import RDBStorage
 from sqlalchemy import event
@@ -13,10 +11,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from sweeper.errors import StudyError
+from sweeper.study.storage_url import why_not_opened
+from sweeper.study.waiting import waiting
 
 PATIENCE_SECONDS: Final = 600.0
 """The time that a server which has answered before has to answer again."""
 RETRY_SECONDS: Final = 1.0
+CONNECTIONS: Final = 2
+"""Connections that a storage keeps: one for its statements, one that holds the study's lock. More are closed after use."""
 TRIES: Final = 3
 """Tries of a statement whose connection was lost; between them the storage waits for its server."""
 ENDED: Final = ("25P03", "25P04", "57P01", "57P02", "57P03", "57P05")
@@ -32,28 +34,16 @@ CONNECTION: Final[dict[str, Any]] = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """What happens while a storage of this process waits for its server."""
-
-    say: Callable[[str], None]
-    """Receives one line when the wait begins, and one when it has ended."""
-    check: Callable[[], None]
-    """Called while waiting; may raise KeyboardInterrupt."""
-
-
 class PostgresqlStorage(RDBStorage):
     """A PostgreSQL storage that, once opened, waits up to `PATIENCE_SECONDS` for its server in the main thread.
 
     A statement that was under way when the connection was lost still fails, see `is_connection_lost`.
     """
 
-    waiting: ClassVar[Waiting] = Waiting(say=lambda _: None, check=lambda: None)
-    """Of all storages of this process: a job that runs in it opens one of its own. See `while_waiting`."""
-
     def __init__(self, url: str) -> None:
         """Connect, and create the tables if there are none. Raises what SQLAlchemy's drivers raise, without waiting."""
-        super().__init__(url, engine_kwargs={"pool_pre_ping": True, "connect_args": connection_settings(url)})
+        settings = {"pool_pre_ping": True, "pool_size": CONNECTIONS, "connect_args": connection_settings(url)}
+        super().__init__(url, engine_kwargs=settings)
         self._has_given_up = False
         event.listen(self.engine, "do_connect", self._connect)
         self.engine.dispose()  # the first connection was made without it
@@ -68,18 +58,18 @@ class PostgresqlStorage(RDBStorage):
             except dialect.loaded_dbapi.OperationalError as error:
                 if threading.current_thread() is not threading.main_thread():
                     raise
+                reason, fix = why_not_opened(error, str(self.url))
                 if self._has_given_up or time.monotonic() - started > PATIENCE_SECONDS:
                     self._has_given_up = True
-                    reason = next(iter(str(error).splitlines()), "")
                     raise StudyError(
                         f"the study's storage must answer, but has not for {PATIENCE_SECONDS / 60:.0f} minutes ({reason}): "
-                        "start the server and type the command again"
+                        f"{fix or 'start the server'}, then type the command again"
                     ) from None
                 if not has_waited:
-                    self.waiting.say(f"the storage does not answer: waiting up to {PATIENCE_SECONDS / 60:.0f} minutes")
+                    say_waiting(reason)
                 has_waited = True
                 try:
-                    self.waiting.check()
+                    waiting().check()
                 except KeyboardInterrupt:
                     self._has_given_up = True  # what an interrupted command still has to write must not wait either
                     raise
@@ -87,19 +77,18 @@ class PostgresqlStorage(RDBStorage):
             else:
                 self._has_given_up = False
                 if has_waited:
-                    self.waiting.say(f"the storage answers again after {time.monotonic() - started:.0f} s")
+                    say_answers(time.monotonic() - started)
                 return connection
 
 
-@contextmanager
-def while_waiting(say: Callable[[str], None], check: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Within the block, `say` that a server is waited for, and `check` whether to go on."""
-    before = PostgresqlStorage.waiting
-    PostgresqlStorage.waiting = Waiting(say=say, check=check)
-    try:
-        yield
-    finally:
-        PostgresqlStorage.waiting = before
+def say_waiting(reason: str) -> None:
+    """Say that a server is waited for, and why it cannot be used."""
+    waiting().on_begin(f"the storage does not answer ({reason}): waiting up to {PATIENCE_SECONDS / 60:.0f} minutes")
+
+
+def say_answers(seconds: float) -> None:
+    """Say that a server that was waited for can be used again, after a time in seconds."""
+    waiting().on_end(f"the storage answers again after {seconds:.0f} s")
 
 
 def patiently(call: Callable[[], T]) -> T:

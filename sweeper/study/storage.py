@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError
 
 from sweeper.errors import StudyError
 from sweeper.study.locks import exclusive
-from sweeper.study.server import PATIENCE_SECONDS, RETRY_SECONDS, PostgresqlStorage
+from sweeper.study.server import PATIENCE_SECONDS, RETRY_SECONDS, PostgresqlStorage, say_answers, say_waiting
 from sweeper.study.storage_url import JOURNAL, is_postgresql, redacted, why_not_opened
+from sweeper.study.waiting import waiting
 from sweeper.untrusted import parse_json, read_bytes
 
 OPEN_TRIES: Final = 5
@@ -73,13 +74,22 @@ def open_patiently(url: str) -> BaseStorage:
             "all hosts reach, with hydra.sweeper.storage=postgresql+psycopg://..."
         )
     started = time.monotonic()
+    has_waited = False
     while True:
         try:
-            return open_storage(url)
-        except StudyError:
+            storage = open_storage(url)
+        except StudyError as error:
             if not is_postgresql(url) or time.monotonic() - started > PATIENCE_SECONDS:
                 raise
+            if not has_waited:
+                say_waiting(why_not_opened(error, url)[0])
+            has_waited = True
+            waiting().check()
             time.sleep(RETRY_SECONDS)
+        else:
+            if has_waited:
+                say_answers(time.monotonic() - started)
+            return storage
 
 
 class Journal(JournalFileBackend):

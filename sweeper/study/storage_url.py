@@ -10,6 +10,7 @@ JOURNAL: Final = "journal://"
 """Scheme of a journal file's URL, defined by sweeper: Optuna has none."""
 DRIVER: Final = "postgresql+psycopg://"
 """Start of the URL of a PostgreSQL server, with the driver that sweeper names."""
+MORE: Final = "allow more of them on the server, or run fewer jobs at a time"
 INSTALL: Final = "pip install 'psycopg[binary]'"
 
 
@@ -61,10 +62,11 @@ def why_not_opened(error: BaseException, url: str) -> tuple[str, str | None]:
         return "more than one @ is in it", "write an @ in the password as %40 and a % as %25"
     if isinstance(error, ValueError) and parsed is None:
         return "its port is no number", None
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    reason = " ".join(next(iter(str(error).strip().splitlines()), type(error).__name__).split())
+    fix = MORE if re.search(r"too many (connections|clients)|connection slots", reason) else None
     password = parsed.password if parsed is not None else None
     # Within a word, a short password is no password.
-    return (re.sub(rf"(?<!\w){re.escape(password)}(?!\w)", "***", reason) if password else reason), None
+    return (re.sub(rf"(?<!\w){re.escape(password)}(?!\w)", "***", reason) if password else reason), fix
 
 
 def _without_driver(error: ImportError, url: str) -> tuple[str, str | None]:

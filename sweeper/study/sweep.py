@@ -26,7 +26,8 @@ from sweeper.study.executors.ray_engine import RayEngine
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
-from sweeper.study.server import patiently, while_waiting
+from sweeper.study.server import patiently
+from sweeper.study.waiting import while_waiting
 from sweeper.study.warm_start import ReadOther
 from sweeper.terminal.console import make_console
 
@@ -135,7 +136,7 @@ class Sweep:
         ending = Ending(opened, search, self._options, [*arguments, *opening.settings])
         with (
             progress,
-            while_waiting(progress.on_wait, interrupts.check),
+            while_waiting(progress.on_wait, check=interrupts.check),
             Heartbeat(opened.coordination, grace_seconds=self._options.grace_seconds) as heartbeat,
         ):
             coordinator = Coordinator(
@@ -178,11 +179,8 @@ class Sweep:
         settings = [line for line in typed_settings(self._config) if not line.startswith("hydra.mode=")]
         with while_waiting(lambda line: make_console().print(line, soft_wrap=True)):
             opened = self.opened = open_study(search, self._options, self._config, self._read_other)
+            # Only the live table reads in another thread; elsewhere that is a connection for nothing.
+            read = opened.reader() if make_console().is_terminal else opened.trials.trials
             return _Opening(
-                composer=composer,
-                search=search,
-                settings=settings,
-                engine=engine,
-                opened=opened,
-                read=opened.reader(),
+                composer=composer, search=search, settings=settings, engine=engine, opened=opened, read=read
             )

@@ -54,7 +54,7 @@ def make_executor(
     """Make the executor for the sweep's launcher, with `jobs` jobs at a time; `compose` returns a job's config.
 
     `engine` is what `connect` has returned for this config, in which the study's folder is known by now.
-    `on_wait` receives one line when jobs have to wait for the launcher's engine, or are started again by it.
+    `on_wait` receives one line when jobs have to wait for the launcher's engine or for the storage, or are started again.
     Ray and submitit decide themselves how many jobs there is room for, unless ``hydra.sweeper.n_jobs`` is given.
     """
     run = functools.partial(run_hydra_job, context, task)
@@ -68,4 +68,4 @@ def make_executor(
         return HydraLauncher(context, task, config, capacity=jobs)
     if jobs == 1:
         return InProcess(context, task, compose)
-    return Workers(run, compose, capacity=jobs)
+    return Workers(run, compose, capacity=jobs, on_wait=on_wait)

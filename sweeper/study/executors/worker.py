@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sweeper.startup import loading
 from sweeper.study.executors.process import kill_descendants
+from sweeper.study.waiting import while_waiting
 
 if TYPE_CHECKING:
     from sweeper.study.executors.base import JobResult
 
 ORPHAN_CHECK_SECONDS: Final = 0.5
 """Time between a job's checks that its coordinator is still alive."""
+NOTICE: Final = b"notice "
+"""Start of a message that is no result, but a line to show: the job goes on. No pickled result starts with it."""
 
 
 def work(connection: Connection, parent: int) -> None:
@@ -29,9 +32,11 @@ def work(connection: Connection, parent: int) -> None:
         # Received, not passed as an argument: if a child is killed while it reads a large argument, its parent blocks
         # forever, writing to a pipe without a reader.
         run = unpack_shared(connection.recv_bytes())
-        while True:
-            job = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
-            connection.send_bytes(pack_result(run(job)))
+        # That the server answers again, the results show.
+        with while_waiting(lambda line: connection.send_bytes(NOTICE + line.encode()), lambda _: None):
+            while True:
+                job = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's own
+                connection.send_bytes(pack_result(run(job)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
 

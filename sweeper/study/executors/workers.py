@@ -12,7 +12,7 @@ from hydra.core.singleton import Singleton
 
 from sweeper.study.executors.base import Job, JobResult
 from sweeper.study.executors.process import kill_descendants, start_ignoring_sigint
-from sweeper.study.executors.worker import unpack_result, work
+from sweeper.study.executors.worker import NOTICE, unpack_result, work
 
 EXIT_SECONDS: Final = 1.0
 """The time that a worker has to exit after it closed its pipe."""
@@ -21,9 +21,22 @@ EXIT_SECONDS: Final = 1.0
 class Workers:
     """An executor of `capacity` worker processes. If a worker dies, only its job fails; another replaces it."""
 
-    def __init__(self, run: Callable[[Any], JobResult], compose: Callable[[Job], Any], *, capacity: int) -> None:
-        """Call `run` in a worker with what `compose` returns for a job. Workers start when jobs need them."""
+    def __init__(
+        self,
+        run: Callable[[Any], JobResult],
+        compose: Callable[[Job], Any],
+        *,
+        capacity: int,
+        on_wait: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Call `run` in a worker with what `compose` returns for a job. Workers start when jobs need them.
+
+        `on_wait` receives one line when a job waits for the storage.
+        """
         self.capacity = capacity
+        self._on_wait = on_wait
+        self._said: set[str] = set()
+        """The lines of workers since the last result: many may wait for the same."""
         self._compose = compose
         self._shared = pack_shared(run)
         self._workers: list[_Worker] = []
@@ -44,10 +57,18 @@ class Workers:
         worker.send(config)
 
     def wait(self, seconds: float) -> list[JobResult]:
-        """Wait up to `seconds` until a worker finishes its job or dies; return the results of all that did."""
+        """Wait up to `seconds` until a worker finishes its job, dies or waits; return the results of all that ended."""
         busy = [worker for worker in self._workers if worker.job is not None]
         ready = set(wait_for_any([handle for worker in busy for handle in worker.handles], timeout=seconds))
-        return [worker.receive() for worker in busy if not ready.isdisjoint(worker.handles)]
+        received = [worker.receive() for worker in busy if not ready.isdisjoint(worker.handles)]
+        results = [each for each in received if isinstance(each, JobResult)]
+        if results:
+            self._said = set()
+        for line in [each for each in received if isinstance(each, str)]:
+            if line not in self._said:
+                self._on_wait(f"a worker: {line}")
+            self._said.add(line)
+        return results
 
     def cancel(self) -> None:
         """Kill every worker, including those in the middle of a job."""
@@ -86,15 +107,20 @@ class _Worker:
         except OSError:
             self._process.join()
 
-    def receive(self) -> JobResult:
-        """Return the job's result; call it once a handle is ready."""
+    def receive(self) -> JobResult | str:
+        """Return the job's result, or a line that it says before; call it once a handle is ready."""
         assert self.job is not None
-        job, self.job = self.job, None
+        job = self.job
         try:
             if self._connection.poll():  # otherwise the process ended without a result
-                return unpack_result(self._connection.recv_bytes())
+                message = self._connection.recv_bytes()
+                if message.startswith(NOTICE):
+                    return message.removeprefix(NOTICE).decode()
+                self.job = None
+                return unpack_result(message)
         except (EOFError, OSError):
             self._process.join(EXIT_SECONDS)  # the pipe closes just before the process ends with its exit code
+        self.job = None
         self.kill()
         return JobResult(number=job.number, error=f"its worker died (exit code {self._process.exitcode})")
 
