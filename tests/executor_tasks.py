@@ -24,6 +24,7 @@ from sweeper.errors import TrainingDivergedError
 from sweeper.search.job_composer import JobComposer
 from sweeper.study.executors import connect, make_executor
 from sweeper.study.executors.base import Executor, Job, PrunedAt
+from sweeper.study.waiting import waiting
 
 KINDS = {
     "in_process": ["hydra/launcher=basic"],
@@ -102,6 +103,14 @@ class UnspeakableError(Exception):
         raise ValueError
 
 
+def _wait(_: DictConfig) -> float:
+    """Wait for a server twice, as a job does whose storage is on one that restarts."""
+    for _time in range(2):
+        waiting().on_begin("the storage does not answer")
+        waiting().on_end("the storage answers again")
+    return 1.0
+
+
 class NoException(BaseException):
     """What an ``except Exception`` does not catch."""
 
@@ -112,6 +121,7 @@ def _raise(error: BaseException) -> None:
 
 CALLS: dict[str, Callable[[DictConfig], Any]] = {
     "doze": _doze,
+    "wait": _wait,
     "base": lambda _: _raise(NoException("two\nlines")),
     "interrupt": lambda _: _raise(KeyboardInterrupt()),
     "die once": _die_once,
@@ -150,7 +160,13 @@ def task(config: DictConfig, payload: bytes = b"") -> Any:  # noqa: ARG001 - it 
     raise AssertionError(config.do)
 
 
-def open_executor(kind: str, folder: Path, payload: bytes = b"", overrides: Sequence[str] = ()) -> Executor:
+def open_executor(
+    kind: str,
+    folder: Path,
+    payload: bytes = b"",
+    overrides: Sequence[str] = (),
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Executor:
     """The executor of that kind for `task`, whose jobs leave their files in the folder; `payload` is sent along."""
     conf = folder / "conf"
     conf.mkdir(parents=True, exist_ok=True)
@@ -172,6 +188,7 @@ def open_executor(kind: str, folder: Path, payload: bytes = b"", overrides: Sequ
         config,
         lambda job: composer.job(job.overrides, job.number),
         jobs=jobs,
+        on_wait=on_wait,
     )
 
 

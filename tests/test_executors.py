@@ -88,6 +88,21 @@ def test_every_way_a_job_ends_is_its_own_result(executor: Executor) -> None:
     assert all(results[do].value is None for do in ("raise", "diverge", "exit", "nothing", "huge"))
 
 
+def test_a_result_brings_the_texts_of_its_files(executor: Executor, tmp_path: Path) -> None:
+    """Whatever runs the job: its coordinator may be on another host, and keeps them for all."""
+    texts = _run(executor, "one")["one"].texts
+    assert texts["elsewhere.txt"].endswith(f":{tmp_path}/sweep/0\n")
+
+
+def test_a_worker_says_that_it_waits(tmp_path: Path) -> None:
+    """A storage that takes no more connections would otherwise hold up a search without a word; one line is enough."""
+    said: list[str] = []
+    executor = open_executor("workers", tmp_path, on_wait=said.append)
+    assert _run(executor, "wait")["wait"].value == 1.0
+    assert said == ["a worker: the storage does not answer"]
+    executor.cancel()
+
+
 def test_what_is_no_exception_is_a_failure_too(executor: Executor, kind: str) -> None:
     """A BaseException ends no worker, and no search waits for it; nor does a KeyboardInterrupt that no Ctrl-C has raised."""
     results = _run(executor, "base", "one")

@@ -184,10 +184,11 @@ def test_the_end_of_a_study_begins_with_its_headline(width: int, tmp_path: Path)
     terminal = console(width)
     store = TrialStore(study, Space(distributions={}, template=(), grid=None), max_retry=1)
     progress = StudyProgress(store, name="s", total=2, folder=tmp_path, console=terminal)
-    progress.show_end(headline, "")
+    progress.show_end(headline, "", elsewhere="Weights are elsewhere.")
     lines = shown_in(terminal).splitlines()
     assert lines[:2] == ["", "Target missed by 1.40 points."]
     assert "best: trial 1, block1=12,12 block2=12,12,12" in lines
+    assert "Weights are elsewhere." in lines
     assert " ".join(lines[2 : lines.index("best: trial 1, block1=12,12 block2=12,12,12")]).startswith(headline.details)
     for label in ("more seeds", "go on"):
         (line,) = (line for line in lines if line.startswith(f"{label}: python -m sweeper -m "))
