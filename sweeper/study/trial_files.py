@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from sweeper.run.folder import RunFolder
+from sweeper.untrusted import read_text
 
 MAX_BYTES: Final = 1_000_000
 """A longer file stays where it is."""
@@ -31,7 +32,7 @@ def read_texts(folder: Path) -> Mapping[str, str]:
 
 def _text(path: Path) -> str | None:
     try:
-        text = path.read_text() if path.stat().st_size <= MAX_BYTES else None
+        text = read_text(path, MAX_BYTES)
     except (OSError, UnicodeDecodeError):
         return None
-    return None if text is None or "\0" in text else text  # PostgreSQL's texts have no zero byte
+    return None if "\0" in text else text  # PostgreSQL's texts have no zero byte
