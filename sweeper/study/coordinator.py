@@ -149,9 +149,7 @@ class Coordinator:
         while not self.why_stopped:
             self._interrupts.check()
             with self._opened.lock():
-                if self._is_enough():
-                    return None
-                if self._is_exhausted():
+                if self._is_enough() or self._is_exhausted():
                     return None
                 trial = self._trials.ask()
                 if self._is_settled(trial):
@@ -212,7 +210,8 @@ class Coordinator:
         else:
             self._progress.on_finished(result, seconds, is_retried=result.error is not None and not failed)
         # Last: if the connection to the storage is lost before this, even at the lock's end, the result is told again.
-        self._forget(result.number)
+        self._running.pop(result.number)
+        self._heartbeat.remove(result.number)
         missing = None if summary.complete else result.missing
         if failed and (missing is not None or self._search.has_too_many(summary.failed)):
             self.missing, self._ends_now = missing, True  # the caller says why
@@ -225,10 +224,6 @@ class Coordinator:
         for trial in self._trials.completed_above(target):
             if trial.number not in self._above_at_start:
                 self._stop(f"trial {trial.number} reached the target of {percent(target)}", now=True)
-
-    def _forget(self, number: int) -> None:
-        self._running.pop(number)
-        self._heartbeat.remove(number)
 
     def _stop(self, why: str, *, now: bool = False) -> None:
         """Start no more trials. With `now` the running ones end too, and the caller queues their points again."""
