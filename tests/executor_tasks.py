@@ -60,8 +60,16 @@ def _refuse() -> None:
     raise ModuleNotFoundError("no such module here")
 
 
+class Unshown:
+    """An object without a text."""
+
+    def __repr__(self) -> str:
+        raise ValueError
+
+
 VALUES = {
     "one": 1.0,
+    "unshown": Unshown(),
     "prune": PrunedAt(value=0.5),
     "nothing": None,
     "infinite": math.inf,
@@ -94,6 +102,12 @@ def _start_processes(_: DictConfig) -> float:
     """Start a process with multiprocessing, as torch's DataLoader does, and leave it running."""
     multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), daemon=True).start()
     return 6.0
+
+
+def _start_and_hang(config: DictConfig) -> None:
+    """Start a process, and do not end by itself."""
+    _start_processes(config)
+    time.sleep(600)
 
 
 class UnspeakableError(Exception):
@@ -129,6 +143,7 @@ CALLS: dict[str, Callable[[DictConfig], Any]] = {
     "unpicklable": lambda _: Unpicklable(),
     "unreadable": lambda _: Unreadable(5),
     "start": _start_processes,
+    "start and hang": _start_and_hang,
     "unspeakable": lambda _: _raise(UnspeakableError()),
     "prune itself": lambda _: _raise(optuna.TrialPruned("no\nmemory")),
 }

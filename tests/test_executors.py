@@ -125,14 +125,18 @@ def test_a_worker_returns_the_number_of_what_cannot_be_pickled(tmp_path: Path) -
 
 
 def test_what_a_job_says_is_one_short_line(tmp_path: Path) -> None:
-    """A reason for pruning is kept; arrays are several values; long values are cut; an error may have no text."""
+    """A reason for pruning is kept; arrays are several values; long values are cut; an error and a value may have no text."""
     executor = open_executor("workers", tmp_path)
-    results = _run(executor, "prune itself", "array", "long", "unspeakable")
+    results = _run(executor, "prune itself", "array", "long", "unspeakable", "unshown")
     assert (results["prune itself"].pruned, results["prune itself"].reason) == (True, "no memory")
     assert results["array"].value == (1.0, 2.0)
     assert len(results["long"].error or "") < 600
     assert not results["long"].retryable
     assert results["unspeakable"].error == "UnspeakableError: an object of UnspeakableError, whose text cannot be read"
+    assert (
+        results["unshown"].error
+        == "a job must return a number, but got an object of Unshown, whose text cannot be read"
+    )
     executor.cancel()
 
 
@@ -140,11 +144,25 @@ def test_a_job_may_start_processes_which_end_with_its_worker(tmp_path: Path) -> 
     """Torch's DataLoader does so; a process of a daemon may not. No process outlives the executor."""
     executor = open_executor("workers", tmp_path)
     assert _run(executor, "start")["start"].value == 6.0
-    worker = _processes(tmp_path)[0]
-    children = [int(child) for child in Path(f"/proc/{worker}/task/{worker}/children").read_text().split()]
+    children = _children(_processes(tmp_path)[0])
     assert children
     executor.cancel()
     wait_for(lambda: not any(map(_lives, children)))
+
+
+def test_processes_of_a_job_end_with_a_killed_coordinator(tmp_path: Path) -> None:
+    """Its workers see that it is gone, and end what their jobs have started."""
+    script = [sys.executable, "-m", "tests.executor_tasks", "workers", str(tmp_path), "start and hang"]
+    with subprocess.Popen(script, cwd=CHECKOUT, env=environment()) as coordinator:
+        wait_for(lambda: any(map(_children, _processes(tmp_path))))
+        children = _children(_processes(tmp_path)[0])
+        coordinator.kill()
+    wait_for(lambda: not any(map(_lives, children)))
+
+
+def _children(process: int) -> list[int]:
+    """The processes that the main thread of a process has started."""
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def test_results_come_as_jobs_finish(executor: Executor, kind: str) -> None:

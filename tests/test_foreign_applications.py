@@ -12,7 +12,7 @@ from sweeper.errors import RunFolderError
 from sweeper.reading.others import read_other
 
 from .application import STUDY, Application, text_of
-from .studies import only_study
+from .studies import only_study, trials_of
 
 TRAINING = [*STUDY, "lr=tag(log,interval(1e-4,1))", "depth=range(1,5)"]
 TYPED = ["-m", "hydra/sweeper=study", "hydra.sweeper.n_jobs=1", "db=mysql,postgres", "rows=3"]
@@ -82,6 +82,17 @@ def test_an_interrupt_shows_no_traceback_and_stays_one(
     other = KeyboardInterrupt()
     sys.excepthook(KeyboardInterrupt, other, None)
     assert printed == [other]
+
+
+@pytest.mark.slow
+def test_a_study_that_begins_anew_loses_no_reports(application: Application) -> None:
+    """Joblib keeps its workers for the next sweep of a process, in which the old study has been deleted."""
+    joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
+    grid = ["lr=0.01,0.1", "hydra.sweeper.study_name=anew"]
+    for _ in range(2):
+        shutil.rmtree("outputs", ignore_errors=True)
+        assert application("train", "-m", "hydra/sweeper=study", *joblib, *grid).returncode == 0
+        assert [len(trial.intermediate_values) for trial in trials_of(Path("outputs/studies/anew"))] == [3, 3]
 
 
 def test_a_comparison_of_applications_speaks_of_steps(application: Application) -> None:

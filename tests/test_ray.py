@@ -17,7 +17,7 @@ from sweeper.study.attributes import FAILED, REQUEUE_OF
 from sweeper.study.executors.ray_resources import RayResources
 
 from .executor_tasks import make_job, open_executor
-from .processes import CHECKOUT, Start, environment
+from .processes import CHECKOUT, Start, command, environment
 from .ray_nodes import ONE_CPU
 from .studies import TINY, only_study, trials_of, wait_for
 
@@ -80,6 +80,28 @@ def test_a_cluster_that_a_search_starts_ends_with_it(tmp_path: Path) -> None:
     assert out == b""
     assert err.splitlines()[-1] == b"KeyboardInterrupt"
     assert not _group(search.pid)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ending", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_search_can_be_ended_while_ray_starts(tmp_path: Path, ending: signal.Signals, status: int) -> None:
+    """One line says that no trial was started, and what Ray has started so far ends."""
+    with subprocess.Popen(
+        command(*SEARCH),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as search:
+        wait_for(lambda: any("raylet" in title for title in _group(search.pid)) or search.poll() is not None)
+        search.send_signal(ending)
+        out, err = search.communicate(timeout=120)
+    assert (search.returncode, err) == (status, "")
+    assert out == "interrupted before the study was open: no trial was started\n"
+    assert not (tmp_path / "outputs").exists()
+    wait_for(lambda: not _group(search.pid))
 
 
 @pytest.mark.slow

@@ -41,6 +41,8 @@ SWEEP = [
         "hydra/launcher=submitit_slurm",
     ),
 ]
+EPOCHS = 40
+"""More than the first trial can train before the last one has started, on a busy machine too."""
 Sleeper = Callable[..., subprocess.Popen[str]]
 
 
@@ -67,9 +69,11 @@ def _states(slurm: Slurm) -> list[str]:
 
 
 def test_what_slurm_ends_or_starts_again_costs_one_trial_at_most(start: Start, slurm: Slurm, tmp_path: Path) -> None:
-    """A requeued and a preempted job begin anew, a cancelled one is tried again: n_trials in all, and a line for each."""
+    """A requeued and a preempted job go on from their checkpoints, a cancelled one is tried again: n_trials, a line for each."""
     search = ["hydra/launcher=submitit_slurm", "hydra.sweeper.n_jobs=3", "hydra.sweeper.n_trials=3"]
-    process = start(*LONG, "training.epochs=12", *search, "hydra.sweeper.stop_at_target=false", **slurm.environment)
+    process = start(
+        *LONG, f"training.epochs={EPOCHS}", *search, "hydra.sweeper.stop_at_target=false", **slurm.environment
+    )
     folder = tmp_path / "outputs" / "studies" / "long"
     metrics = [folder / str(number) / "metrics.jsonl" for number in range(3)]
     wait_for(lambda: process.poll() is not None or all(file.exists() and file.read_text() for file in metrics))
@@ -80,10 +84,10 @@ def test_what_slurm_ends_or_starts_again_costs_one_trial_at_most(start: Start, s
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert err == ""
-    assert f"trial 0 begins anew: Slurm started its job {requeued} again" in out
-    assert f"trial 2 begins anew: Slurm started its job {preempted} again" in out
+    assert f"trial 0 runs again: Slurm started its job {requeued} again" in out
+    assert f"trial 2 runs again: Slurm started its job {preempted} again" in out
     assert f"trial 1 failed, its point is tried again: its Slurm job {cancelled} was cancelled" in out
-    assert out.count(" begins anew") <= 3  # the job of the second try may have been preempted too
+    assert out.count(" runs again") <= 3  # the job of the second try may have been preempted too
     trials = trials_of(folder)
     assert [state_of(trial) for trial in trials].count("retried") == 1
     assert sum(state_of(trial) in {"complete", "pruned"} for trial in trials) == 3
@@ -91,7 +95,9 @@ def test_what_slurm_ends_or_starts_again_costs_one_trial_at_most(start: Start, s
     for trial in trials:
         if state_of(trial) == "complete":
             lines = (folder / str(trial.number) / "metrics.jsonl").read_text().splitlines()
-            assert len(lines) == len(trial.intermediate_values) == 12
+            assert len(lines) == len(trial.intermediate_values) == EPOCHS
+    for number in (0, 2):
+        assert "resumed after epoch" in (folder / str(number) / "run.log").read_text()
     wait_for(lambda: not slurm.queue())  # a job ends a moment after its result
     assert not (folder / ".jobs").exists()
 
@@ -106,7 +112,11 @@ def test_a_job_at_its_time_limit_fails_its_trial(sleeper: Sleeper, slurm: Slurm,
     process = sleeper("+s=600,1", elsewhere, *limits, "hydra.sweeper.max_failure_rate=1")
     out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
-    assert "trial 0 failed: its job reached its time limit of 1 min: raise hydra.launcher.timeout_min" in out
+    # On a busy machine Slurm's signal may come before the job listens; then Slurm ends it at the limit itself.
+    reason = (
+        r"trial 0 failed: its (Slurm job \d+|job) reached its time limit of 1 min: raise hydra.launcher.timeout_min"
+    )
+    assert re.search(reason, out)
     assert [state_of(trial) for trial in _trials(tmp_path)] == ["failed", "complete"]
     assert (tmp_path / "study" / "1" / ".hydra" / "config.yaml").exists()
     wait_for(lambda: not slurm.queue())

@@ -53,11 +53,12 @@ def test_an_edited_search_is_refused(sweeper_call: Call, tmp_path: Path) -> None
 
 
 def test_too_many_failures_end_the_study(sweeper_call: Call) -> None:
-    """More failures than max_failure_rate allows of n_trials: one line, exit 1."""
+    """More failures than max_failure_rate allows of n_trials: one line, said once, exit 1."""
     values = ["optimizer.lr=1e30,1e31,1e32", "scheduler=constant", "augment=none", "training.epochs=3"]
     done = sweeper_call("-m", *TINY, *HERE, *values, "hydra.sweeper.max_failure_rate=0.1", "hydra.sweeper.max_retry=0")
     assert done.returncode == 1
     assert "at most 10 % of 3 trials may fail (hydra.sweeper.max_failure_rate), but 1 did" in done.stderr
+    assert (done.stdout + done.stderr).count("may fail") == 1
 
 
 BAD = {

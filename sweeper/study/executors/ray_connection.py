@@ -19,6 +19,8 @@ LOCAL: Final = "local"
 """The address with which Ray starts a cluster of its own instead of looking for a running one."""
 PRINTED: Final = "RAY_DEDUP_LOGS_SKIP_REGEX"
 """Environment variable: Ray prints none of the cluster's messages that match. It is read when ray is imported."""
+ABORTS: Final = "RAY_DISABLE_FAILURE_SIGNAL_HANDLER"
+"""Environment variable: with 1, SIGTERM does not abort this process while Ray starts. It is read when ray is imported."""
 USAGE: Final = "RAY_USAGE_STATS_ENABLED"
 """Environment variable: a cluster started with 0 sends no statistics to Ray's makers."""
 
@@ -32,7 +34,7 @@ CONNECT_SECONDS: Final = 5.0
 
 def import_ray() -> Any:
     """Import ray so that it prints no messages of a cluster. Where it was imported before, it may."""
-    with _variables({PRINTED: "."}):
+    with _variables({PRINTED: ".", ABORTS: "1"}):
         return importlib.import_module("ray")
 
 
@@ -70,6 +72,9 @@ class RayConnection:
             except Exception as error:
                 self._ray.shutdown()
                 raise StudyError(_refusal(address, error)) from error
+            except BaseException:  # a signal: what has been started ends now
+                self._ray.shutdown()
+                raise
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return the nodes that are in the cluster now, as of a second ago. Raises `StudyError` if its head is gone."""
@@ -148,10 +153,16 @@ def _variables(defaults: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """After the block, handle SIGTERM as before: Ray's own handler would end a sweep at once, wherever it is."""
+    """Handle SIGTERM as before, after the block too: Ray's own handler would end a sweep at once, wherever it is."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit:  # from Ray's handler: the signal came within the block
+        signal.signal(signal.SIGTERM, before)
+        signal.raise_signal(signal.SIGTERM)
+        raise
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before)

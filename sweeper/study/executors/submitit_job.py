@@ -56,7 +56,7 @@ class SubmittedTrial:
         return pack_result(result)
 
     def checkpoint(self) -> DelayedSubmission:
-        """Return what runs when the job is started again: the same trial from its beginning."""
+        """Return what runs when the job is started again: the same trial, which finds its own checkpoint."""
         self.is_leaving = True
         return DelayedSubmission(replace(self, is_leaving=False))
 

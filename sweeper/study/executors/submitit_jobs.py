@@ -191,7 +191,7 @@ class SubmititJobs:
         """Take note of a job's state; return its failure if it has ended without a result."""
         one = self._submitted[job]
         if state.restarts > one.restarts:
-            self._on_wait(f"trial {one.job.number} begins anew: Slurm started its job {job} again")
+            self._on_wait(f"trial {one.job.number} runs again: Slurm started its job {job} again")
             one.restarts = state.restarts
         if state.name not in OVER and state.name != GONE:
             one.ended = None
