@@ -92,12 +92,6 @@ def _surroundings(config: DictConfig) -> float | None:
     return float(os.environ["SURROUNDINGS"]) if Path.cwd() == Path(config.cwd) else None
 
 
-def _doze(_: DictConfig) -> float:
-    """Take longer than the start of a process, and of a job in a queue."""
-    time.sleep(5)
-    return 2.0
-
-
 def _start_processes(_: DictConfig) -> float:
     """Start a process with multiprocessing, as torch's DataLoader does, and leave it running."""
     multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), daemon=True).start()
@@ -134,7 +128,6 @@ def _raise(error: BaseException) -> None:
 
 
 CALLS: dict[str, Callable[[DictConfig], Any]] = {
-    "doze": _doze,
     "wait": _wait,
     "base": lambda _: _raise(NoException("two\nlines")),
     "interrupt": lambda _: _raise(KeyboardInterrupt()),
