@@ -33,7 +33,6 @@ LAUNCHERS: Final = {
 PLACES: Final = {
     "head": "head@model.head=gap",
     "group": "group@model.groups.block1=conv, or +group@model.groups.NAME=conv for a new one",
-    "layer": "layer@model=conv",
 }
 """Groups whose options are placed elsewhere in the config, and how one is chosen."""
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
