@@ -41,11 +41,21 @@ def trials_of(folder: Path) -> list[FrozenTrial]:
 
 
 def wait_for(found: Callable[[], bool]) -> None:
-    """Wait until it is so; a test fails rather than waits for ever."""
+    """Wait until it is so; a test fails rather than waits for ever.
+
+    What another process makes may be there in part, or be gone by now: a file of a listing, a study of a journal.
+    """
     deadline = time.monotonic() + 300
-    while not found():
+    while not _is_found(found):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def _is_found(found: Callable[[], bool]) -> bool:
+    try:
+        return found()
+    except (FileNotFoundError, KeyError):
+        return False
 
 
 def make_journal(name: str, values: tuple[float, ...] = (0.5, 0.9), study: str | None = None) -> Path:

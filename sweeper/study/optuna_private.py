@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 import optuna
+from optuna.samplers import CmaEsSampler
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
@@ -14,6 +15,7 @@ from sqlalchemy import text
 
 __all__ = [
     "VERSION",
+    "CmaEsState",
     "FrozenStudy",
     "SearchStudy",
     "beat",
@@ -159,6 +161,23 @@ def set_user_attr(study: optuna.Study, number: int, key: str, value: object) -> 
     The public way needs an `optuna.Trial`, and creating another one would announce a new trial to the sampler.
     """
     study._storage.set_trial_user_attr(_trial_id(study, number), key, value)  # noqa: SLF001
+
+
+class CmaEsState(CmaEsSampler):
+    """Optuna's CMA-ES, which unpickles its state out of the trials' system attributes, with a method that loads it."""
+
+    def load_state(self, trial: FrozenTrial, state: str) -> object:
+        """Return the optimizer from a trial's state, a pickle in hexadecimal digits."""
+        raise NotImplementedError
+
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
+        for trial in reversed(completed_trials):
+            parts = {
+                key: str(value) for key, value in trial.system_attrs.items() if key.startswith(self._attr_key_optimizer)
+            }
+            if parts:
+                return self.load_state(trial, self._concat_optimizer_attrs(parts))
+        return None
 
 
 def beat(database: RDBStorage, study: optuna.Study, number: int) -> None:

@@ -17,9 +17,12 @@ SAMPLERS: Final = (
     # hydra-optuna-sweeper's options nsgaii and nsgaiii, which other applications have.
     "hydra_plugins.hydra_optuna_sweeper._impl.create_nsgaii_sampler",
     "hydra_plugins.hydra_optuna_sweeper._impl.create_nsgaiii_sampler",
+    "sweeper.study.samplers.cmaes.CmaEsSampler",
     "sweeper.study.samplers.front.FrontSampler",
     "sweeper.study.samplers.evolution.EvolutionSampler",
 )
+OURS: Final = {"optuna.samplers.CmaEsSampler": "sweeper.study.samplers.cmaes.CmaEsSampler"}
+"""Classes that stand in for Optuna's."""
 PRUNERS: Final = ("optuna.pruners.*", "sweeper.study.front_pruner.FrontPruner")
 """Patterns of the only targets that these configs may name."""
 
@@ -58,7 +61,7 @@ def _make(config: DictConfig, allowed: tuple[str, ...], name: str) -> object:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
             _check_types(config, allowed, f"hydra.sweeper.{name}")
-            return instantiate(config, _execution_whitelist_=allowed)
+            return instantiate(_with_ours(config), _execution_whitelist_=allowed)
         except StudyError:
             raise
         except Exception as error:  # each of Optuna's classes checks its arguments in its own way
@@ -66,6 +69,17 @@ def _make(config: DictConfig, allowed: tuple[str, ...], name: str) -> object:
             raise StudyError(
                 f"hydra.sweeper.{name} must be a config that {config.get('_target_')} accepts, but it is not: {reason}"
             ) from error
+
+
+def _with_ours(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _with_ours(value)
+        if isinstance(value, Mapping)
+        else OURS.get(value, value)
+        if key == "_target_" and isinstance(value, str)
+        else value
+        for key, value in config.items()
+    }
 
 
 def _check_types(config: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> None:
