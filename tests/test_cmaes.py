@@ -70,7 +70,7 @@ def test_a_state_that_runs_code_is_refused(tmp_path: Path) -> None:
     trials = study.trials
     for state, reason in [
         (pickle.dumps(Hostile(tmp_path / "made")).hex(), "it names io.open"),
-        ("80", "Ran out"),
+        ("80", "truncated"),
         ("xyz", "hex"),
     ]:
         trials[hostile].system_attrs = {STATE: state}
