@@ -18,6 +18,9 @@ MAX_BYTES: Final = 2**26
 MAX_DEPTH: Final = 50
 """The deepest nesting of YAML that is read. A composed config of Hydra has 10 levels."""
 
+MAX_VALUES: Final = 100_000
+"""The most values that a YAML file with aliases may stand for. A composed config of Hydra has some 300."""
+
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -65,6 +68,36 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def check_aliases(text: str) -> None:
+    """Raise `yaml.YAMLError` if YAML has a syntax error, is nested too deep, or its aliases stand for too many values.
+
+    A config that a user writes for Hydra may have some.
+    """
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = [(None, 0)]
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = open_nodes.pop()
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, 1))
+            if len(open_nodes) > MAX_DEPTH:
+                raise yaml.YAMLError(f"it is nested deeper than {MAX_DEPTH}")
+            continue
+        elif isinstance(event, yaml.AliasEvent):
+            if any(event.anchor == anchor for anchor, _ in open_nodes):
+                raise yaml.YAMLError(f"*{event.anchor} stands for itself")
+            anchor, size = None, sizes.get(str(event.anchor), 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            anchor, size = event.anchor, 1
+        else:
+            continue
+        if anchor is not None:
+            sizes[anchor] = size
+        open_nodes[-1] = (open_nodes[-1][0], open_nodes[-1][1] + size)
+        if open_nodes[-1][1] > MAX_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {MAX_VALUES:,} values")
 
 
 def parse_yaml(text: str) -> Any:

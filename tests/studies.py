@@ -72,14 +72,14 @@ def make_journal(name: str, values: tuple[float, ...] = (0.5, 0.9), study: str |
     return folder
 
 
-def make_database(name: str = "lite") -> tuple[Path, optuna.Study]:
-    """A study in a database, named in its folder as a search names it."""
+def make_database(name: str = "lite", *, named: str = "sqlite:///my.db") -> tuple[Path, optuna.Study]:
+    """A study in the database my.db, whose storage is `named` in its folder as a search names it."""
     folder = Path("outputs/studies") / name
     folder.mkdir(parents=True)
     storage = open_storage("sqlite:///my.db")
     study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
     study.tell(study.ask(), 0.7)
-    sweeper = {"storage": "${oc.env:STUDY_URL}", "study_name": name}
+    sweeper = {"storage": named, "study_name": name}
     hydra = {"sweeper": sweeper, "runtime": {"cwd": str(Path.cwd())}}
     (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
     return folder, study

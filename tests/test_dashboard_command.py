@@ -167,12 +167,12 @@ def test_a_search_is_watched_while_it_runs(storage: str, tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.usefixtures("postgresql")
 def test_postgresql_is_shown_without_its_password(postgresql: str, sweeper_process: Sweeper) -> None:
-    """A study on a real server is found by the variable that its folder names; no answer and no line has the password."""
+    """A study on a real server is found by the variable that is typed; no answer and no line has the password."""
     storage = "hydra.sweeper.storage=${oc.env:STUDY_URL}"
     named = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=watched", storage]
     done = sweeper_process("-m", *TINY, "model.dropout=0.05,0.1", *named, STUDY_URL=postgresql)
     assert done.returncode == 0, done.stderr
-    with serving("watched", STUDY_URL=postgresql) as (address, process):
+    with serving("watched", "--storage", "${oc.env:STUDY_URL}", STUDY_URL=postgresql) as (address, process):
         (summary,) = get_json(f"{address}/api/studies")["study_summaries"]
         assert summary["study_name"] == "watched"
         shown = get_json(f"{address}/api/studies/{summary['study_id']}")
@@ -187,4 +187,4 @@ def test_postgresql_is_shown_without_its_password(postgresql: str, sweeper_proce
         reader.read(lambda opened: optuna.delete_study(study_name="watched", storage=opened))
     done = sweeper_process("dashboard", "--port", "0")
     assert done.returncode == 1
-    assert "STUDY_URL" in done.stderr
+    assert "if it is yours, give --storage '${oc.env:STUDY_URL}'" in done.stderr

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -128,7 +129,7 @@ def test_a_damaged_journal_hides_no_other_study(damage: bytes) -> None:
 
 
 def test_a_database_is_found_by_its_study_and_read_beside_a_writer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder names sqlite by a variable. It is read while another transaction is open, which then commits."""
+    """A folder names sqlite. It is read while another transaction is open, which then commits."""
     monkeypatch.setenv("STUDY_URL", "sqlite:///my.db")
     _folder, study = make_database()
     other = optuna.create_study(study_name="another", storage="sqlite:///my.db")
@@ -172,20 +173,24 @@ def test_a_study_that_a_database_lost_is_one_line() -> None:
         close(created)
 
 
-def test_a_storage_whose_variable_is_not_set_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for alone, the study is refused with a line that names the variable; among others it is skipped with it."""
-    monkeypatch.delenv("STUDY_URL", raising=False)
-    _folder, study = make_database()
+def test_a_variable_that_a_folder_names_is_read_only_if_it_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for alone, the study is refused with the option that confirms it; among others it is skipped with that line."""
+    monkeypatch.setenv("STUDY_URL", "sqlite:///my.db")
+    variable = "${oc.env:STUDY_URL}"
+    _folder, study = make_database(named=variable)
     close(study)
-    with pytest.raises(StudyError, match=r"STUDY_URL.*or give --storage URL"):
+    with pytest.raises(StudyError, match=re.escape(f"if it is yours, give --storage '{variable}'")):
         find_locations("lite", None, lambda _: None)
     make_journal("other")
     warned: list[str] = []
     assert [study.study_name for study in storage_of(warned).get_all_studies()] == ["other"]
     assert len(warned) == 1
-    named = storage_of([], study="lite", storage="sqlite:///my.db")
+    named = storage_of([], study="lite", storage=variable)
     assert [study.study_name for study in named.get_all_studies()] == ["lite"]
     named.close()
+    monkeypatch.delenv("STUDY_URL")
+    with pytest.raises(StudyError, match=r"STUDY_URL.*or give --storage URL"):
+        find_locations("lite", variable, lambda _: None)
 
 
 def test_a_study_without_a_typed_name_is_named_by_its_trials() -> None:

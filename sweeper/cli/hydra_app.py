@@ -12,7 +12,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from sweeper.cli.hydra_private import check_options
+from sweeper.cli.hydra_private import ordered
 from sweeper.cli.job import run_job
 from sweeper.config.composition import CONFIG_NAME, HYDRA_ERRORS, conf_dir, explain, is_of_hydra
 from sweeper.config.search_path import StudyConfigs
@@ -51,7 +51,7 @@ def run_hydra() -> None:
             failure = error
             return math.nan
 
-    check_options(sys.argv[1:])
+    sys.argv[1:] = ordered(sys.argv[1:])
     register_plugins()
     # The empty whitelist keeps any config, even a stranger's, from naming code to run.
     application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)

@@ -11,6 +11,7 @@ from sweeper.cli.bench import bench
 from sweeper.cli.confirm import confirm
 from sweeper.cli.dashboard import dashboard
 from sweeper.cli.hydra_app import run_hydra
+from sweeper.cli.hydra_private import check_config_files
 from sweeper.cli.inspect import inspect
 from sweeper.cli.report import report
 from sweeper.cli.reproduce import reproduce
@@ -43,6 +44,7 @@ def main() -> int:
     """Run the command line; return the exit status. An expected failure is one line on stderr and status 1."""
     arguments = sys.argv[1:]
     try:
+        check_config_files(arguments)
         if arguments and arguments[0] in COMMANDS:
             return COMMANDS[arguments[0]](arguments[1:])
         if arguments and arguments[0] == "--version":

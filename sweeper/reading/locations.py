@@ -2,6 +2,7 @@
 
 import functools
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,19 +89,20 @@ def resolve_url(text: str) -> str:
         ) from error
 
 
-def _resolve_named(text: str, folder: Path) -> str:
-    """Resolve the URL that a study's file names: a file of this machine, or one variable that holds the whole URL.
+def _of_this_machine(text: str, folder: Path) -> str:
+    """Return the URL that a study's file names, if it is that of a file. Raises `StudyError` for any other.
 
-    The file may be a stranger's: a URL that it puts together would send variables to a server of its choice. Raises
-    `StudyError` for any other.
+    The file may be a stranger's: a server of its choice would be sent what a variable holds, or be one of the user's own
+    that is no study's.
     """
-    if re.fullmatch(r"\$\{oc\.env:\w+\}", text):
-        return resolve_url(text)
     if "${" not in text and text.startswith(("sqlite:///", JOURNAL)):
         return text
+    if re.fullmatch(r"\$\{oc\.env:\w+\}", text):
+        named, give = f"the variable {text}", shlex.quote(text)
+    else:
+        named, give = f"a server, {redacted(text)}", "URL"
     raise StudyError(
-        f"the files of {folder} may name a file or one variable as its storage, but name a server, {redacted(text)}: if it "
-        "is yours, give --storage URL"
+        f"the files of {folder} may name a file as its storage, but name {named}: if it is yours, give --storage {give}"
     )
 
 
@@ -167,7 +169,7 @@ def _location(folder: Path) -> StudyLocation:
             f"give a folder below {STUDIES}, or --storage URL"
         )
     name = lookup(sweep, "hydra", "sweeper", "study_name") or _name_in_trial(files) or folder.name
-    url = _resolve_named(text, folder)
+    url = _of_this_machine(text, folder)
     prefix = "sqlite:///"
     if url.startswith(prefix) and not url.startswith((f"{prefix}/", f"{prefix}:")):
         working_directory = lookup(sweep, "hydra", "runtime", "cwd") or "."
