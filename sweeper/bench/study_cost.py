@@ -36,7 +36,7 @@ from sweeper.study.opening import OpenedStudy, open_study
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import PostgresqlStorage
 from sweeper.study.storage import open_storage
-from sweeper.study.storage_url import is_postgresql, redacted
+from sweeper.study.storage_url import check_typed, is_postgresql, redacted
 from sweeper.terminal.console import make_console
 
 SIZES: Final = (10, 100, 1_000, 3_000, 10_000)
@@ -109,6 +109,7 @@ def measure_study_costs(*, trials: int, workers: Sequence[int], server: str | No
     `server` is no PostgreSQL URL, and `StudyError` if the server cannot be reached.
     """
     if server is not None:
+        check_typed(server, "--storage ")
         server = resolve_url(server)
         if not is_postgresql(server):
             raise BenchError(

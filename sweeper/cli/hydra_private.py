@@ -9,9 +9,7 @@ from typing import Any, Final
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
-from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
@@ -51,12 +49,20 @@ def check_config_files(arguments: Sequence[str]) -> None:
     Those of sweeper itself are its own. A path or URL that `arguments` give takes the place of a file's. Hydra raises
     `CompositionError` when it loads the file.
     """
-    Plugins.instance()  # registers the source that is replaced
-    SourcesRegistry.instance().types[FileConfigSource.scheme()] = _LimitedSource
     typed = {argument.partition("=")[0].lstrip("+") for argument in arguments if "=" in argument}
 
+    def load_limited(self: FileConfigSource, config_path: str) -> ConfigResult:
+        path = Path(self.path, self._normalize_file_name(config_path))
+        if path.exists() and not _is_ours(self.path):
+            try:
+                check_aliases(read_text(path))
+            except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+                raise CompositionError(f"a config must be a readable YAML file, but {path} is not: {reason}") from error
+        return _load_file(self, config_path)
+
     def load_checked(self: ConfigLoaderImpl, default: Any, repo: Any) -> ConfigResult:
-        result = _load(self, default, repo)
+        result = _load_in_its_place(self, default, repo)
         source = result.path.removeprefix("file://")
         if source != result.path and not _is_ours(source):
             content = OmegaConf.to_container(result.config, resolve=False)
@@ -69,22 +75,13 @@ def check_config_files(arguments: Sequence[str]) -> None:
                     )
         return result
 
+    # Another class as the source of files would be pickled for each worker process, whose own Hydra refuses it.
+    FileConfigSource.load_config = load_limited  # type: ignore[method-assign]
     ConfigLoaderImpl._load_single_config = load_checked  # type: ignore[method-assign]  # noqa: SLF001
 
 
-_load: Final = ConfigLoaderImpl._load_single_config  # noqa: SLF001
-
-
-class _LimitedSource(FileConfigSource):
-    def load_config(self, config_path: str) -> ConfigResult:
-        path = Path(self.path, self._normalize_file_name(config_path))
-        if path.exists() and not _is_ours(self.path):
-            try:
-                check_aliases(read_text(path))
-            except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
-                raise CompositionError(f"a config must be a readable YAML file, but {path} is not: {reason}") from error
-        return super().load_config(config_path)
+_load_file: Final = FileConfigSource.load_config
+_load_in_its_place: Final = ConfigLoaderImpl._load_single_config  # noqa: SLF001
 
 
 def _is_ours(folder: str) -> bool:

@@ -16,7 +16,7 @@ from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS
 from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url
-from sweeper.study.storage_url import JOURNAL, redacted
+from sweeper.study.storage_url import JOURNAL, check_typed, redacted
 from sweeper.terminal.console import display_path
 from sweeper.untrusted import parse_yaml, read_text
 
@@ -56,6 +56,7 @@ def find_locations(study: str | None, storage: str | None, warn: Callable[[str],
     Raises `StudyError` if `study` does not exist or its storage is unknown. Without `study`, a folder whose storage is
     unknown is skipped, and `warn` receives the reason.
     """
+    check_typed(storage or "", "--storage ")
     url = None if storage is None else resolve_url(storage)
     if url is not None and not url.strip():
         raise StudyError("--storage must be a URL, but it is empty: set the variable that it names, or leave it out")

@@ -33,7 +33,7 @@ from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
 from sweeper.study.samplers.feasible import FeasibleSampler
 from sweeper.study.server import PostgresqlStorage, patiently
 from sweeper.study.storage import absolute_url, journal_url, open_patiently, open_storage
-from sweeper.study.storage_url import has_password
+from sweeper.study.storage_url import check_typed
 from sweeper.study.trial_record import create_table, save_sweep
 from sweeper.study.trials import TrialStore
 from sweeper.study.warm_start import ReadOther, WarmStart, best_point
@@ -97,7 +97,7 @@ def open_study(
     check_goal(goal, sampler, pruner)
     check_space(search.space, sampler)
     warm_start = WarmStart(search, goal, options.other_studies, read_other)
-    given_storage = open_storage(options.storage) if options.storage else None
+    given_storage = _given_storage(options, config)
     record = search.record()
     name = options.study_name or _name(search, record, config)
     wrapped = _feasible(sampler, search)
@@ -141,7 +141,7 @@ def open_study(
                 sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
             if isinstance(storage, PostgresqlStorage):
                 create_table(storage)
-                save_sweep(storage, name, _without_password(multirun, options.storage), is_new=is_new)
+                save_sweep(storage, name, multirun, is_new=is_new)
             trials.finish_requeues()
             study.seeds = warm_start.seeds(study)
             trials.enqueue_missing((*search.starts, *best_point(study.seeds, goal)))
@@ -171,9 +171,12 @@ def typed_settings(config: DictConfig) -> list[str]:
     return [str(line) for line in lines]
 
 
-def _without_password(multirun: str, storage: str | None) -> str:
-    """Return the sweep's config for other hosts, which have passwords of their own."""
-    return multirun.replace(storage, "URL") if storage and has_password(storage) else multirun
+def _given_storage(options: StudyOptions, config: DictConfig) -> BaseStorage | None:
+    """Open the storage that the options name. Raises `StudyError` if it cannot be, or if the config holds its password."""
+    typed = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+    assert isinstance(typed, dict)
+    check_typed(str(typed.get("storage") or ""), "hydra.sweeper.storage=")
+    return open_storage(options.storage) if options.storage else None
 
 
 def _feasible(sampler: optuna.samplers.BaseSampler, search: Search) -> optuna.samplers.BaseSampler:

@@ -18,7 +18,6 @@ from sweeper.errors import StudyError
 from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.search.space import quoted
 from sweeper.study.folder import StudyFolder, check_same_search
-from sweeper.study.storage_url import has_password
 from sweeper.study.trial_files import ELSEWHERE, saved_files
 from sweeper.study.trial_record import MULTIRUN, SWEEP, read_saved, saved_trials
 from sweeper.untrusted import parse_yaml, read_text
@@ -130,17 +129,16 @@ def _with_data_here(config: str) -> str:
 
 
 def _for_this_host(sweep: dict[str, Any], storage: str | None) -> dict[str, Any]:
-    """Return the config of another host's sweep with this host's name of the storage, without a password."""
+    """Return the config of another host's sweep with this host's name of the storage."""
     hydra = sweep.get("hydra")
     hydra = dict(hydra) if isinstance(hydra, Mapping) else {}
-    is_secret = storage is not None and has_password(storage)
     sweeper = hydra.get("sweeper")
-    hydra["sweeper"] = {**(sweeper if isinstance(sweeper, Mapping) else {}), "storage": None if is_secret else storage}
+    hydra["sweeper"] = {**(sweeper if isinstance(sweeper, Mapping) else {}), "storage": storage}
     overrides = hydra.get("overrides")
     if isinstance(overrides, Mapping):
         lists = {kind: _here(overrides.get(kind)) for kind in ("task", "hydra")}
         if storage is not None:
-            written = "URL" if is_secret else storage if "${" in storage else quoted(storage)
+            written = storage if "${" in storage else quoted(storage)
             lists["hydra"].append(f"{STORAGE_KEY}={written}")
         hydra["overrides"] = {**overrides, **lists}
     return {**sweep, "hydra": hydra}

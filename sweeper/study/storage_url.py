@@ -6,6 +6,8 @@ from typing import Final
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from sweeper.errors import StudyError
+
 JOURNAL: Final = "journal://"
 """Scheme of a journal file's URL, defined by sweeper: Optuna has none."""
 DRIVER: Final = "postgresql+psycopg://"
@@ -31,7 +33,8 @@ def redacted(url: str) -> str:
     if url.startswith(JOURNAL):
         return url
     if parsed is None:
-        return "(a URL that cannot be read)" if "@" in url else url  # before an @ may be a password
+        # Before an @ may be a password, and libpq has a form with password=.
+        return "(a URL that cannot be read)" if re.search("[@=]", url) else url
     if _has_raw_at(parsed):
         end = url.rpartition("@")[2].partition("?")[0]
         return f"{parsed.drivername}://{parsed.username}:***@{end}"
@@ -49,6 +52,15 @@ def has_password(url: str) -> bool:
     return bool(parsed.password or (parsed.query and parsed.get_backend_name() != "sqlite"))
 
 
+def check_typed(url: str, option: str) -> None:
+    """Raise `StudyError` for a URL that may hold a password: it was typed after `option`, or stands in a config."""
+    if has_password(url):
+        raise StudyError(
+            f"a password would be in files and in the list of processes, but {option} holds one: write the URL into a variable, "
+            f"as in export STUDY_URL=..., and give {option}'${{oc.env:STUDY_URL}}'"
+        )
+
+
 def why_not_opened(error: BaseException, url: str) -> tuple[str, str | None]:
     """Return why a storage cannot be opened, in one line without the password, and the fix if one is known."""
     while error.__cause__ is not None:  # Optuna's own message hides the driver's
@@ -61,7 +73,7 @@ def why_not_opened(error: BaseException, url: str) -> tuple[str, str | None]:
     if parsed is not None and _has_raw_at(parsed):
         return "more than one @ is in it", "write an @ in the password as %40 and a % as %25"
     if isinstance(error, ValueError) and parsed is None:
-        return "its port is no number", None
+        return "a character of its password is not written as %40 is for @, or its port is no number", None
     reason = " ".join(next(iter(str(error).strip().splitlines()), type(error).__name__).split())
     fix = MORE if re.search(r"too many (connections|clients)|connection slots", reason) else None
     password = parsed.password if parsed is not None else None
