@@ -24,6 +24,7 @@ from sweeper.errors import TrainingDivergedError
 from sweeper.search.job_composer import JobComposer
 from sweeper.study.executors import connect, make_executor
 from sweeper.study.executors.base import Executor, Job, PrunedAt
+from sweeper.study.executors.clock import TrialClock
 from sweeper.study.waiting import waiting
 
 KINDS = {
@@ -87,6 +88,32 @@ def _die_once(config: DictConfig) -> float:
     return 4.0
 
 
+def _stop(_: DictConfig) -> None:
+    """Start a process, and stop, as by ``kill -STOP``."""
+    _start_processes(_)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(600)
+
+
+def _ignore(_: DictConfig) -> None:
+    """Hang, and ignore SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+
+def _block(_: DictConfig) -> None:
+    """Hang in C code that takes no signal."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
+    time.sleep(600)
+
+
+def _finish_late(config: DictConfig) -> float:
+    """Hang for as long as the test says, then return a number."""
+    while not (Path(config.folder) / "finish").exists():
+        time.sleep(0.001)
+    return 7.0
+
+
 def _surroundings(config: DictConfig) -> float | None:
     """Return a number from the environment, if the working directory is the coordinator's."""
     return float(os.environ["SURROUNDINGS"]) if Path.cwd() == Path(config.cwd) else None
@@ -132,6 +159,11 @@ CALLS: dict[str, Callable[[DictConfig], Any]] = {
     "base": lambda _: _raise(NoException("two\nlines")),
     "interrupt": lambda _: _raise(KeyboardInterrupt()),
     "die once": _die_once,
+    "stop": _stop,
+    "ignore": _ignore,
+    "block": _block,
+    "finish late": _finish_late,
+    "large": lambda _: np.ones(10**5),
     "surroundings": _surroundings,
     "unpicklable": lambda _: Unpicklable(),
     "unreadable": lambda _: Unreadable(5),
@@ -196,6 +228,7 @@ def open_executor(
         config,
         lambda job: composer.job(job.overrides, job.number),
         jobs=jobs,
+        clock=TrialClock(config.hydra.sweeper.get("trial_timeout")),
         on_wait=on_wait,
     )
 

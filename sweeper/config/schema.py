@@ -16,6 +16,8 @@ MAX_THREADS: Final = 256
 """More cores than any machine this program is meant for has."""
 THREADS: Final = f"'auto' or a whole number from 1 to {MAX_THREADS}"
 """What `ExperimentConf.threads` must be."""
+SECONDS: Final = "a positive, finite number of seconds, or null for no limit"
+"""What a limit of time must be."""
 RULE: Final = "rule"
 """In a field's metadata: what its value must be, if its type does not say so."""
 MAX_DATA_FRACTION: Final = 0.5
@@ -205,6 +207,10 @@ class TrainingConf:
     (`sweeper.training.averaging`); 0 means none."""
     checkpoint_every: int = field(default=1, repr=False)  # not in the fingerprint of a config: it changes no result
     """Epochs between two checkpoints, from which the run is resumed; 0 leaves one only after Ctrl-C."""
+    timeout: float | None = field(default=None, repr=False, metadata={RULE: SECONDS})
+    """Time, in seconds, after which training ends at the end of the epoch, with what it has; null for no limit. It counts
+    from the first epoch that this process trains: a run that is resumed has as much again. It decides how many epochs a
+    result has, so it is part of a config's fingerprint where it is given."""
 
     def __post_init__(self) -> None:
         require(self.epochs > 0, "epochs must be positive", self.epochs)
@@ -212,6 +218,7 @@ class TrainingConf:
         require(0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)", self.label_smoothing)
         require(0 <= self.ema < 1, "ema must be in [0, 1)", self.ema)
         require(self.checkpoint_every >= 0, "checkpoint_every must not be negative", self.checkpoint_every)
+        require(self.timeout is None or 0 < self.timeout < math.inf, f"timeout must be {SECONDS}", self.timeout)
 
     def check_batch_size(self, images: int) -> None:
         """Raise `ConfigError` for a batch larger than the training set: it would silently mean one step per epoch."""

@@ -1,10 +1,11 @@
 """The options of `hydra.sweeper`, validated. Those of sampler and pruner are Optuna's: see `sampler_and_pruner`."""
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sweeper.config.schema import Cost
+from sweeper.config.schema import RULE, SECONDS, Cost
 from sweeper.errors import StudyError
 
 DIRECTIONS: Final = ("maximize", "minimize")
@@ -42,6 +43,12 @@ class StudyOptions:
     """Number of times a failed trial is tried again."""
     grace_seconds: float = 60.0
     """Time after which a trial whose process shows no sign of life is tried again, by whichever process sees it."""
+    timeout: float | None = field(default=None, metadata={RULE: SECONDS})
+    """Time, in seconds, after which this process starts no more trials; those that run are finished. None for no limit. A
+    process that goes on with the study has as much again."""
+    trial_timeout: float | None = field(default=None, metadata={RULE: SECONDS})
+    """Time, in seconds, that a trial may run; then it is ended and has failed. None for no limit. It begins when the
+    trial's job does: waiting in a queue, or for a worker to start, does not count."""
     stop_at_target: bool = True
     """Whether a search ends at the first completed trial that reaches the experiment's target."""
     warm_start: Any = None
@@ -63,6 +70,9 @@ class StudyOptions:
             raise StudyError(f"hydra.sweeper.max_retry must be at least 0, but got {self.max_retry}")
         if not 1 <= self.grace_seconds <= 86_400:
             raise StudyError(f"hydra.sweeper.grace_seconds must be in [1, 86400], but got {self.grace_seconds:g}")
+        for name, seconds in (("timeout", self.timeout), ("trial_timeout", self.trial_timeout)):
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise StudyError(f"hydra.sweeper.{name} must be {SECONDS}, but got {seconds:g}")
         if not 0 <= self.max_failure_rate <= 1:
             raise StudyError(f"hydra.sweeper.max_failure_rate must be in [0, 1], but got {self.max_failure_rate}")
         others = self.warm_start if isinstance(self.warm_start, list) else [self.warm_start]

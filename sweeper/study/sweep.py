@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Final
 
 import optuna
 from hydra.core.utils import JobReturn
@@ -21,6 +22,7 @@ from sweeper.study.coordination import Heartbeat
 from sweeper.study.coordinator import Coordinator
 from sweeper.study.ending import Ending
 from sweeper.study.executors import connect, is_local, make_executor
+from sweeper.study.executors.clock import TrialClock
 from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.ray_engine import RayEngine
 from sweeper.study.interrupts import Interrupts
@@ -30,6 +32,9 @@ from sweeper.study.server import patiently
 from sweeper.study.waiting import while_waiting
 from sweeper.study.warm_start import ReadOther
 from sweeper.terminal.console import make_console
+
+TRIAL_MODULES: Final = ("sweeper.study.job",)
+"""What a worker imports before the limit of its first trial's time begins: torch takes seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +127,7 @@ class Sweep:
             limit=getattr(base.budget, self._options.cost) if base is not None and self._options.cost else None,
             read=opening.read,
         )
+        clock = TrialClock(self._options.trial_timeout)
         executor = make_executor(
             opening.engine,
             self._context,
@@ -129,6 +135,8 @@ class Sweep:
             self._config,
             lambda job: opening.composer.job(job.overrides, job.number),
             jobs=self._jobs,
+            clock=clock,
+            modules=TRIAL_MODULES if base is not None and clock.limit is not None else (),
             on_wait=progress.on_wait,
         )
         if on_open is not None and not isinstance(executor, InProcess):

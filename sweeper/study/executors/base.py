@@ -81,8 +81,9 @@ class Executor(Protocol):
     def wait(self, seconds: float) -> list[JobResult]:
         """Wait for a job to finish; return all results since the last call, or an empty list after `seconds`.
 
-        A job whose process dies is a failed job and affects no other job. An executor that runs jobs in this process,
-        or cannot be interrupted, may take longer than `seconds`. Raises `StudyError` if no job can be run at all.
+        A job whose process dies is a failed job and affects no other job; so is one that has run for the limit of the
+        executor's `TrialClock`, whose process is killed. An executor that runs jobs in this process, or cannot be
+        interrupted, may take longer than `seconds`. Raises `StudyError` if no job can be run at all.
         """
 
     def cancel(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sweeper.study.executors.process import sigint_blocked
+from sweeper.study.executors.process import kill_descendants, sigint_blocked
 from sweeper.study.owner import identify_process, is_alive
 
 POLL_SECONDS: Final = 5.0
@@ -65,6 +65,9 @@ class JobQueue(Protocol):
     def forget(self, job: str) -> None:
         """Note that a job has ended."""
 
+    def end(self, job: str) -> None:
+        """Kill a job that may not heed signals, and do not wait until it is gone."""
+
     def cancel(self, jobs: Mapping[str, Any]) -> str | None:
         """End the jobs and wait until they are gone. Return the command that ends them if Slurm did not answer."""
 
@@ -85,14 +88,22 @@ class LocalQueue:
     def forget(self, job: str) -> None:
         """Do nothing."""
 
+    def end(self, job: str) -> None:
+        """Kill the job's process, which this one has started and not yet waited for, and the processes below it."""
+        kill_descendants(int(job))
+        with suppress(ProcessLookupError):
+            os.kill(int(job), signal.SIGKILL)
+
     def cancel(self, jobs: Mapping[str, Any]) -> None:
         """Send SIGTERM, as Slurm does, until the processes have ended; a job is known by its process's id."""
         deadline = time.monotonic() + END_SECONDS
         while running := [job for job, handle in jobs.items() if handle.state == "RUNNING"]:
-            ending = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
             for job in running:
-                with suppress(ProcessLookupError):
-                    os.kill(int(job), ending)
+                if time.monotonic() < deadline:
+                    with suppress(ProcessLookupError):
+                        os.kill(int(job), signal.SIGTERM)
+                else:
+                    self.end(job)
             time.sleep(CHECK_SECONDS)
 
     def cancel_abandoned(self) -> int:
@@ -127,6 +138,10 @@ class SlurmQueue:
         self._file(job).unlink(missing_ok=True)
         with suppress(OSError):  # missing, or not empty: other jobs have files here
             self._records.rmdir()
+
+    def end(self, job: str) -> None:
+        """Cancel the job. Slurm also ends one that is stopped and, half a minute later, one that ignores SIGTERM."""
+        _run(["scancel", job])
 
     def cancel(self, jobs: Mapping[str, Any]) -> str | None:
         """Cancel the jobs with one command."""

@@ -2,13 +2,14 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from omegaconf import DictConfig
 
 from sweeper.errors import StudyError
 from sweeper.study.executors.base import Job, JobResult, one_line
+from sweeper.study.executors.clock import TrialClock
 from sweeper.study.executors.ray_engine import RayEngine
 from sweeper.study.executors.ray_worker import RayWorker, describe_surroundings
 from sweeper.study.executors.worker import unpack_result
@@ -41,16 +42,20 @@ class RayCluster:
         config: DictConfig,
         *,
         jobs: int | None,
+        clock: TrialClock,
+        modules: Sequence[str] = (),
         on_wait: Callable[[str], None],
     ) -> None:
         """Call `run` in a worker of `engine` with what `compose` returns for a job.
 
         Run `jobs` at a time, or as many as there is room for.
 
-        `config` is the sweep's. `on_wait` receives one line when jobs have to wait for room.
+        `config` is the sweep's. `clock` says when a job has run too long. `modules` are imported when a worker starts.
+        `on_wait` receives one line when jobs have to wait for room.
         """
+        self._clock = clock
         self._compose, self._jobs, self._on_wait = compose, jobs, on_wait
-        self._arguments = {**describe_surroundings(config), "shared": pack_shared(run)}
+        self._arguments = {**describe_surroundings(config), "shared": pack_shared(run, modules)}
         self._queued: deque[tuple[Job, bytes]] = deque()
         self._workers: list[RayWorker] = []
         self._failed_starts = 0
@@ -81,7 +86,8 @@ class RayCluster:
             awaited = {worker.awaited: worker for worker in self._workers if worker.awaited is not None}
             if not awaited:
                 return []
-            left = max(0.0, deadline - time.monotonic())
+            numbers = [worker.job.number for worker in awaited.values() if worker.job is not None]
+            left = max(0.0, min(deadline - time.monotonic(), self._clock.left(numbers)))
             ready, _ = self._ray.wait(list(awaited), num_returns=1, timeout=left)
             if not ready:
                 self._connection.nodes()  # raises if the head is gone
@@ -93,6 +99,7 @@ class RayCluster:
                 else:
                     results.append(self._receive(awaited[reference]))
             self._dispatch()
+        results += self._end_overdue()
         self._heed_room()
         self._release_idle()
         return results
@@ -116,7 +123,9 @@ class RayCluster:
             if not self._queued:
                 break
             if self._answers(worker):
-                worker.run(*self._queued.popleft())
+                job, config = self._queued.popleft()
+                worker.run(job, config)
+                self._clock.begin(job.number)
             else:
                 self._drop(worker)
         starting = [worker for worker in self._workers if worker.identity is None]
@@ -157,6 +166,7 @@ class RayCluster:
         """Return the result of a worker's job, which has ended."""
         assert worker.job is not None
         number = worker.job.number
+        self._clock.stop(number)
         try:
             result = unpack_result(self._ray.get(worker.awaited))
         except self._ray.exceptions.RayError as error:
@@ -164,6 +174,19 @@ class RayCluster:
             self._drop(worker)
         worker.rest()
         return result
+
+    def _end_overdue(self) -> list[JobResult]:
+        """Kill the workers whose jobs have run too long; return the results. Ray kills a stopped process within seconds."""
+        results = []
+        for worker in [each for each in self._workers if each.job is not None and self._clock.is_over(each.job.number)]:
+            assert worker.job is not None
+            if self._ray.wait([worker.awaited], timeout=0)[0]:  # its result has come this moment
+                results.append(self._receive(worker))
+                continue
+            results.append(self._clock.timed_out(worker.job.number))
+            self._clock.stop(worker.job.number)
+            self._drop(worker)
+        return results
 
     def _reason(self, worker: RayWorker, error: Exception) -> str:
         """Return why a worker did not return the result of its job."""

@@ -14,6 +14,7 @@ from omegaconf import open_dict, read_write
 from submitit.core.utils import DelayedSubmission, UncompletedJobError
 from submitit.local.local import LOCAL_REQUEUE_RETURN_CODE
 
+from sweeper.study.executors.submitter import attempt_file
 from sweeper.study.executors.worker import ORPHAN_CHECK_SECONDS, pack_result, unpack_shared
 from sweeper.study.owner import Owner, identify_process, may_be_alive
 
@@ -33,6 +34,8 @@ class SubmittedTrial:
     paths: list[str] = field(default_factory=lambda: [str(Path(path).absolute()) for path in sys.path])
     """The coordinator's module paths."""
     coordinator: Owner = field(default_factory=identify_process)
+    is_timed: bool = False
+    """Whether the trial has a limit of time, and says when it begins."""
     is_leaving: bool = False
     """Whether submitit has been told to have this job started again."""
 
@@ -45,6 +48,8 @@ class SubmittedTrial:
         sys.path.extend(path for path in self.paths if path not in sys.path)
         run = unpack_shared(self.shared)
         config = pickle.loads(self.config)  # noqa: S301 - our coordinator's own
+        if self.is_timed:
+            attempt_file(submitit.JobEnvironment().paths).write_text(os.environ.get("SLURM_RESTART_COUNT", "0"))
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.job.id = submitit.JobEnvironment().job_id
         result = run(config)

@@ -6,7 +6,7 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +15,10 @@ from omegaconf import DictConfig
 
 from sweeper.errors import StudyError
 from sweeper.study.executors.base import Job, JobResult
+from sweeper.study.executors.clock import TrialClock
 from sweeper.study.executors.job_queue import CHECK_SECONDS, GONE, OVER, JobQueue, JobState, LocalQueue, SlurmQueue
 from sweeper.study.executors.process import sigint_blocked
-from sweeper.study.executors.submitter import make_submitter, outside_of_jobs, settings_of
+from sweeper.study.executors.submitter import attempt_file, make_submitter, outside_of_jobs, read_attempt, settings_of
 from sweeper.study.executors.worker import unpack_result
 from sweeper.study.executors.workers import pack, pack_shared
 
@@ -54,6 +55,10 @@ class _Submitted:
     since: float
     restarts: int = 0
     has_started: bool = False
+    attempt: str | None = None
+    """Which start of the job has begun the trial, as the job itself says."""
+    is_overdue: bool = False
+    """Whether the job has run too long, and was cancelled."""
     ended: str | None = None
     """The state in which the job was first seen to have ended without a result."""
 
@@ -69,15 +74,19 @@ class SubmititJobs:
         *,
         cluster: str,
         jobs: int | None,
+        clock: TrialClock,
+        modules: Sequence[str] = (),
         on_wait: Callable[[str], None],
     ) -> None:
         """Call `run` in a job with what `compose` returns for it. `cluster` is submitit's name of the engine.
 
-        `config` is the sweep's; its launcher says what a job needs. `on_wait` receives one line when jobs wait for the
-        engine, or are started again by it. Raises `StudyError` if such a job cannot be submitted.
+        `config` is the sweep's; its launcher says what a job needs. `clock` says when a job has run too long. `modules` are
+        imported when a job starts. `on_wait` receives one line when jobs wait for the engine, or are started again by it.
+        Raises `StudyError` if such a job cannot be submitted.
         """
         self._is_slurm = cluster == "slurm"
-        self._compose, self._shared, self._on_wait = compose, pack_shared(run), on_wait
+        self._compose, self._shared, self._on_wait = compose, pack_shared(run, modules), on_wait
+        self._clock, self._is_timed = clock, clock.limit is not None
         settings = settings_of(config)
         self.capacity = jobs or self._default_capacity(settings)
         self._time_limit = f"{settings['timeout_min']} min: raise hydra.launcher.timeout_min"
@@ -131,7 +140,7 @@ class SubmititJobs:
 
         while self._waiting:
             job = self._waiting[0]
-            trial = SubmittedTrial(self._shared, pack(self._compose(job)), self._time_limit)
+            trial = SubmittedTrial(self._shared, pack(self._compose(job)), self._time_limit, is_timed=self._is_timed)
             try:
                 with sigint_blocked(), outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
                     handle = self._submitter.submit(trial)
@@ -159,6 +168,8 @@ class SubmititJobs:
         """Return the results of the jobs that have ended, and look after the others."""
         results = [self._take(job, result) for job in list(self._submitted) if (result := self._read(job)) is not None]
         self._ending = {job: handle for job, handle in self._ending.items() if handle.state == "RUNNING"}
+        if self._is_timed:
+            self._end_overdue()
         if self._submitted:
             states = self._queue.states({job: one.handle for job, one in self._submitted.items()})
             for job, state in (states or {}).items():
@@ -167,12 +178,27 @@ class SubmititJobs:
                     results.append(self._take(job, result))
         return results
 
+    def _end_overdue(self) -> None:
+        """Cancel the jobs that have run too long. Their failures follow when they are gone, unless results come first."""
+        for job, one in self._submitted.items():
+            attempt = read_attempt(one.handle.paths)
+            if attempt is not None and attempt != one.attempt:
+                one.attempt = attempt
+                self._clock.begin(one.job.number)
+            if self._clock.is_over(one.job.number) and not one.is_overdue:
+                one.is_overdue = True
+                self._queue.end(job)
+
     def _take(self, job: str, result: JobResult) -> JobResult:
-        handle = self._submitted.pop(job).handle
+        one = self._submitted.pop(job)
+        handle = one.handle
         self._queue.forget(job)
+        self._clock.stop(one.job.number)
+        if one.is_overdue and result.error is not None:
+            result = self._clock.timed_out(one.job.number)
         if not self._is_slurm:
             self._ending[job] = handle
-        for file in (handle.paths.submitted_pickle, handle.paths.result_pickle):
+        for file in (handle.paths.submitted_pickle, handle.paths.result_pickle, attempt_file(handle.paths)):
             file.unlink(missing_ok=True)  # the logs stay
         return result
 
@@ -195,7 +221,13 @@ class SubmititJobs:
             one.restarts = state.restarts
         if state.name not in OVER and state.name != GONE:
             one.ended = None
-            one.has_started = one.has_started or state.name != "PENDING"
+            if state.name == "PENDING":
+                self._clock.stop(one.job.number)  # a job that is started again waits first
+            else:
+                one.has_started = True
+                self._clock.submit(one.job.number)
+            if one.is_overdue:
+                self._queue.end(job)  # Slurm may not have answered the last time
             self._has_noticed = self._has_noticed or one.has_started
             if not self._has_noticed and time.monotonic() - one.since > NOTICE_SECONDS:
                 self._has_noticed = True

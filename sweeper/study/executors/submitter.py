@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from omegaconf import DictConfig, OmegaConf
@@ -83,3 +84,17 @@ def outside_of_jobs() -> Iterator[None]:
     with clean_env():
         os.environ.update(kept)
         yield
+
+
+def attempt_file(paths: Any) -> Path:
+    """Return the file in which a job says that its trial begins; `paths` are submitit's of the job."""
+    result: Path = paths.result_pickle
+    return result.with_suffix(".attempt")
+
+
+def read_attempt(paths: Any) -> str | None:
+    """Return which start of a job has begun its trial, Slurm's count of restarts; None if it has not begun."""
+    try:
+        return attempt_file(paths).read_text() or None
+    except OSError:
+        return None

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
 from typing import Any, Final
@@ -11,11 +11,14 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 
 from sweeper.study.executors.base import Job, JobResult
+from sweeper.study.executors.clock import TrialClock
 from sweeper.study.executors.process import kill_descendants, start_ignoring_sigint
-from sweeper.study.executors.worker import NOTICE, unpack_result, work
+from sweeper.study.executors.worker import NOTICE, PART, READY, RESULT, unpack_result, work
 
 EXIT_SECONDS: Final = 1.0
 """The time that a worker has to exit after it closed its pipe."""
+KILL_SECONDS: Final = 10.0
+"""The time that a killed worker has to end: one that waits for a disk that does not answer ends when it does."""
 
 
 class Workers:
@@ -27,18 +30,22 @@ class Workers:
         compose: Callable[[Job], Any],
         *,
         capacity: int,
+        clock: TrialClock | None = None,
+        modules: Sequence[str] = (),
         on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Call `run` in a worker with what `compose` returns for a job. Workers start when jobs need them.
 
-        `on_wait` receives one line when a job waits for the storage.
+        `clock` says when a job has run too long, by default never. `modules` are imported when a worker starts. `on_wait` receives one line
+        when a job waits for the storage.
         """
         self.capacity = capacity
+        self._clock = clock or TrialClock()
         self._on_wait = on_wait
         self._said: set[str] = set()
         """The lines of workers since the last result: many may wait for the same."""
         self._compose = compose
-        self._shared = pack_shared(run)
+        self._shared = pack_shared(run, modules)
         self._workers: list[_Worker] = []
 
     def submit(self, job: Job) -> None:
@@ -54,21 +61,42 @@ class Workers:
             self._workers.append(worker)
             worker.send(self._shared)
         worker.job = job
+        self._clock.submit(job.number)
+        if worker.is_ready:
+            self._clock.begin(job.number)
         worker.send(config)
 
     def wait(self, seconds: float) -> list[JobResult]:
-        """Wait up to `seconds` until a worker finishes its job, dies or waits; return the results of all that ended."""
-        busy = [worker for worker in self._workers if worker.job is not None]
-        ready = set(wait_for_any([handle for worker in busy for handle in worker.handles], timeout=seconds))
-        received = [worker.receive() for worker in busy if not ready.isdisjoint(worker.handles)]
-        results = [each for each in received if isinstance(each, JobResult)]
+        """Wait up to `seconds` until a worker finishes its job, dies, waits or is killed; return the results of all that ended."""
+        busy = {worker.job.number: worker for worker in self._workers if worker.job is not None}
+        handles = [handle for worker in busy.values() for handle in worker.handles]
+        ready = set(wait_for_any(handles, timeout=min(seconds, self._clock.left(busy))))
+        results = []
+        for number, worker in busy.items():
+            result = None if ready.isdisjoint(worker.handles) else self._receive(worker, number)
+            if result is None and self._clock.is_over(number):
+                result = self._receive(worker, number)  # it may have come this moment
+                if result is None:
+                    worker.end()
+                    result = self._clock.timed_out(number)
+            if result is not None:
+                self._clock.stop(number)
+                results.append(result)
         if results:
             self._said = set()
-        for line in [each for each in received if isinstance(each, str)]:
+        return results
+
+    def _receive(self, worker: "_Worker", number: int) -> JobResult | None:
+        """Return the result of a worker's job; None if it goes on. Say what it says."""
+        was_ready = worker.is_ready
+        lines, result = worker.receive()
+        if worker.is_ready and not was_ready:
+            self._clock.begin(number)
+        for line in lines:
             if line not in self._said:
                 self._on_wait(f"a worker: {line}")
             self._said.add(line)
-        return results
+        return result
 
     def cancel(self) -> None:
         """Kill every worker, including those in the middle of a job."""
@@ -89,6 +117,9 @@ class _Worker:
         start_ignoring_sigint(self._process)
         theirs.close()
         self.job: Job | None = None
+        self.is_ready = False
+        """Whether it has started."""
+        self._parts: list[bytes] = []
 
     @property
     def is_alive(self) -> bool:
@@ -107,22 +138,37 @@ class _Worker:
         except OSError:
             self._process.join()
 
-    def receive(self) -> JobResult | str:
-        """Return the job's result, or a line that it says before; call it once a handle is ready."""
+    def receive(self) -> tuple[list[str], JobResult | None]:
+        """Return the lines that a busy worker says, and its job's result if it has come or the worker has died.
+
+        It does not wait.
+        """
         assert self.job is not None
-        job = self.job
+        number, lines = self.job.number, list[str]()
         try:
-            if self._connection.poll():  # otherwise the process ended without a result
+            while self._connection.poll():
                 message = self._connection.recv_bytes()
-                if message.startswith(NOTICE):
-                    return message.removeprefix(NOTICE).decode()
-                self.job = None
-                return unpack_result(message)
+                if message == READY:
+                    self.is_ready = True
+                elif message.startswith(NOTICE):
+                    lines.append(message.removeprefix(NOTICE).decode())
+                elif message.startswith(PART):
+                    self._parts.append(message.removeprefix(PART))
+                else:
+                    parts, self._parts, self.job = [*self._parts, message.removeprefix(RESULT)], [], None
+                    return lines, unpack_result(b"".join(parts))
         except (EOFError, OSError):
             self._process.join(EXIT_SECONDS)  # the pipe closes just before the process ends with its exit code
+        else:
+            if self._process.is_alive() or self._connection.poll():
+                return lines, None
+        self.end()
+        return lines, JobResult(number=number, error=f"its worker died (exit code {self._process.exitcode})")
+
+    def end(self) -> None:
+        """Kill the worker, and forget its job."""
         self.job = None
         self.kill()
-        return JobResult(number=job.number, error=f"its worker died (exit code {self._process.exitcode})")
 
     def kill(self) -> None:
         """Kill the process, with those that its job started, and close the pipe."""
@@ -130,13 +176,13 @@ class _Worker:
             assert self._process.pid is not None
             kill_descendants(self._process.pid)
         self._process.kill()
-        self._process.join()
+        self._process.join(KILL_SECONDS)
         self._connection.close()
 
 
-def pack_shared(run: Callable[[Any], JobResult]) -> bytes:
-    """Return what a worker receives first, pickled: the function that runs a job, and Hydra's singletons."""
-    return pack((run, Singleton.get_state()))
+def pack_shared(run: Callable[[Any], JobResult], modules: Sequence[str] = ()) -> bytes:
+    """Return what a worker receives first, pickled: the function that runs a job, Hydra's singletons, and what to import."""
+    return pack((run, Singleton.get_state(), tuple(modules)))
 
 
 def pack(thing: object) -> bytes:
