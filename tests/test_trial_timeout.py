@@ -20,7 +20,7 @@ def test_a_job_that_runs_too_long_is_ended(kind: str, tmp_path: Path) -> None:  
     A launcher in batches cannot do that, and is refused.
     """
     if kind in BATCHES:
-        with pytest.raises(StudyError, match="hydra.sweeper.trial_timeout needs a launcher whose trials can be ended"):
+        with pytest.raises(StudyError, match="trial_timeout needs a launcher whose trials can be ended"):
             open_executor(kind, tmp_path, overrides=LIMIT)
         return
     executor = open_executor(kind, tmp_path, overrides=LIMIT)

@@ -68,11 +68,7 @@ class StudyOptions:
             raise StudyError("hydra.sweeper.smallest needs a cost: add hydra.sweeper.cost=parameters")
         if self.max_retry < 0:
             raise StudyError(f"hydra.sweeper.max_retry must be at least 0, but got {self.max_retry}")
-        if not 1 <= self.grace_seconds <= 86_400:
-            raise StudyError(f"hydra.sweeper.grace_seconds must be in [1, 86400], but got {self.grace_seconds:g}")
-        for name, seconds in (("timeout", self.timeout), ("trial_timeout", self.trial_timeout)):
-            if seconds is not None and not 0 < seconds < math.inf:
-                raise StudyError(f"hydra.sweeper.{name} must be {SECONDS}, but got {seconds:g}")
+        self._check_times()
         if not 0 <= self.max_failure_rate <= 1:
             raise StudyError(f"hydra.sweeper.max_failure_rate must be in [0, 1], but got {self.max_failure_rate}")
         others = self.warm_start if isinstance(self.warm_start, list) else [self.warm_start]
@@ -86,6 +82,13 @@ class StudyOptions:
                 f"hydra.sweeper.study_name must be letters, digits and . _ + - or spaces, at most {MAX_BYTES} bytes, since it names "
                 f"a folder, but got {self.study_name!r}"
             )
+
+    def _check_times(self) -> None:
+        if not 1 <= self.grace_seconds <= 86_400:
+            raise StudyError(f"hydra.sweeper.grace_seconds must be in [1, 86400], but got {self.grace_seconds:g}")
+        for name, seconds in (("timeout", self.timeout), ("trial_timeout", self.trial_timeout)):
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise StudyError(f"hydra.sweeper.{name} must be {SECONDS}, but got {seconds:g}")
 
     @property
     def directions(self) -> list[str]:

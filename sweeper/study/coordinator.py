@@ -17,10 +17,10 @@ from sweeper.study.liveness import Watch
 from sweeper.study.opening import OpenedStudy
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import is_connection_lost
+from sweeper.study.stopping import Stopping
 from sweeper.study.summary import REJECTIONS_IN_A_ROW
 from sweeper.study.trial_record import save_record
 from sweeper.study.trials import checked
-from sweeper.terminal.formats import percent
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -56,24 +56,24 @@ class Coordinator:
         self._untold: list[JobResult] = []
         """Results that the storage does not have yet."""
         self._rejected_in_a_row = 0
-        target = search.target
-        above = self._trials.completed_above(target) if target is not None else []
-        self._above_at_start = {trial.number for trial in above}
+        self._stopping = Stopping(self._trials, target=search.target, timeout=options.timeout)
         self._watch = Watch(opened.coordination, grace_seconds=options.grace_seconds)
         self._recovered_at = -math.inf
         self._has_lost_connection = False
-        self._ends_now = False
-        self.why_stopped = ""
-        """The reason why no more trials are started; empty before a stop, and if all trials are done."""
         self.missing: str | None = None
         """The config key without a value that ended the search."""
         self.returned: dict[int, JobReturn] = {}
         """Hydra's `JobReturn` of each job, by trial number."""
 
+    @property
+    def why_stopped(self) -> str:
+        """The reason why no more trials are started; empty before a stop, and if all trials are done."""
+        return self._stopping.why
+
     def run(self) -> None:
         """Submit, wait and tell until no trial is left, here or elsewhere, or a rule stops it; then cancel the executor."""
         try:
-            while not self._ends_now:
+            while not self._stopping.ends_now:
                 self._interrupts.check()
                 try:
                     if self._is_over():
@@ -98,11 +98,11 @@ class Coordinator:
 
     def _is_over(self) -> bool:
         """Tell what is untold, fill the executor, and return whether no trial is left, here or in another process."""
-        while self._untold and not self._ends_now:
+        while self._untold and not self._stopping.ends_now:
             self._tell(self._untold[0])
             self._untold.pop(0)
-        self._heed_target()
-        if self._ends_now:
+        self._stopping.heed_target()
+        if self._stopping.ends_now:
             return True
         self._recover()
         self._fill()
@@ -111,8 +111,10 @@ class Coordinator:
         if self.why_stopped:
             return True
         others = self._trials.others_running()
+        if others:
+            self._stopping.heed_timeout()
         self._progress.on_waiting_for_others(others)
-        return not others
+        return not others or bool(self.why_stopped)
 
     def requeue_running(self, reason: str) -> int:
         """Queue the points of this process's running trials again; return their number."""
@@ -151,6 +153,9 @@ class Coordinator:
             with self._opened.lock():
                 if self._is_enough() or self._is_exhausted():
                     return None
+                self._stopping.heed_timeout()
+                if self.why_stopped:
+                    return None
                 trial = self._trials.ask()
                 if self._is_settled(trial):
                     continue
@@ -170,7 +175,7 @@ class Coordinator:
         if not self._opened.tries_every_point or summary.waiting or not self._trials.are_all_tried():
             return False
         if not self._running and not self._trials.others_running():  # a running one may fail, and be queued again
-            self._stop(EVERY_POINT)
+            self._stopping.stop(EVERY_POINT)
         return True
 
     def _is_settled(self, trial: optuna.Trial) -> bool:
@@ -184,7 +189,7 @@ class Coordinator:
             # Every point of a grid is tried, however many of them are infeasible; so does a sampler of every point.
             is_whole = self._search.is_grid or self._opened.tries_every_point
             if self._rejected_in_a_row >= REJECTIONS_IN_A_ROW and not is_whole:
-                self._stop(f"{REJECTIONS_IN_A_ROW} proposals in a row were rejected")
+                self._stopping.stop(f"{REJECTIONS_IN_A_ROW} proposals in a row were rejected")
             return True
         self._rejected_in_a_row = 0
         repeated = self._trials.accept(trial, feasibility)
@@ -214,18 +219,5 @@ class Coordinator:
         self._heartbeat.remove(result.number)
         missing = None if summary.complete else result.missing
         if failed and (missing is not None or self._search.has_too_many(summary.failed)):
-            self.missing, self._ends_now = missing, True  # the caller says why
-
-    def _heed_target(self) -> None:
-        """Stop if a trial has reached the target since this process began, here or in another process."""
-        target = self._search.target
-        if target is None:
-            return
-        for trial in self._trials.completed_above(target):
-            if trial.number not in self._above_at_start:
-                self._stop(f"trial {trial.number} reached the target of {percent(target)}", now=True)
-
-    def _stop(self, why: str, *, now: bool = False) -> None:
-        """Start no more trials. With `now` the running ones end too, and the caller queues their points again."""
-        self.why_stopped = self.why_stopped or why
-        self._ends_now = self._ends_now or now
+            self.missing = missing
+            self._stopping.stop("", now=True)  # the caller says why
