@@ -126,7 +126,10 @@ class DataRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult(_Record):
-    """The result of a run that reached its last epoch: `result.json`, key by key. Accuracies are fractions."""
+    """The result of a run that reached its last epoch or its limit of time: `result.json`, key by key.
+
+    Accuracies are fractions.
+    """
 
     value: float
     """Validation accuracy of the last epoch, never of the best one. A search maximizes it."""
@@ -151,7 +154,7 @@ class RunResult(_Record):
     macs: int
     """Multiply-accumulates of one image's forward pass."""
     epochs: int
-    """Number of epochs."""
+    """Number of epochs trained."""
     seed: int
     weights_sha256: str
     """Checksum of the state dict's names and bytes."""
@@ -165,6 +168,8 @@ class RunResult(_Record):
     data: DataRecord
     seconds: float
     """From the start of the run to the writing of its result."""
+    timed_out: bool = False
+    """Whether `training.timeout` ended the training before the last of its `training.epochs`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,9 +15,9 @@ from sweeper.records import EpochRecord
 from sweeper.replicates.replicate import Replicate
 from sweeper.run.folder import RunFolder
 from sweeper.study.executors.base import JobResult
-from sweeper.study.live_table import GAP, clock, joined
+from sweeper.study.live_table import GAP, joined
 from sweeper.terminal.console import display_path, make_console, wrapped
-from sweeper.terminal.formats import counted, percent, time_left
+from sweeper.terminal.formats import clock, counted, percent, time_left
 
 INDENT: Final = "  "
 

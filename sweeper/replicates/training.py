@@ -43,4 +43,6 @@ def _train(asked: Replicate) -> float:
     read_splits = functools.partial(split_cached, folder=asked.folder)
     if asked.conf.data.validation == "none":
         return refit(asked.conf, folder=asked.unfinished, read_splits=read_splits).train_accuracy
-    return run(asked.conf, folder=asked.unfinished, read_splits=read_splits).value
+    # Seeds are compared, whose trainings must be equally long: `training.timeout` ends none of them.
+    epochs = asked.conf.training.epochs
+    return run(asked.conf, folder=asked.unfinished, read_splits=read_splits, epochs=epochs).value

@@ -6,7 +6,7 @@ from typing import Final
 from sweeper.network.diagnosis import Finding
 from sweeper.network.layers import Conv
 from sweeper.report import suggestions
-from sweeper.report.ending import divergence, ending
+from sweeper.report.ending import divergence, ending, time_limit
 from sweeper.report.epoch_rules import decline, is_lr_high, oscillation, still_improving
 from sweeper.report.noise import generalization_noise, noise, pair_noise
 from sweeper.report.observation import Observation
@@ -30,6 +30,7 @@ def observe(record: RunRecord, baseline: Baseline) -> list[Observation]:
     rules: tuple[Callable[[RunRecord], Iterator[Observation]], ...] = (
         divergence,
         _erased_signal,
+        time_limit,
         decline,
         _under_fitting,
         _over_fitting,

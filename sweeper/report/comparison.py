@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Final
 
-from sweeper.report.ending import LEADS, ending
+from sweeper.report.ending import LEADS, ending, epochs_trained
 from sweeper.report.noise import noise, pair_noise
 from sweeper.report.record import RunRecord, during_and_after
 from sweeper.report.run_command import differences
@@ -223,7 +223,7 @@ _MEASUREMENTS: Final[list[tuple[str, Callable[[RunRecord], str], Callable[[RunRe
     ("training accuracy, {during}", lambda r: percent(r.epochs[-1].train_accuracy), None),
     ("parameters", lambda r: f"{r.design.summary.parameters:,}", lambda r: -r.design.summary.parameters),
     ("MACs", lambda r: f"{r.design.summary.macs:,}", lambda r: -r.design.summary.macs),
-    ("epochs", lambda r: str(len(r.epochs)), None),
+    ("epochs", lambda r: epochs_trained(r).removesuffix("s").removesuffix(" epoch"), None),
     ("time", lambda r: duration(seconds(r)), None),
     ("machine", lambda r: "" if r.result is None else f"{r.result.device} {r.result.precision}", None),
     ("images", lambda r: f"{r.images:,}", None),

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from sweeper.report.observation import Observation
 from sweeper.report.record import RunRecord
+from sweeper.terminal.formats import counted
 
 Ending = Literal["pruned", "diverged", "interrupted", "failed", "unknown"]
 """``unknown`` if the log has no reason: the run is still running, or it was killed."""
@@ -23,7 +24,9 @@ LEADS: Final[dict[Ending, str]] = {
 def ending(record: RunRecord) -> Ending:
     """Return how a run without a result ended."""
     reason = record.ending
-    if reason is None:
+    if reason is None or reason.startswith(
+        ("training.timeout=", "as asked")
+    ):  # it was resumed since, or killed before its result
         return "unknown"
     if reason == "TrialPruned":
         return "pruned"
@@ -41,6 +44,13 @@ def epochs_done(record: RunRecord) -> str:
     """Return how many epochs of how many are complete, in the words of the terminal."""
     total = record.conf.training.epochs
     return f"{len(record.epochs)} of {total} epoch{'' if total == 1 else 's'}"
+
+
+def epochs_trained(record: RunRecord) -> str:
+    """Return how many epochs a run has, and how many it was to have if its limit of time ended it."""
+    if record.result is None or not record.result.timed_out:
+        return counted(len(record.epochs), "epoch")
+    return f"{epochs_done(record)} (training.timeout)"
 
 
 def ending_reason(record: RunRecord) -> str:
@@ -71,6 +81,23 @@ def divergence(record: RunRecord) -> Iterator[Observation]:
         text=f"In epoch {len(record.epochs) + 1} {_divergence(record)}. The likely reason is the learning rate of {lr:g}.",
         evidence={"epoch": len(record.epochs) + 1, "lr": lr},
         command=record.command(f"optimizer.lr={lr / LOWER_LR:g}"),
+    )
+
+
+def time_limit(record: RunRecord) -> Iterator[Observation]:
+    """A run was ended by `training.timeout`: it has not had all of its epochs.
+
+    MEASURED
+    """
+    if record.result is None or not record.result.timed_out:
+        return
+    total = record.conf.training.epochs
+    yield Observation(
+        rule="time_limit",
+        text=f"training.timeout={record.conf.training.timeout:g} s ended the run after {epochs_done(record)}: it was planned "
+        "to go on, and its learning rate with it.",
+        evidence={"epochs": len(record.epochs), "planned": total},
+        command=record.command("training.timeout=null"),
     )
 
 

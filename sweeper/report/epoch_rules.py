@@ -117,7 +117,8 @@ def still_improving(record: RunRecord) -> Iterator[Observation]:
     Measured on 3,000 digits of mnist5k, model=quick, mean of seeds 1 to 3: 98.1 % with 20 epochs, 97.7 % with 10.
     """
     # A run that was stopped was still improving, of course.
-    if record.result is None or len(record.epochs) < 2 or record.best is not record.epochs[-1]:
+    is_stopped = record.result is None or record.result.timed_out
+    if is_stopped or len(record.epochs) < 2 or record.best is not record.epochs[-1]:
         return
     before, last = record.epochs[-2:]
     gain, noise = last.val_accuracy - before.val_accuracy, epoch_noise(record, before, last)

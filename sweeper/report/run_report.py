@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeper.data.openings import count_openings
 from sweeper.report.analysis import next_command, observe
-from sweeper.report.ending import ending, epochs_done
+from sweeper.report.ending import ending, epochs_done, epochs_trained
 from sweeper.report.markdown import fenced, plain
 from sweeper.report.noise import noise
 from sweeper.report.observation import Observation
@@ -164,7 +164,7 @@ def _rows(record: RunRecord) -> list[tuple[str, str]]:
         ("MACs", f"{record.design.summary.macs:,}"),
     ]
     rows += [("receptive field", f"{record.design.summary.layers[-2].receptive_field} pixels before the head")]
-    rows += [("time", f"{duration(seconds(record))} for {counted(len(record.epochs), 'epoch')}")]
+    rows += [("time", f"{duration(seconds(record))} for {epochs_trained(record)}")]
     if result is not None:
         data = result.data
         test = "the test set was used for validation" if data.validation_is_test else "the test set was not opened"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweeper.data.catalogue import DATASETS
-from sweeper.report.ending import ending_lead, ending_reason
+from sweeper.report.ending import ending_lead, ending_reason, epochs_trained
 from sweeper.report.noise import noise
 from sweeper.report.record import RunRecord
 from sweeper.terminal.formats import counted, duration, percent, plus_minus, points
@@ -66,5 +66,5 @@ def _facts(record: RunRecord) -> list[str]:
             facts.append(f"{count:,} of {limit:,} {unit}")
         elif unit == "parameters":
             facts.append(f"{count:,} {unit}")
-    facts += [counted(len(record.epochs), "epoch")] if record.result is not None else []
+    facts += [epochs_trained(record)] if record.result is not None else []
     return [*facts, duration(seconds(record)), dataset_title(record.conf.data.name), f"seed {record.conf.seed}"]

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class CompletedRun:
-    """A run that reached its last epoch."""
+    """A run that reached its last epoch or its limit of time."""
 
     folder: Path
     """The run's folder; `RunFolder` names the files in it."""
@@ -61,11 +61,15 @@ def run(
     hydra: str | None = None,
     read_splits: Callable[[DataConf], Splits] | None = None,
     resume: bool = False,
+    epochs: int | None = None,
 ) -> CompletedRun:
     """Run one experiment into a new folder, `folder` or by default one below ``outputs/runs``.
 
     With `resume`, `folder` may hold an earlier attempt at the run. Training goes on from its checkpoint, to the same
     bits as if it had never stopped, or starts anew if it left none. Listeners are told its epochs again.
+
+    Training ends at the end of the first epoch after `training.timeout` seconds, with what it has: the run has a result, and
+    a checkpoint to go on from. With `epochs`, it ends after as many instead, however long they take.
 
     `overrides` and `hydra` are YAML texts that are saved with the config. `read_splits` reads the dataset; a caller may
     pass a function that caches it.
@@ -95,14 +99,14 @@ def run(
             _log.info("%s parameters, %s MACs", f"{design.summary.parameters:,}", f"{design.summary.macs:,}")
             for finding in design.findings:
                 _log.warning("%s: %s", finding.rule, finding.message)
+            limit = _Limit(conf, epochs)
             for listener in listeners:
-                listener.on_start(conf, design, splits, run_folder.path)
+                listener.on_start(limit.heeded(conf), design, splits, run_folder.path)
 
             with _ended(listeners):
                 network = place(build(design.plan), device)
                 recorder = Recorder(run_folder, conf, listeners, splits.sha256)
-                score = _train(network, splits, conf, recorder, start)
-                epochs = tuple(recorder.epochs)
+                score = _train(network, splits, conf, recorder, start=start, limit=limit)
                 first_images = splits.train.take(torch.arange(min(TRAIN_EVAL_IMAGES, len(splits.train))))
                 train_score = evaluate(network, first_images, autocast=make_autocast(conf))
 
@@ -115,18 +119,18 @@ def run(
                     conf=conf,
                     design=design,
                     splits=splits,
-                    epochs=epochs,
+                    epochs=tuple(recorder.epochs),
                     train_score=train_score,
                     weights=weights_sha256(state),
                     started=started,
                 )
                 run_folder.write_result(result)
-                if conf.scheduler.spans_training:
+                if conf.scheduler.spans_training and not result.timed_out:
                     run_folder.checkpoint.unlink(missing_ok=True)
                 _log.info("value %.4f, target %.4f", result.value, conf.target)
                 for listener in listeners:
                     listener.on_mistakes(wrong)
-    return CompletedRun(folder=run_folder.path, conf=conf, epochs=epochs, result=result)
+    return CompletedRun(folder=run_folder.path, conf=conf, epochs=tuple(recorder.epochs), result=result)
 
 
 def resolved(conf: ExperimentConf) -> ExperimentConf:
@@ -171,10 +175,35 @@ def logging_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
+class _Limit:
+    """Whether a training ends before its last epoch."""
+
+    def __init__(self, conf: ExperimentConf, epochs: int | None) -> None:
+        """End after `epochs` or, by default, at the end of the first epoch after the config's `training.timeout`."""
+        self._all, self._epochs = conf.training.epochs, epochs
+        self._timeout = conf.training.timeout if epochs is None else None
+        self._started = time.monotonic()
+
+    def heeded(self, conf: ExperimentConf) -> ExperimentConf:
+        """Return the config for listeners, without a limit of time that is not heeded."""
+        return conf if self._epochs is None else replace(conf, training=replace(conf.training, timeout=None))
+
+    def is_reached(self, epoch: int) -> bool:
+        """Whether the training ends after this epoch, which is not the last one."""
+        is_over = self._timeout is not None and time.monotonic() - self._started >= self._timeout
+        return epoch < self._all and (is_over or epoch == self._epochs)
+
+
 def _train(
-    network: torch.nn.Module, splits: Splits, conf: ExperimentConf, recorder: Recorder, start: Checkpoint | None
+    network: torch.nn.Module,
+    splits: Splits,
+    conf: ExperimentConf,
+    recorder: Recorder,
+    *,
+    start: Checkpoint | None,
+    limit: _Limit,
 ) -> Score:
-    """Train to the last epoch, from a checkpoint if there is one. Return the score on the validation images."""
+    """Train to the last epoch or the limit, from a checkpoint if there is one. Return the score on the validation images."""
     try:
         if start is not None:
             recorder.resume(start)
@@ -189,6 +218,9 @@ def _train(
         )
         for record in stream:
             recorder.record(record)
+            if limit.is_reached(record.epoch):
+                recorder.on_timeout()
+                break
     except BaseException as error:
         recorder.on_error(error)
         raise
@@ -238,5 +270,6 @@ def _result(
         precision=conf.precision,
         threads=conf.threads,
         data=data_record(conf.data, splits),
+        timed_out=len(epochs) < conf.training.epochs,
         seconds=round(time.perf_counter() - started, 3),
     )

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from sweeper.config.schema import ExperimentConf
+from sweeper.config.schema import ExperimentConf, TrainingConf
 from sweeper.errors import TrainingDivergedError
 from sweeper.records import BatchProgress, EpochRecord
 from sweeper.run.checkpoint import Checkpoint
@@ -13,6 +13,12 @@ from sweeper.training.evaluate import Score
 from sweeper.training.state import TrainingState
 
 _log = logging.getLogger(__name__)
+
+
+def timeout_reason(training: TrainingConf, epochs: int) -> str:
+    """Say that a training ended after so many epochs because of its limit of time, or as the one that it repeats."""
+    why = "as asked" if training.timeout is None else f"training.timeout={training.timeout:g} s"
+    return f"ended after {epochs} of {training.epochs} epochs: {why}"
 
 
 class Recorder:
@@ -57,6 +63,12 @@ class Recorder:
         if every and record.epoch % every == 0 and not (is_last and self._scheduler.spans_training):
             self._write_checkpoint()
         self._tell(record)
+
+    def on_timeout(self) -> None:
+        """Log that the run ends early, and see to a checkpoint of the last epoch."""
+        _log.info("%s", timeout_reason(self._training, len(self.epochs)))
+        if self._checkpointed < len(self.epochs):
+            self._write_checkpoint()
 
     def on_error(self, error: BaseException) -> None:
         """Log why the run ends early; after Ctrl-C, write a checkpoint of the last epoch.

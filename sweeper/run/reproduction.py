@@ -49,7 +49,7 @@ def reproduce(folder: Path, listeners: Iterable[Listener] = ()) -> Comparison:
     repetition = RunFolder(new_run_path())
     stop = [] if old is not None else [_StopAfter(len(old_epochs))]
     with suppress(_Stopped):
-        run(conf, folder=repetition.path, listeners=[*listeners, *stop])
+        run(conf, folder=repetition.path, listeners=[*listeners, *stop], epochs=len(old_epochs))
     differences = list(_epoch_differences(old_epochs, repetition.read_epochs()))
     circumstances: list[str] = []
     new = repetition.read_result()

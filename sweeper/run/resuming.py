@@ -16,6 +16,8 @@ from sweeper.untrusted import read_text
 def resume(folder: Path, *, epochs: int | None = None, listeners: Iterable[Listener] = ()) -> CompletedRun:
     """Go on with the run in a folder from its checkpoint, or from the start if it left none, to `epochs` in all.
 
+    A run that `training.timeout` ended has as much time again.
+
     The results are those of a run that never stopped, to the bit, on the same device with the same versions.
 
     Raises `RunFolderError` if the run is complete, or is another process's; `ConfigError` if its schedule allows no
@@ -52,7 +54,7 @@ def _check(files: RunFolder, conf: ExperimentConf, asked: ExperimentConf) -> Non
         )
     if result is None:
         return
-    if now == before:
+    if now == before and not result.timed_out:
         more = "" if conf.scheduler.spans_training else f", or give more, as training.epochs={2 * now}"
         raise RunFolderError(f"{files.path} must have epochs left, but all {now} are done: nothing to resume{more}")
     if checkpoint is None:

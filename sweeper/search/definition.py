@@ -112,6 +112,8 @@ class Search:
         """Return the content of `search.yaml`: space, fixed overrides and base config identify it; and is it a grid?"""
         base = asdict(self.base) if self.base else {}
         base.pop("logging", None)  # loggers do not change the search
+        if self.base is not None and self.base.training.timeout is None:
+            del base["training"]["timeout"]  # so that a search of an earlier version keeps its hash, and its name
         goal = {"cost": self.options.cost, "smallest": self.options.smallest} if self.options.cost else None
         return {**search_record(self.space, base, goal, self.application), "grid": self.is_grid}
 

@@ -107,7 +107,9 @@ def fingerprint(conf: ExperimentConf) -> str:
     """Return the SHA-256 of all config values that affect training, which excludes the target and the loggers."""
     trained = copy.copy(conf)
     trained.target, trained.logging = 1.0, LoggingConf()
-    return hashlib.sha256(repr(trained).encode()).hexdigest()
+    # Without a limit of time, the hash is that of earlier versions.
+    timeout = "" if conf.training.timeout is None else f" timeout={conf.training.timeout:g}"
+    return hashlib.sha256(f"{trained!r}{timeout}".encode()).hexdigest()
 
 
 def _constraints(conf: ExperimentConf, design: Design) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Decides what the live table of a running search shows, and what it leaves out in a narrow terminal."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from optuna.trial import FrozenTrial, TrialState
@@ -17,7 +17,7 @@ GAP: Final = 2
 """Spaces between two columns."""
 LEAST_VALUES: Final = 16
 """Least width, in characters, of the column with the trial's values; in less, the column is left out."""
-HEADINGS: Final = ("trial", "epoch", "accuracy", "parameters", "with")
+HEADINGS: Final = ("trial", "epoch", "time", "accuracy", "parameters", "with")
 DROPPED: Final = ("parameters", "with")
 """The columns to leave out in a narrow terminal, the first to go first."""
 
@@ -32,20 +32,32 @@ def format_params(params: Mapping[str, object]) -> str:
     return " ".join(f"{name}={','.join(values)}" for name, values in formatted.items())
 
 
-def live_table(trials: Sequence[FrozenTrial], width: int, *, epochs: int | None, is_accuracy: bool) -> Table:
-    """Return one row for each running trial; `epochs` is the number that a trial trains unless it is searched."""
+def live_table(
+    trials: Sequence[FrozenTrial],
+    width: int,
+    *,
+    epochs: int | None,
+    is_accuracy: bool,
+    times: Callable[[int], str] = lambda _: "",
+) -> Table:
+    """Return one row for each running trial.
+
+    `epochs` is the number that a trial trains unless it is searched. `times` returns how long a trial has run, and may run,
+    by its number; an empty string for none.
+    """
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
-    headings = HEADINGS if is_accuracy else ("trial", "step", "value", *HEADINGS[3:])
+    headings = HEADINGS if is_accuracy else ("trial", "step", "time", "value", *HEADINGS[4:])
     columns: dict[str, list[str]] = {heading: [] for heading in headings}
     for trial in running:
         count = whole(trial.user_attrs.get(PARAMETERS))
         reported = trial.intermediate_values
         last = reported[max(reported)] if reported else None
         number = "" if last is None else percent(last) if is_accuracy else f"{last:.6g}"
-        cells = (str(trial.number), _epoch(trial, epochs), number, "" if count is None else f"{count:,}")
+        epoch, time = _epoch(trial, epochs), times(trial.number)
+        cells = (str(trial.number), epoch, time, number, "" if count is None else f"{count:,}")
         for heading, cell in zip(headings, (*cells, format_params(trial.params)), strict=True):
             columns[heading].append(cell)
-    for heading in headings[1:4]:
+    for heading in headings[1:5]:
         # An accuracy will come; another application may report nothing while it runs.
         if not any(columns[heading]) and heading != "accuracy":
             del columns[heading]
@@ -68,17 +80,6 @@ def joined(phrases: Sequence[str], width: int) -> str:
         else:
             lines.append(phrase)
     return "\n".join(lines)
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as a clock shows it.
-
-    >>> clock(112), clock(3723)
-    ('1:52', '1:02:03')
-    """
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def _epoch(trial: FrozenTrial, epochs: int | None) -> str:

@@ -14,12 +14,13 @@ from sweeper.study.executors.base import JobResult
 from sweeper.study.front import worst_cost
 from sweeper.study.front_table import front_status, live_front
 from sweeper.study.headline import Headline, Tone
-from sweeper.study.live_table import clock, format_params, joined, live_table
+from sweeper.study.live_table import format_params, joined, live_table
 from sweeper.study.server import is_connection_lost
 from sweeper.study.summary import StudySummary, summarize_trials
+from sweeper.study.time_limits import TimeLimits
 from sweeper.study.trials import TrialStore
 from sweeper.terminal.console import display_path, make_console, print_prose, wrapped
-from sweeper.terminal.formats import counted, percent, points, time_left
+from sweeper.terminal.formats import counted, percent, points
 
 REFRESHES_PER_SECOND: Final = 1
 """Each refresh reads the storage; at this rate the cost is negligible."""
@@ -48,6 +49,7 @@ class StudyProgress:
         target: float | None = None,
         epochs: int | None = None,
         limit: int | None = None,
+        times: TimeLimits | None = None,
         read: Callable[[], list[FrozenTrial]] | None = None,
         console: Console | None = None,
     ) -> None:
@@ -55,7 +57,7 @@ class StudyProgress:
 
         `is_grid` says whether `total` includes points that are rejected, `is_accuracy` whether values are accuracies.
         `target` is the accuracy to reach, `epochs` the number that a trial trains unless it is searched, `limit` the
-        budget of the cost in a search with two objectives. `read` returns all trials for the live table, whose thread must
+        budget of the cost in a search with two objectives. `times` knows the limits of time. `read` returns all trials for the live table, whose thread must
         not wait for a storage that the main thread waits for.
         """
         self._trials = trials
@@ -63,7 +65,7 @@ class StudyProgress:
         self._total = total
         self._folder = folder
         self._is_grid, self._is_accuracy, self._target, self._epochs = is_grid, is_accuracy, target, epochs
-        self._limit = limit
+        self._limit, self._times = limit, times or TimeLimits()
         self._console = console or make_console()
         self._started = time.monotonic()
         self._finished = 0
@@ -86,6 +88,8 @@ class StudyProgress:
             f"study {self._name}: {self._total} trial{'s' if self._total != 1 else ''}{resumed}, "
             f"in {display_path(self._folder)}/"
         )
+        if limits := self._times.sentence():
+            self._print(limits)
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -189,7 +193,9 @@ class StudyProgress:
         status = Text(joined(self._status(summary, trials), width))
         if not self._has_results(trials):
             return status
-        table = live_table(trials, width, epochs=self._epochs, is_accuracy=self._is_accuracy)
+        table = live_table(
+            trials, width, epochs=self._epochs, is_accuracy=self._is_accuracy, times=self._times.of_trial
+        )
         tables = [table] if table.rows else []
         if self._trials.goal.cost is not None and summary.complete:
             tables.append(live_front(trials, self._trials.goal, width))
@@ -210,12 +216,8 @@ class StudyProgress:
             phrases += front_status(trials, self._trials.goal, self._worst_cost(trials))
         elif summary.best is not None:
             phrases.append(f"best {self._value(summary.best.values[0])}{self._short(summary.best.values[0])}")
-        elapsed = time.monotonic() - self._started
-        left = ""
-        if self._finished:
-            seconds = elapsed / self._finished * max(0, total - summary.counted)
-            left = f", {time_left(seconds)}"
-        return [*phrases, f"{clock(elapsed)}{left}"]
+        elapsed, to_do = time.monotonic() - self._started, max(0, total - summary.counted)
+        return [*phrases, self._times.status(elapsed, finished=self._finished, left=to_do)]
 
     def _worst_cost(self, trials: list[FrozenTrial]) -> float:
         """Return the cost of the hypervolume's reference point: the budget, or the most of any completed trial."""

@@ -29,6 +29,7 @@ from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import patiently
+from sweeper.study.time_limits import TimeLimits
 from sweeper.study.waiting import while_waiting
 from sweeper.study.warm_start import ReadOther
 from sweeper.terminal.console import make_console
@@ -115,6 +116,7 @@ class Sweep:
     ) -> dict[int, JobReturn]:
         search, opened = opening.search, opening.opened
         base = search.base
+        clock = TrialClock(self._options.trial_timeout)
         progress = StudyProgress(
             opened.trials,
             name=opened.name,
@@ -125,9 +127,9 @@ class Sweep:
             target=base.target if base is not None and self._options.direction == "maximize" else None,
             epochs=base.training.epochs if base is not None else None,
             limit=getattr(base.budget, self._options.cost) if base is not None and self._options.cost else None,
+            times=TimeLimits(timeout=self._options.timeout, trials=clock),
             read=opening.read,
         )
-        clock = TrialClock(self._options.trial_timeout)
         executor = make_executor(
             opening.engine,
             self._context,

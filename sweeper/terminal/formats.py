@@ -64,6 +64,18 @@ def time_left(seconds: float) -> str:
     return f"~{max(1, math.ceil(seconds))} s left" if seconds <= 90 else f"~{duration(seconds)} left"
 
 
+def clock(seconds: float, limit: float | None = None) -> str:
+    """Return a duration as a clock shows it, with its limit if it has one.
+
+    >>> clock(112), clock(3723), clock(42, 600), clock(0.4, 1.5)
+    ('1:52', '1:02:03', '0:42/10:00', '0:00/0:02')
+    """
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    shown = f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+    return shown if limit is None else f"{shown}/{clock(math.ceil(limit))}"
+
+
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun, which gets an s unless there is one.
 

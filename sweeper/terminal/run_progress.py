@@ -1,6 +1,8 @@
 """Terminal output of a run: the network's cost and findings, a progress bar, one line per epoch, the result."""
 
+import math
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
@@ -19,9 +21,10 @@ from sweeper.records import BatchProgress, EpochRecord
 from sweeper.run.experiment import CompletedRun
 from sweeper.run.folder import RunFolder
 from sweeper.run.listener import Listener
+from sweeper.run.recorder import timeout_reason
 from sweeper.run.reproduction import Comparison
 from sweeper.terminal.console import budget_lines, display_path, finding_lines, make_console, print_prose, wrapped
-from sweeper.terminal.formats import duration, percent, points, time_left
+from sweeper.terminal.formats import clock, duration, percent, points, time_left
 
 COLUMNS: Final = {
     "epoch": 6,
@@ -61,6 +64,9 @@ class RunProgress(Listener):
         self._task: TaskID | None = None
         self._epochs = self._images = 0
         self._has_dropout = False
+        self._timeout: float | None = None
+        self._started = 0.0
+        """When training began here, on `time.monotonic`."""
         self._validation = 0.0
         """How long the last epoch's validation took, seconds."""
 
@@ -76,6 +82,7 @@ class RunProgress(Listener):
         """Print the network's cost, its findings, the data and the device."""
         self.folder, self._epochs, self._images = folder, conf.training.epochs, len(splits.train)
         self._has_dropout = design.plan.has_dropout
+        self._timeout, self._started = conf.training.timeout, time.monotonic()
         validated_on = "TEST images (data.validation=test)" if splits.validation_is_test else "validation images"
         self.console.print(budget_lines(design, conf.budget))
         if design.findings:
@@ -101,13 +108,23 @@ class RunProgress(Listener):
         epoch = f"{progress.epoch}/{self._epochs}"
         phrases = [percent(done / total, 0), f"acc {percent(progress.accuracy)}"]
         if speed > 0 and done < total:
-            validations = (self._epochs - progress.epoch + 1) * self._validation
-            phrases.insert(1, time_left((total - done) / speed + validations))
+            phrases.insert(1, self._time_left(progress))
         phrases.append(f"loss {progress.loss:.4f}")
         if speed > 0:
             phrases.append(f"{speed:,.0f} images/s")
         width = self.console.width - len(f"epoch {epoch}  ") - BAR_WIDTHS[self.console.width < WIDE] - 1
         self._progress.update(self._task, total=total, completed=done, epoch=epoch, status=_fitting(phrases, width))
+
+    def _time_left(self, progress: BatchProgress) -> str:
+        """Return the time until the last epoch's end, or that of the epoch in which the limit of time lies."""
+        epoch = progress.images_total / progress.images_per_second + self._validation
+        rest = (progress.images_total - progress.images) / progress.images_per_second + self._validation
+        epochs_left = self._epochs - progress.epoch
+        if self._timeout is None:
+            return time_left(rest + epochs_left * epoch)
+        elapsed = time.monotonic() - self._started
+        until_limit = math.ceil(max(0.0, self._timeout - elapsed - rest) / epoch)
+        return f"{clock(elapsed, self._timeout)}, {time_left(rest + min(epochs_left, until_limit) * epoch)}"
 
     def on_epoch(self, record: EpochRecord) -> None:
         """Print one line with the epoch's measurements."""
@@ -159,6 +176,10 @@ class RunProgress(Listener):
         # Outside the box and on one line each, so that they can be copied.
         files = RunFolder(display_path(completed.folder))
         again = shlex.join(["python", "-m", "sweeper", "reproduce", str(files.path)])
+        if result.timed_out:
+            reason = timeout_reason(completed.conf.training, result.epochs)
+            self.console.print(reason, soft_wrap=True)
+            self._show_resume(files.path)
         for label, text in (
             ("files", f"{files.path}/"),
             ("report", str(files.report)),
@@ -194,8 +215,11 @@ class RunProgress(Listener):
                 f"interrupted after {self.epochs_done} of {self._epochs} epochs: they are in {RunFolder(folder).metrics}",
                 soft_wrap=True,
             )
-            again = shlex.join(["python", "-m", "sweeper", "resume", str(folder)])
-            self.console.print(f"go on: {again}", soft_wrap=True)
+            self._show_resume(folder)
+
+    def _show_resume(self, folder: Path) -> None:
+        again = shlex.join(["python", "-m", "sweeper", "resume", str(folder)])
+        self.console.print(f"go on: {again}", soft_wrap=True)
 
 
 def _shown_columns(width: int) -> dict[str, int]:
