@@ -18,10 +18,14 @@ def make_record(
     images: int = 5000,
     lr: list[float] | None = None,
     finished: bool = True,
+    planned: int | None = None,
     ending: str | None = None,
 ) -> RunRecord:
-    """A run of the default config, changed by the overrides, that measured these accuracies."""
-    conf = compose([f"training.epochs={len(val)}", *overrides])
+    """A run of the default config, changed by the overrides, that measured these accuracies.
+
+    With `planned` epochs, its limit of time ended it.
+    """
+    conf = compose([f"training.epochs={planned or len(val)}", *overrides])
     rates = lr or [0.1] * len(val)
     epochs = tuple(
         EpochRecord(
@@ -61,6 +65,7 @@ def make_record(
             name="mnist", sha256="", train_images=55_000, validation_images=images, validation_is_test=False
         ),
         seconds=3.0,
+        timed_out=planned is not None,
     )
     return RunRecord(
         folder=Path("outputs/runs/2026-01-01/00-00-00"),

@@ -38,6 +38,10 @@ CASES: dict[str, Callable[[], tuple[RunRecord, RunRecord]]] = {
         make_record("model=notebook", val=[0.3, 0.6], train=[0.2, 0.5]),
         make_record("model=notebook", "model.dropout=0", val=[0.3, 0.6], train=[0.2, 0.5]),
     ),
+    "time_limit": lambda: (
+        make_record("training.timeout=60", val=[0.90, 0.901], train_eval=0.902, planned=9),
+        make_record("training.timeout=60", val=[0.90, 0.901], train_eval=0.902),
+    ),
     "under_fitting": lambda: (
         make_record(val=[0.90, 0.901], train_eval=0.902),
         # Training accuracy is low with dropout on, but not with dropout off.
