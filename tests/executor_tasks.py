@@ -114,6 +114,12 @@ def _finish_late(config: DictConfig) -> float:
     return 7.0
 
 
+def _sleep(_: DictConfig) -> float:
+    """Take longer than another has to wait for room."""
+    time.sleep(3)
+    return 3.0
+
+
 def _surroundings(config: DictConfig) -> float | None:
     """Return a number from the environment, if the working directory is the coordinator's."""
     return float(os.environ["SURROUNDINGS"]) if Path.cwd() == Path(config.cwd) else None
@@ -163,6 +169,7 @@ CALLS: dict[str, Callable[[DictConfig], Any]] = {
     "ignore": _ignore,
     "block": _block,
     "finish late": _finish_late,
+    "sleep": _sleep,
     "large": lambda _: np.ones(10**5),
     "surroundings": _surroundings,
     "unpicklable": lambda _: Unpicklable(),
