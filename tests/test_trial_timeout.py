@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import StudyError
-from sweeper.study.executors.base import JobResult
 
 from .executor_tasks import make_job, open_executor
 from .processes import CHECKOUT, environment
@@ -52,7 +51,7 @@ def test_a_job_that_waits_in_a_queue_does_not_run(kind: str, tmp_path: Path) -> 
     executor = open_executor(kind, tmp_path, overrides=[*room[kind], *jobs])
     for number in range(4):
         executor.submit(make_job(number, "sleep"))
-    results: list[JobResult] = []
+    results = executor.wait(10)
     while len(results) < 4:
         results += executor.wait(10)
     assert sorted((result.number, result.value) for result in results) == [(number, 3.0) for number in range(4)]
