@@ -13,6 +13,7 @@ from sweeper.errors import StudyError
 
 from .executor_tasks import make_job, open_executor
 from .processes import CHECKOUT, environment
+from .slurm import Slurm
 from .studies import only_study, trials_of, wait_for
 from .test_executors import BATCHES, EVERY, SLOW, _lives, _processes, _run, kind  # noqa: F401 - a fixture
 
@@ -101,3 +102,24 @@ def test_a_search_tries_a_stuck_trial_again_and_ends(tmp_path: Path, how: str, j
         assert done.returncode == 1
         assert re.search(r"trial \d failed: " + re.escape(REASON), done.stdout)
         assert "at most 0 % of 3 trials may fail" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_job_that_slurm_starts_again_has_as_much_time_again(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time in the queue does not count, nor does that of the start before."""
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+    executor = open_executor("slurm", tmp_path, overrides=["+hydra.sweeper.trial_timeout=5"])
+    executor.submit(make_job(0, "sleep"))
+    wait_for(lambda: executor.wait(0.1) == [] and _processes(tmp_path) != [])
+    assert executor.wait(1) == []
+    ((job, _, _),) = slurm.queue()
+    slurm.command("scontrol", "requeue", job)
+    begun, results = time.monotonic(), executor.wait(1)
+    while not results:
+        results = executor.wait(10)
+    assert [(result.value, result.error) for result in results] == [(3.0, None)]
+    assert time.monotonic() - begun > 5
+    executor.cancel()
