@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 import sweeper
-from sweeper.config.composition import LAUNCHERS, compose, conf_dir
+from sweeper.config.composition import compose
+from sweeper.config.hydra_errors import LAUNCHERS
+from sweeper.config.initialized import conf_dir
 from sweeper.config.loading import dump, load
 from sweeper.config.schema import AdamwConf, ExperimentConf, SgdConf, StepConf
 from sweeper.errors import ConfigError
@@ -135,7 +137,7 @@ BAD = {
     "model.padding=100000": "block1.0 must pad by less than the side of its 5×5 kernel, but pads by 100000",
     "hydra.run.dir=/dev/null": "/dev/null cannot be read or created (File exists): name another",
     "hydra.run.dir=/dev": "a run needs an empty folder, but /dev holds files: name another",
-    "model.groups=[]": "Error merging override model.groups=[]; Cannot merge incompatible container types",
+    "model.groups=[]": "model.groups cannot be []: cannot merge incompatible container types",
     "inspect": "an override must be key=value, but got 'inspect'",
     "+training.epochs=2": "training.epochs is already in the config: choose it without +, as in training.epochs=...",
     "epochs=3": "the config has no key 'epochs' (did you mean training.epochs?)",
@@ -149,7 +151,7 @@ BAD = {
     "++model.groups.x.channels.0=8": "a list must be given whole, as in model.groups.block1.channels=[8,16]",
     "seed=${oc.env:NOT_SET}": "seed refers to something that is missing (Environment variable 'NOT_SET' not found)",
     "threads=1000000": "threads must be 'auto' or a whole number from 1 to 256, but got 1000000",
-    "model=null": "Config group override must be a string or a list",
+    "model=null": "a config group takes the name of an option, but got null: --help lists the options",
     "~group@model.groups.block1": "delete a group with ~model.groups.block1",
     "+group@model.groups.new=conv": "model.groups.new.channels must be given",
     "head@model.head=conv": "head=conv needs a 1×1 feature map, but the last group leaves 4×4",

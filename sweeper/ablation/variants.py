@@ -9,8 +9,9 @@ from typing import Final
 
 import yaml
 
-from sweeper.config.composition import compose, conf_dir
+from sweeper.config.composition import compose
 from sweeper.config.explaining import nearest
+from sweeper.config.initialized import conf_dir
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import Design, analyze_within_budget
 from sweeper.errors import BudgetError, ConfigError, UsageError

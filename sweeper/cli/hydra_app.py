@@ -13,8 +13,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sweeper.cli.hydra_private import ordered
-from sweeper.cli.job import run_job
-from sweeper.config.composition import CONFIG_NAME, HYDRA_ERRORS, conf_dir, explain, is_of_hydra
+from sweeper.cli.job import Train, run_job
+from sweeper.config.hydra_errors import HYDRA_ERRORS, explain, is_of_hydra
+from sweeper.config.initialized import CONFIG_NAME, conf_dir
 from sweeper.config.search_path import StudyConfigs
 from sweeper.errors import RunFolderError, SweeperError
 from sweeper.plugin import FULL_ERROR, StudySweeper
@@ -28,8 +29,11 @@ def register_plugins() -> None:
         Plugins.instance().register(plugin)
 
 
-def run_hydra() -> None:
-    """Run Hydra on `sys.argv`. Hydra's errors before the first job starts are raised as `SweeperError`."""
+def run_hydra(train: Train | None = None) -> None:
+    """Run Hydra on `sys.argv`, with `train` for each config that is accepted.
+
+    Hydra's errors before the first job starts are raised as `SweeperError`.
+    """
     # Without this variable Hydra prints an error and exits instead of raising it.
     os.environ[FULL_ERROR] = "1"
     if sys.argv[0].endswith("__main__.py"):
@@ -43,7 +47,7 @@ def run_hydra() -> None:
         nonlocal started, failure
         started = True
         try:
-            return run_job(cfg)
+            return run_job(cfg, train)
         except SweeperError as error:
             # A Hydra sweeper must see its job fail. A single run's error bypasses Hydra, which would print a line too.
             if HydraConfig.get().mode is not RunMode.RUN:

@@ -1,6 +1,7 @@
 """Runs one Hydra job, alone or as a trial of a study: config → run → run report → value."""
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -18,9 +19,14 @@ from sweeper.startup import loading
 from sweeper.study.trial import is_trial
 from sweeper.terminal.console import display_path
 
+Train = Callable[[Path, ExperimentConf, HydraConf], object]
+"""What is done with an accepted config: its folder, the config, Hydra's settings; returns the job's value."""
 
-def run_job(cfg: DictConfig) -> object:
+
+def run_job(cfg: DictConfig, train: Train | None = None) -> object:
     """Run one job in the folder that Hydra created; return the last epoch's validation accuracy, a fraction.
+
+    `train` is what is done once the config is accepted; by default a run, or a trial of a study.
 
     Raises `SweeperError` for every expected failure.
     """
@@ -30,13 +36,15 @@ def run_job(cfg: DictConfig) -> object:
         _refuse_search_options(settings)
         conf = load(cfg)
         analyze_within_budget(conf)  # a wrong config fails here, before the two seconds of importing torch
-        return (
-            _run_trial(folder, conf, settings)
-            if is_trial(settings)
-            else _run_alone(display_path(folder), conf, settings)
-        )
+        return (train or _train)(folder, conf, settings)
     finally:
         _remove_if_empty(folder)
+
+
+def _train(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:
+    if is_trial(settings):
+        return _run_trial(folder, conf, settings)
+    return _run_alone(display_path(folder), conf, settings)
 
 
 def _refuse_search_options(settings: HydraConf) -> None:

@@ -13,6 +13,7 @@ from sweeper.cli.dashboard import dashboard
 from sweeper.cli.hydra_app import run_hydra
 from sweeper.cli.hydra_private import check_config_files
 from sweeper.cli.inspect import inspect
+from sweeper.cli.job import Train
 from sweeper.cli.report import report
 from sweeper.cli.reproduce import reproduce
 from sweeper.cli.resume import resume
@@ -40,8 +41,11 @@ COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
 """The commands by name. Any other first argument is an override or a Hydra option."""
 
 
-def main() -> int:
-    """Run the command line; return the exit status. An expected failure is one line on stderr and status 1."""
+def main(train: Train | None = None) -> int:
+    """Run the command line; return the exit status. An expected failure is one line on stderr and status 1.
+
+    `train` is what is done with an accepted config, see `run_job`.
+    """
     arguments = sys.argv[1:]
     try:
         check_config_files(arguments)
@@ -56,7 +60,7 @@ def main() -> int:
                 f"there is no command {arguments[0]!r}{nearest(arguments[0], commands)}: the commands are "
                 f"{', '.join(commands)}, and an override is key=value"
             )
-        run_hydra()
+        run_hydra(train)
     except SweeperError as error:
         if os.environ.get(DEBUG) == "1":
             raise

@@ -3,7 +3,7 @@
 The width of a convolution is its number of output channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -108,6 +108,33 @@ def widen(model: ModelConf, budget: BudgetConf, images: ImageFacts) -> ModelConf
         fits = within_budget(summarize(_plan(scaled(model, middle), images)), budget)
         low, high = (middle, high) if fits else (low, middle)
     return scaled(model, low)
+
+
+def narrow(model: ModelConf, budget: BudgetConf, images: ImageFacts, *, kept: Container[str] = ()) -> ModelConf | None:
+    """Return the model with all widths but those `kept` multiplied by the largest factor up to 1 that the budget allows.
+
+    `kept` has override keys of widths. Returns None if the budget does not even allow one channel for each of the others,
+    or if the model has a layer that does not fit its input.
+    """
+
+    def at(factor: float) -> ModelConf:
+        widths = {key: max(1, int(width * factor)) for key, width in channels.items() if key not in kept}
+        return _with_widths(model, widths)
+
+    channels = {
+        f"model.groups.{name}.channels.{index}": width
+        for name, group in model.groups.items()
+        for index, width in enumerate(group.channels)
+    }
+    if _fits(model, budget, images):
+        return model
+    low, high = 0.0, 1.0
+    if not _fits(at(low), budget, images):
+        return None
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _fits(at(middle), budget, images) else (low, middle)
+    return at(low)
 
 
 def _plan(model: ModelConf, images: ImageFacts) -> Plan:

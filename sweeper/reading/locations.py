@@ -12,6 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sweeper.config.explaining import nearest
 from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS
 from sweeper.study.folder import StudyFolder
@@ -22,6 +23,9 @@ from sweeper.untrusted import parse_yaml, read_text
 
 STUDIES: Final = OUTPUTS / "studies"
 """The folder of all studies, relative to the working directory."""
+
+SHOWN: Final = 3
+"""Number of studies that an error names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +71,17 @@ def find_locations(study: str | None, storage: str | None, warn: Callable[[str],
         here = folder if folder.is_dir() else None
         return [StudyLocation(url=url, study=Path(study).name, folder=here, typed=storage)]
     if not folder.is_dir():
-        names = ", ".join(sorted(path.name for path in _folders())) or "none"
-        raise StudyError(
-            f"STUDY must be a study's name or folder, but {study} is neither: studies in {STUDIES}: {names}"
-        )
+        raise StudyError(f"STUDY must be a study's name or folder, but {study} is neither{nearest_studies(study)}")
     return [_location(folder)]
+
+
+def nearest_studies(name: str) -> str:
+    """Return how a message goes on that misses a study: the names near it, and the newest of those there are."""
+    names = [path.name for path in _folders()]
+    begin_so = [each for each in reversed(names) if name and each.startswith(name)][:SHOWN]
+    hint = f" (did you mean {', '.join(begin_so)}?)" if begin_so else nearest(name, names)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{hint}: studies in {STUDIES}: {', '.join(names[::-1][:SHOWN]) or 'none'}{more}"
 
 
 def resolve_url(text: str) -> str:

@@ -8,7 +8,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from sweeper.errors import RunFolderError, StudyError
-from sweeper.reading.locations import STUDIES, StudyLocation, find_locations, lookup, read_yaml
+from sweeper.reading.locations import STUDIES, StudyLocation, find_locations, lookup, nearest_studies, read_yaml
 from sweeper.reading.storage_reader import StorageReader, study_name
 from sweeper.reading.study_files import lost, restored_folder
 from sweeper.report.record import read_run
@@ -124,10 +124,9 @@ def _check_is_study(name: str) -> None:
     is_name = Path(name).name == name and (STUDIES / name).is_dir()
     if is_name or (Path(name) / "search.yaml").exists() or (Path(name) / "journal.log").exists():
         return
-    names = sorted(path.name for path in STUDIES.iterdir() if path.is_dir()) if STUDIES.is_dir() else []
     raise StudyError(
-        f"a report needs a run's folder, a study's folder or a study's name, but {name} is none of these: "
-        f"studies in {STUDIES}: {', '.join(names) or 'none'}"
+        f"a report needs a run's folder, a study's folder or a study's name, but {name} is none of these"
+        f"{nearest_studies(name)}"
     )
 
 

@@ -18,6 +18,7 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.data import openings
 from sweeper.errors import RunFolderError
 from sweeper.records import EpochRecord, Mistake, Mistakes, RefitResult, RunResult, SealedTestResult
+from sweeper.run.near_folders import nearest_runs
 from sweeper.untrusted import parse_json, parse_yaml, read_text
 
 OUTPUTS: Final = openings.OUTPUTS
@@ -166,7 +167,7 @@ class RunFolder:
             plain = parse_yaml(text)
         except OSError as error:
             raise RunFolderError(
-                f"a run's folder must hold .hydra/config.yaml, but {self.path} does not ({error.strerror}): "
+                f"a run's folder must hold .hydra/config.yaml, but {self.path} does not ({error.strerror}){nearest_runs(self.path)}: "
                 "give a folder below outputs/runs, or a trial's in outputs/studies"
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -86,9 +86,13 @@ def _get(parent: Any, name: str) -> Any:
 def set_value(conf: ExperimentConf, key: str, value: Value) -> None:
     """Set a value in place, one that `can_be_set`, and validate the dataclass that contains it.
 
-    Raises `ConfigError` if it is out of bounds.
+    Raises `ConfigError` if it is out of bounds, or if another value has replaced the part of the config with this key.
     """
-    parent, name = _parent(conf, key)
+    try:
+        parent, name = _parent(conf, key)
+        _get(parent, name)
+    except (AttributeError, KeyError, IndexError) as error:
+        raise ConfigError(f"the config with the other values has no key {key}") from error
     path = key.rpartition(".")[0]
     if isinstance(parent, list):
         parent[int(name)] = value
@@ -96,6 +100,7 @@ def set_value(conf: ExperimentConf, key: str, value: Value) -> None:
     else:
         setattr(parent, name, float(value) if float in _kinds(type(parent), name) else value)  # type: ignore[arg-type]
     try:
-        parent.__post_init__()
+        if hasattr(parent, "__post_init__"):  # some sections have no bounds
+            parent.__post_init__()
     except ConfigError as error:
         raise ConfigError(f"{path}.{error}" if path else str(error)) from error

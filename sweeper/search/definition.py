@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from sweeper.config.composition import explain
+from sweeper.config.hydra_errors import explain
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze, check_images
 from sweeper.errors import CompositionError, ConfigError, StudyError
@@ -31,6 +31,13 @@ from sweeper.search.space import (
     parse,
     search_record,
     width_distributions,
+)
+from sweeper.search.within_budget import (
+    check_any_fits,
+    check_one_network,
+    fixed_widths,
+    unsearched_widths,
+    within_budget,
 )
 
 NAME_LENGTH: Final = 40
@@ -83,7 +90,8 @@ class Search:
         if self.base is None:
             return ()
         points = front_points if self.options.cost else initial_points
-        return points(self.base, self.space)
+        start = within_budget(self.base, kept=unsearched_widths(self.base, self.space))
+        return points(start, self.space) or points(self.base, self.space)
 
     @property
     def prefix(self) -> str:
@@ -105,6 +113,12 @@ class Search:
         """A feasible point that a proposal is pulled toward if narrowing does not help; None if none is known."""
         return next((point for point in map(self._trainable, self.starts) if point is not None), None)
 
+    def check_any_fits(self) -> None:
+        """Raise `StudyError` if no point of a sampler's space is found that can be trained."""
+        if self.repair is not None and self.anchor is None:
+            assert isinstance(self.check, FeasibilityCheck)
+            check_any_fits(self.space, self.check, self.repair)
+
     def _trainable(self, point: Params) -> Params | None:
         return None if self.repair is None else self.repair.repair(point)
 
@@ -125,8 +139,8 @@ class Search:
             describe_space(self.space, trials=self.total)
         else:
             assert isinstance(self.check, FeasibilityCheck)
-            is_repaired = self.options.cost is None
-            describe_search(self.space, self.check, self.base, trials=self.total, jobs=jobs, is_repaired=is_repaired)
+            repair = self.repair if self.options.cost is None else None
+            describe_search(self.space, self.check, self.base, trials=self.total, jobs=jobs, repair=repair)
 
 
 def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobComposer) -> Search:
@@ -137,9 +151,10 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
     for a key or option that does not exist.
     """
     try:
-        space = parse(arguments, options.params or {}, composer.parser())
+        searches_network = options.widths or options.architecture
+        space = parse(arguments, options.params or {}, composer.parser(), searches_network=searches_network)
     except ValueError as error:
-        raise explain(error) from error
+        raise explain(error, arguments) from error
     if not composer.is_sweeper_config:
         return _search_of_application(space, options, composer)
     if len(options.directions) > 1:
@@ -176,16 +191,21 @@ def _complete(space: Space, options: StudyOptions, composer: JobComposer) -> Spa
     if space.grid is None and (distributions or options.widths or options.architecture):
         base = composer.experiment(fixed)
         if options.architecture:
-            fixed = (*fixed, *extended(base.model))
+            fixed = (*fixed, *extended(within_budget(base).model))
             base = composer.experiment(fixed)
         for key, distribution in distributions.items():
             if takes_integers(base, key):
                 distributions[key] = as_integers(key, distribution)
-        given = {*distributions, *(override.partition("=")[0] for override in space.fixed)}
+        given = {*distributions, *(override.partition("=")[0].lstrip("+") for override in space.fixed)}
         added = architecture_distributions(base.model) if options.architecture else {}
         if options.widths:
-            added |= (front_widths if options.cost else width_distributions)(analyze(base).plan)
-        distributions.update({key: added[key] for key in added if key not in given})
+            plan = analyze(within_budget(base, kept=fixed_widths(space))).plan
+            added |= (front_widths if options.cost else width_distributions)(plan)
+        if added:
+            check_one_network(space, lambda line: composer.experiment((*fixed, line)))
+        # What is typed wins: a key of its own, or a list with all widths of a group.
+        lists = tuple(f"{key.lstrip('+')}." for key in space.distributions)
+        distributions.update({key: added[key] for key in added if key not in given and not key.startswith(lists)})
     if not distributions:
         raise StudyError(
             "-m needs something to sweep: list values as in model.dropout=0.05,0.1, or choose a preset with "

@@ -1,6 +1,7 @@
 """The dry run of a study: lists a grid's jobs or estimates a search. It trains and writes nothing."""
 
 import math
+import time
 from statistics import median
 from typing import Final
 
@@ -9,13 +10,17 @@ import optuna
 from sweeper.config.schema import ExperimentConf
 from sweeper.data.catalogue import DATASETS, training_images
 from sweeper.search.constraints import ConstraintCheck
-from sweeper.search.feasibility import FeasibilityCheck
+from sweeper.search.feasibility import Feasibility, FeasibilityCheck
+from sweeper.search.proposals import ProposalRepair
 from sweeper.search.space import Space, as_overrides, describe
+from sweeper.search.within_budget import ADVICE, any_fits
 from sweeper.terminal.console import about
 from sweeper.terminal.formats import percent
 
 SAMPLES: Final = 1000
-"""Number of random points to check."""
+"""Maximum number of random points to check."""
+SAMPLING_SECONDS: Final = 5.0
+"""No further points are checked after so long: those that Hydra must compose take 50 ms each, all others 1 ms."""
 MACS_PER_SECOND: Final = 22e9
 """Multiply-accumulates of forward and backward pass on one core in bf16, measured on the default network (576 thousand
 MACs, 13,000 images/s)."""
@@ -42,21 +47,33 @@ def describe_space(space: Space, *, trials: int) -> None:
 
 
 def describe_search(
-    space: Space, check: FeasibilityCheck, base: ExperimentConf, *, trials: int, jobs: int, is_repaired: bool
+    space: Space,
+    check: FeasibilityCheck,
+    base: ExperimentConf,
+    *,
+    trials: int,
+    jobs: int,
+    repair: ProposalRepair | None,
 ) -> None:
     """Print the space, and from random points the feasible share, the range of parameters and the expected time.
 
-    `is_repaired` is whether the search narrows proposals over budget; otherwise it rejects them.
+    `repair` is what narrows proposals over budget; without it the search rejects them.
     """
     for key, distribution in space.distributions.items():
         print(f"{key} : {describe(distribution)}")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    checked = [check.check(study.ask(space.distributions).params) for _ in range(SAMPLES)]
+    checked: list[Feasibility] = []
+    end = time.monotonic() + SAMPLING_SECONDS
+    while len(checked) < SAMPLES and (not checked or time.monotonic() < end):
+        checked.append(check.check(study.ask(space.distributions).params))
     feasible = [one.design for one in checked if one.reason is None]
-    others = ", the others are repaired" if is_repaired else ", the others are rejected and do not count in n_trials"
+    others = ", the others are repaired" if repair else ", the others are rejected and do not count in n_trials"
+    helps = feasible or (repair is not None and any_fits(space, repair))
     counts = [one.design.summary.parameters for one in checked if one.design is not None]
-    fix = ": raise budget.parameters, or search narrower widths" if counts else f": {checked[0].reason}"
-    print(f"feasible : {percent(len(feasible) / SAMPLES, 1)} of {SAMPLES:,} random points{others if feasible else fix}")
+    fix = f": {ADVICE}" if counts else f": {checked[0].reason}"
+    print(
+        f"feasible : {percent(len(feasible) / len(checked), 1)} of {len(checked):,} random points{others if helps else fix}"
+    )
     if counts:
         print(f"parameters : {min(counts):,} to {max(counts):,}")
     macs = [design.summary.macs for design in feasible if design is not None]

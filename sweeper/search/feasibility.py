@@ -82,7 +82,7 @@ class FeasibilityCheck:
             given = {
                 key: value
                 for key, value in params.items()
-                if can_be_set(base, key, value) and not self._is_replaced(key)
+                if can_be_set(base, key.removeprefix("++"), value) and not self._is_replaced(key)
             }
         overrides = tuple(
             f"{item}={to_override(params[item])}" if item in params else item
@@ -91,7 +91,7 @@ class FeasibilityCheck:
         )
         conf = copy.deepcopy(self._composed(overrides))
         for key, value in given.items():
-            set_value(conf, key, value)
+            set_value(conf, key.removeprefix("++"), value)  # the key exists, so that ++ is no different
         if given:
             conf.model.__post_init__()  # some of its rules are about several groups
         return conf
@@ -100,7 +100,7 @@ class FeasibilityCheck:
         """Whether a later override replaces a parent of the key, so that Hydra must compose the result."""
         later = self._space.template[self._space.template.index(key) + 1 :]
         names = (item.partition("=")[0].lstrip("+~") for item in later)
-        return any("." in name and key.startswith(f"{name}.") for name in names)
+        return any("." in name and key.removeprefix("++").startswith(f"{name}.") for name in names)
 
 
 def fingerprint(conf: ExperimentConf) -> str:

@@ -9,7 +9,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.config.composition import explain
+from sweeper.config.hydra_errors import explain
 from sweeper.config.loading import load
 from sweeper.config.schema import ExperimentConf
 from sweeper.errors import StudyError
@@ -35,7 +35,7 @@ class JobComposer:
         except (ValueError, OmegaConfBaseException) as error:
             if not self.is_sweeper_config:  # an explanation would name keys of our own config
                 raise StudyError(next(iter(str(error).splitlines()), type(error).__name__)) from error
-            raise explain(error) from error
+            raise explain(error, overrides) from error
         if number is not None:
             with open_dict(config):
                 config.hydra.job.id = str(number)

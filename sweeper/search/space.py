@@ -54,8 +54,12 @@ class Space:
         return list(self.distributions)
 
 
-def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: OverridesParser) -> Space:
+def parse(
+    arguments: Sequence[str], params: Mapping[str, Any], parser: OverridesParser, *, searches_network: bool = False
+) -> Space:
     """Read overrides and a preset's params; the command line's override of a key replaces the preset's.
+
+    `searches_network` is whether keys of the network are searched too, so that lists are no grid.
 
     Raises `StudyError` for a value that cannot be swept, `ValueError` for an override that Hydra cannot parse.
     """
@@ -75,7 +79,12 @@ def parse(arguments: Sequence[str], params: Mapping[str, Any], parser: Overrides
         if override.get_key_element().lstrip("+").startswith(("hydra.", "hydra/")):
             raise StudyError(f"Hydra's own settings cannot be swept, but got {override.input_line}")
     distributions = {override.get_key_element(): _distribution(override) for override in swept}
-    is_grid = not params and bool(swept) and not any(override.is_interval_sweep() for override in swept)
+    is_grid = (
+        not params
+        and not searches_network
+        and bool(swept)
+        and not any(override.is_interval_sweep() for override in swept)
+    )
     if is_grid and (points := math.prod(map(_size, distributions.values()))) > MAX_POINTS:
         raise _too_many(f"this one has {points:,}")
     return Space(

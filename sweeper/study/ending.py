@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from sweeper.errors import StudyError
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
+from sweeper.search.within_budget import ADVICE
 from sweeper.study.commands import PROGRAM, running_program
 from sweeper.study.folder import trial_folder
 from sweeper.study.headline import Headline, study_headline
@@ -51,7 +52,7 @@ class Ending:
                 how, fix = "", f"change what is searched, their reasons are in {folder}"
             else:
                 how = f", the smallest with {fewest:,} parameters"
-                fix = "raise budget.parameters, or search narrower widths"
+                fix = ADVICE
             return f"a search needs a feasible proposal, but all {summary.rejected} were rejected{how}: {fix}"
         return None
 

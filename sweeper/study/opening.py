@@ -12,7 +12,6 @@ from typing import Any, Final
 import optuna
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from sweeper.errors import StudyError
@@ -25,18 +24,16 @@ from sweeper.study.coordination import Coordination, make_coordination, opening_
 from sweeper.study.facts import tries_every_point
 from sweeper.study.folder import StudyFolder, check_same_search
 from sweeper.study.goal import GOAL, Goal
-from sweeper.study.goal_checks import check_goal, check_space
 from sweeper.study.liveness import lost_trials
 from sweeper.study.optuna_private import SearchStudy
+from sweeper.study.parts import feasible, make_parts
 from sweeper.study.reporting import forget_studies
-from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
-from sweeper.study.samplers.feasible import FeasibleSampler
 from sweeper.study.server import PostgresqlStorage, patiently
 from sweeper.study.storage import absolute_url, journal_url, open_patiently, open_storage
 from sweeper.study.storage_url import check_typed
 from sweeper.study.trial_record import create_table, save_sweep
 from sweeper.study.trials import TrialStore
-from sweeper.study.warm_start import ReadOther, WarmStart, best_point
+from sweeper.study.warm_start import ReadOther, best_point
 
 HASH_DIGITS: Final = 8
 """Number of digits of the search's hash in a default study name."""
@@ -91,19 +88,15 @@ def open_study(
     Raises `StudyError` for options, a folder or a storage that cannot be used, before any point is queued.
     """
     forget_studies()
-    sampler = make_sampler(config.hydra.sweeper.sampler)
-    pruner = make_pruner(config.hydra.sweeper.pruner)
-    goal = _goal(search, options)
-    check_goal(goal, sampler, pruner)
-    check_space(search.space, sampler)
-    warm_start = WarmStart(search, goal, options.other_studies, read_other)
+    parts = make_parts(search, options, config, read_other)
+    sampler, pruner, goal, warm_start = parts.sampler, parts.pruner, parts.goal, parts.warm_start
     given_storage = _given_storage(options, config)
     record = search.record()
     name = options.study_name or _name(search, record, config)
-    wrapped = _feasible(sampler, search)
+    wrapped = feasible(sampler, search)
     path = _path(name, search, config)
     if not path.exists():
-        warm_start.check()
+        parts.check_new()
     folder = StudyFolder(path)
     url = absolute_url(options.storage) if options.storage else journal_url(folder.journal)
     multirun = OmegaConf.to_yaml(config)
@@ -179,19 +172,6 @@ def _given_storage(options: StudyOptions, config: DictConfig) -> BaseStorage | N
     return open_storage(options.storage) if options.storage else None
 
 
-def _feasible(sampler: optuna.samplers.BaseSampler, search: Search) -> optuna.samplers.BaseSampler:
-    """Return the sampler without repeats, and with one objective repaired into the budget; a grid proposes nothing.
-
-    What is repaired is another point: a sampler that tries every point would propose the first one again.
-    """
-    repair = search.repair
-    if repair is None:
-        return sampler
-    if search.options.cost is not None or isinstance(sampler, optuna.samplers.BruteForceSampler):
-        return FeasibleSampler(sampler, search.space, None, None)
-    return FeasibleSampler(sampler, search.space, repair, search.anchor)
-
-
 def _name(search: Search, record: Mapping[str, Any], config: DictConfig) -> str:
     preset = None if search.base is None else config.hydra.runtime.choices.get("search")
     prefix = preset or search.prefix
@@ -210,20 +190,6 @@ def _path(name: str, search: Search, config: DictConfig) -> Path:
         assert isinstance(sweep, dict)
         is_given = is_given or "${now:" not in str(sweep["dir"])
     return Path(config.hydra.sweep.dir) if is_given else OUTPUTS / "studies" / name
-
-
-def _goal(search: Search, options: StudyOptions) -> Goal:
-    typed = next((line for line in search.space.fixed if line.startswith("target=")), None)
-    if search.base is not None and options.direction == "minimize" and typed is not None:
-        raise StudyError(
-            f"a target is the accuracy to reach, but hydra.sweeper.direction=minimize looks for the lowest, and {typed} was "
-            "given: leave one out"
-        )
-    direction, *others = (StudyDirection[each.upper()] for each in options.directions)
-    if options.cost is None:
-        return Goal(direction=direction, others=tuple(others))
-    assert search.base is not None
-    return Goal(direction=direction, cost=options.cost, target=search.base.target, smallest=options.smallest)
 
 
 def _claim(study: optuna.Study, name: str, record: Mapping[str, Any]) -> None:

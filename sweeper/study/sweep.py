@@ -27,6 +27,7 @@ from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.ray_engine import RayEngine
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
+from sweeper.study.parts import make_parts
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import patiently
 from sweeper.study.time_limits import TimeLimits
@@ -58,6 +59,8 @@ class Sweep:
 
     opened: OpenedStudy | None = None
     """None until the study is open, and in a dry run."""
+    search: Search | None = None
+    """None until the overrides are read."""
 
     def __init__(
         self,
@@ -176,8 +179,9 @@ class Sweep:
         if self._options.direction is None:
             direction = "maximize" if composer.is_sweeper_config else "minimize"
             self._options = replace(self._options, direction=direction)
-        search = read_search(arguments, self._options, composer)
+        search = self.search = read_search(arguments, self._options, composer)
         if self._options.dry_run:
+            make_parts(search, self._options, self._config, self._read_other)
             search.dry_run(jobs=self._jobs)
             return None
         if search.base is not None and is_local(self._config) and not any("data" in key for key in search.space.keys):

@@ -1,0 +1,1 @@
+"""Command lines that nobody thought of: each must end in what it says, or in one clear line."""

@@ -1,0 +1,385 @@
+"""Values as they may be typed: those that a key takes, and hostile ones from every corner of Hydra's grammar."""
+
+from random import Random
+from typing import Final
+
+from .vocabulary import NUMBERS, Key
+
+LONG: Final = 20_000
+"""Characters of a very long value."""
+NUMERALS: Final = (
+    *(
+        "0",
+        "-0",
+        "-1",
+        "1",
+        "2",
+        "2.0",
+        "2.5",
+        "1e3",
+        "1e-3",
+        "1e400",
+        "-1e400",
+        "1.",
+        ".5",
+        "+1",
+        "0x10",
+        "010",
+        "1_000",
+    ),
+    *("nan", "NaN", ".nan", "-nan", "inf", "-inf", "Infinity", ".inf", "1e", "--1", "1,000", "½", "٣", "１"),
+    *(str(2**31), str(2**53 + 1), str(2**63 - 1), str(2**63), str(-(2**63)), str(10**30), "9" * 400, "9" * 5000),
+    "0." + "3" * 400,
+)
+WORDS: Final = (
+    *("true", "True", "TRUE", "false", "yes", "no", "on", "off", "null", "NULL", "None", "~", "auto", "none", "cpu"),
+    *(
+        "",
+        "''",
+        '""',
+        "' '",
+        "???",
+        "'???'",
+        "a b",
+        " a",
+        "a ",
+        "a.b",
+        "a/b",
+        "../..",
+        "/dev/null",
+        "~root",
+        "%s%n",
+        "{x",
+    ),
+    *(
+        "é",
+        "日本語",
+        "e\u0301",
+        "\u202eabc",
+        "👩‍👩‍👧",
+        "\ufeff1",
+        "\u00a0",
+        "ﬁ",
+        "İ",
+        "\x1b[31mred",
+        "a\nb",
+        "a\tb",
+        "a\rb",
+    ),
+    *(
+        "\x07",
+        "\x7f",
+        "\x9b31m",
+        "\u2028",
+        "a#b",
+        "# x",
+        "a:b",
+        ":",
+        "a: b",
+        "!!python/name:os.system",
+        "&a",
+        "*a",
+        "*",
+        "?",
+    ),
+    *(
+        "$x",
+        "$(ls)",
+        "`ls`",
+        ";ls",
+        "|",
+        "<x>",
+        "@",
+        "a@b",
+        "%",
+        "=",
+        "==",
+        "a=b",
+        "a,b",
+        ",",
+        ",,",
+        "-",
+        "--",
+        "-m",
+        "--help",
+    ),
+    *(
+        "'",
+        '"',
+        "'a",
+        '"a',
+        "a'",
+        "'a'b'",
+        r"'a\'b'",
+        "\\",
+        "\\\\",
+        r"a\,b",
+        r"a\=b",
+        r"\n",
+        r"\x41",
+        "'a,b'",
+        '"[1,2]"',
+    ),
+    *("x" * LONG, "x" * 300, "x.y" * 200, "é" * 5000),
+)
+SHAPES: Final = (
+    *("[]", "[1]", "[1,2]", "[8,8]", "[1,[2]]", "[[]]", "[null]", "['a']", "[1,", "1]", "[,]", "[1 2]", "[0]", "[-1]"),
+    *(
+        "[1.5]",
+        "[true]",
+        "[8,16,24,32,40]",
+        "{}",
+        "{a:1}",
+        "{a:{b:null}}",
+        "{1:2}",
+        "{null:1}",
+        "{a:1,a:2}",
+        "{a}",
+        "{:}",
+        "}",
+    ),
+    *(
+        "{a:[1,{b:2}]}",
+        "{lr:0.1}",
+        "{_target_:os.system}",
+        "{name:sgd}",
+        "{channels:[4]}",
+        "{kernel_size:3}",
+        "[{a:1}]",
+    ),
+    *("[" * 60 + "]" * 60, "[" + "1," * 500 + "1]", "{a:" * 40 + "1" + "}" * 40, "(", ")", "()", "f()", "f(1)", "int"),
+)
+FUNCTIONS: Final = (
+    *("int(2.5)", "int(x)", "int('2')", "float(1)", "float(nan)", "str(1)", "bool(1)", "bool(x)", "json_str({a:1})"),
+    *("choice()", "choice(1)", "choice(1,2)", "choice([1,2],[3])", "choice(choice(1))", "choice(a,b", "choice(1,1)"),
+    *("choice(0.1,1e400)", "choice(null,1)", "choice('',' ')", "choice({a:1},{b:2})", "choice(true,1,1.0)"),
+    *(
+        "range(3)",
+        "range(0)",
+        "range(1,3)",
+        "range(3,1)",
+        "range(1,3,0)",
+        "range(1,3,-1)",
+        "range(0,1,0.25)",
+        "range(1,10,3)",
+    ),
+    *("range(1,100000000)", "range(0,1e400)", "range(nan,1)", "range(a,b)", "range(-3,-1)", "range(10,1,-3)"),
+    *(
+        "interval(1,2)",
+        "interval(0,0.5)",
+        "interval(2,1)",
+        "interval(1,1)",
+        "interval(0,inf)",
+        "interval(nan,1)",
+        "interval(1)",
+    ),
+    *(
+        "interval(-1,1)",
+        "interval(0.5,1.5)",
+        "interval(1,1e18)",
+        "interval(a,b)",
+        "interval(1,2,3)",
+        "interval(true,2)",
+    ),
+    *("tag(log,interval(0.001,0.1))", "tag(log,interval(0,1))", "tag(log,interval(-1,1))", "tag(log,interval(1,64))"),
+    *(
+        "tag(x,interval(0,1))",
+        "tag(log,choice(1,2))",
+        "tag(log,1)",
+        "tag(interval(1,2))",
+        "tag()",
+        "tag(log,range(1,3))",
+    ),
+    *(
+        "shuffle(1,2,3)",
+        "shuffle(range(1,4))",
+        "shuffle(interval(0,1))",
+        "sort(3,1,2)",
+        "sort(a,1)",
+        "sort(range(3),reverse=true)",
+    ),
+    *("glob(*)", "glob(g*)", "glob([g*,c*])", "glob(*,exclude=g*)", "glob(nothing*)", "glob()", "glob([)", "glob(1)"),
+    *(
+        "extend_list(9)",
+        "extend_list(1,2)",
+        "int(range(1,3))",
+        "float(interval(1,2))",
+        "str(choice(1,2))",
+        "int(choice(1.5,2.5))",
+    ),
+    *(
+        "interval(start=0,end=1)",
+        "range(stop=3)",
+        "choice(a=1)",
+        "nope(1,2)",
+        "1,2",
+        "1,1",
+        "0.05,0.1",
+        "[4],[8]",
+        "a,b,c",
+        "1,,2",
+    ),
+    *("1,", ",1", "null,1", "${seed},2", "'a,b',c", "choice(1,2),3", "interval(0,1),2", "true,false"),
+)
+INTERPOLATIONS: Final = (
+    *(
+        "${seed}",
+        "${model}",
+        "${training}",
+        "${training.epochs}",
+        "${optimizer.lr}",
+        "${nope}",
+        "${nope.nope}",
+        "${}",
+        "${",
+    ),
+    *(
+        "${seed",
+        "$}",
+        "${.}",
+        "${..}",
+        "${.name}",
+        "${..seed}",
+        "${...seed}",
+        "${seed}${seed}",
+        "a${seed}",
+        "${${nope}}",
+    ),
+    *(
+        "${oc.env:NOPE}",
+        "${oc.env:NOPE,1}",
+        "${oc.env:HOME}",
+        "${oc.env:NOPE,null}",
+        "${oc.env:}",
+        "${oc.env}",
+        "${oc.env:A,B,C}",
+    ),
+    *(
+        "${oc.decode:'1'}",
+        "${oc.decode:'['}",
+        "${oc.create:{a:1}}",
+        "${oc.select:nope}",
+        "${oc.select:nope,3}",
+        "${oc.select:seed}",
+    ),
+    *(
+        "${oc.dict.keys:model}",
+        "${oc.dict.values:training}",
+        "${oc.dict.keys:seed}",
+        "${oc.deprecated:seed}",
+        "${oc.nope:1}",
+    ),
+    *(
+        "${hydra:job.num}",
+        "${hydra:runtime.cwd}",
+        "${hydra:nope}",
+        "${hydra:}",
+        "${hydra.job.name}",
+        "${now:%Y}",
+        "${now:}",
+    ),
+    *(
+        "${python_version:}",
+        "${python_version:major}",
+        "${python_version:nope}",
+        "${nope:1}",
+        r"\${seed}",
+        r"'${seed}'",
+        "${seed:}",
+    ),
+    *(
+        "${oc.env:'a b'}",
+        "${oc.decode:${oc.env:NOPE,2}}",
+        "[${seed},${seed}]",
+        "{a:${seed}}",
+        "${model.groups}",
+        "${hydra}",
+    ),
+)
+HOSTILE: Final = (NUMERALS, WORDS, SHAPES, FUNCTIONS, INTERPOLATIONS)
+SWEEPS: Final = {
+    int: (
+        "1,2",
+        "1,1",
+        "3,1,2",
+        "range(1,4)",
+        "choice(2,4)",
+        "interval(1,8)",
+        "tag(log,interval(1,8))",
+        "shuffle(1,2)",
+    ),
+    float: (
+        "0.01,0.1",
+        "choice(0.1,0.2)",
+        "interval(0.01,0.5)",
+        "tag(log,interval(0.01,0.5))",
+        "range(0.1,0.5,0.2)",
+        "0.1",
+    ),
+    bool: ("true,false", "choice(true,false)", "true"),
+}
+"""Sweeps that suit a type."""
+
+
+def accepted(random: Random, key: Key) -> str:
+    """A value that the key's type takes; its bounds may refuse it where other values are not the default."""
+    kind = random.choice(key.kinds)
+    numbers = NUMBERS.get(key.name.rpartition(".")[2])
+    if kind in {int, float} and numbers:
+        return f"{random.choice(numbers):g}" if kind is float else str(int(random.choice(numbers)))
+    if kind is int:
+        return str(random.randint(1, 24))
+    if kind is float:
+        return f"{random.random():.3g}"
+    if kind is bool:
+        return random.choice(("true", "false"))
+    if kind is type(None):
+        return "null"
+    if kind is str:
+        return random.choice(("auto", "name", "a-b_c"))
+    if isinstance(kind, str):
+        return kind
+    return f"[{','.join(str(random.randint(2, 12)) for _ in range(random.randint(1, 4)))}]"
+
+
+def swept(random: Random, key: Key) -> str:
+    """A sweep that suits the key's type."""
+    names = [kind for kind in key.kinds if isinstance(kind, str)]
+    if names and random.random() < 0.8:
+        return ",".join(random.choices(names, k=random.randint(2, 3)))
+    kinds = [kind for kind in key.kinds if isinstance(kind, type) and kind in SWEEPS]
+    if kinds and random.random() < 0.9:
+        return random.choice(SWEEPS[random.choice(kinds)])
+    return ",".join(accepted(random, key) for _ in range(random.randint(2, 3)))
+
+
+def hostile(random: Random) -> str:
+    """A value from the corners, or two of them put together."""
+    one = random.choice(random.choice(HOSTILE))
+    match random.randrange(12):
+        case 0:
+            return f"{one},{random.choice(random.choice(HOSTILE))}"
+        case 1:
+            return f"[{one}]"
+        case 2:
+            return f"choice({one},{random.choice(random.choice(HOSTILE))})"
+        case 3:
+            return f"'{one}'"
+        case 4:
+            return f"{{a:{one}}}"
+    return one
+
+
+def mistyped(random: Random, text: str) -> str:
+    """The text with one letter lost, doubled, replaced or swapped with the next."""
+    if len(text) < 3:
+        return text + "x"
+    at = random.randrange(1, len(text) - 1)
+    match random.randrange(4):
+        case 0:
+            return text[:at] + text[at + 1 :]
+        case 1:
+            return text[:at] + text[at] + text[at:]
+        case 2:
+            return text[:at] + random.choice("aeiou._/@") + text[at + 1 :]
+    return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
