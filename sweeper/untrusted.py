@@ -47,6 +47,19 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
     return read_bytes(path, limit).decode()
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a path: there is none with a name that is too long, at which `Path.exists` raises."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder: one with a name that is too long is none, at which `Path.is_dir` raises."""
+    return exists(path) and path.is_dir()
+
+
 def is_file_within(path: Path, folder: Path) -> bool:
     """Whether a path is a regular file in the folder or below it, once all symbolic links are followed."""
     real = path.resolve()

@@ -28,6 +28,8 @@ INTERRUPTED: Final = 130
 """Exit status after Ctrl-C: 128 plus the number of SIGINT, as in shells."""
 PIPE_CLOSED: Final = 141
 """Exit status if the reader of our output closed the pipe: 128 plus the number of SIGPIPE, as in shells."""
+SHOWN: Final = 800
+"""Characters that are shown of either end of an error: its rule, and its fix. Values of any length may be between them."""
 COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "ablate": ablate,
     "bench": bench,
@@ -64,7 +66,7 @@ def main(train: Train | None = None) -> int:
     except SweeperError as error:
         if os.environ.get(DEBUG) == "1":
             raise
-        print(f"sweeper: {printable(' '.join(str(error).splitlines()))}", file=sys.stderr)
+        print(f"sweeper: {_one_line(str(error))}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader, such as `head`, has stopped, which is no error. The flush of stdout at exit goes to /dev/null.
@@ -73,3 +75,11 @@ def main(train: Train | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _one_line(text: str) -> str:
+    """Return an error as one line that a terminal shows as it is; of a very long one, its beginning and its end."""
+    line = printable(" ".join(text.splitlines())).encode(errors="replace").decode()  # a byte that is no UTF-8 is a ?
+    if len(line) <= 2 * SHOWN:
+        return line
+    return f"{line[:SHOWN]} ... {line[-SHOWN:]}"

@@ -108,11 +108,16 @@ def _wrong_value(match: re.Match[str]) -> str:
 
 _NO_KEY: Final = r"Could not (?:override|append to config|delete from config|delete)[^']*'([^']+)'"
 _MESSAGES: Final[list[tuple[str, Callable[[re.Match[str]], str]]]] = [
+    (
+        r"arent traversal",
+        lambda _: "an option is the name of a file in a config group, without a path: --help lists them",
+    ),
+    (r"object_type=\w+Sweep", lambda _: "a sweep cannot hold another sweep: give all values in one list"),
     (r"An item is already at '([^']+)'", _duplicate),
     (r"Could not find '([^']+)/([^'/]+)'", _no_option),
     (r"Could not override ''", lambda _: "an override must be key=value, but one has no key"),
     (r"string:  out of", lambda _: "an override must be key=value, but one is empty"),
-    (r"Error when parsing index: \d+, string: (.+) out of \[", _no_override),
+    (r"Error when parsing index: \d+, string: (.+?) out of \[", _no_override),
     (r"Multiple values for ([\w/@.]+)\.", _duplicate),
     (r"Error merging override ([\w.]+)\.(\d+)=.*\n?.*list index out of range", _no_index),
     (r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)", _several_values),

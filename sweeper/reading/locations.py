@@ -19,7 +19,7 @@ from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url
 from sweeper.study.storage_url import JOURNAL, check_typed, redacted
 from sweeper.terminal.console import display_path
-from sweeper.untrusted import parse_yaml, read_text
+from sweeper.untrusted import is_folder, parse_yaml, read_text
 
 STUDIES: Final = OUTPUTS / "studies"
 """The folder of all studies, relative to the working directory."""
@@ -66,11 +66,12 @@ def find_locations(study: str | None, storage: str | None, warn: Callable[[str],
         raise StudyError("--storage must be a URL, but it is empty: set the variable that it names, or leave it out")
     if study is None:
         return [StudyLocation(url=url, study=None, folder=None, typed=storage)] if url else list(_all(warn))
-    folder = STUDIES / study if Path(study).name == study and (STUDIES / study).is_dir() else display_path(Path(study))
+    is_name = Path(study).name == study and is_folder(STUDIES / study)  # also of a name that is too long
+    folder = STUDIES / study if is_name else display_path(Path(study))
     if url:
-        here = folder if folder.is_dir() else None
+        here = folder if is_folder(folder) else None
         return [StudyLocation(url=url, study=Path(study).name, folder=here, typed=storage)]
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise StudyError(f"STUDY must be a study's name or folder, but {study} is neither{nearest_studies(study)}")
     return [_location(folder)]
 

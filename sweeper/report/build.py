@@ -25,6 +25,7 @@ from sweeper.study.restoring import describe_elsewhere, elsewhere
 from sweeper.study.storage_url import has_password
 from sweeper.terminal.console import display_path
 from sweeper.terminal.formats import percent
+from sweeper.untrusted import exists, is_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run's, damaged or not."""
     files = RunFolder(folder)
-    return files.metrics.exists() or files.config.exists()
+    return exists(files.metrics) or exists(files.config)
 
 
 def _build_study_page(name: str, storage: str | None, out: Path | None) -> BuiltPage:
@@ -121,8 +122,8 @@ def _load(storage: BaseStorage, location: StudyLocation) -> optuna.Study:
 
 def _check_is_study(name: str) -> None:
     """Raise `StudyError` unless `name` is the name or the folder of a study."""
-    is_name = Path(name).name == name and (STUDIES / name).is_dir()
-    if is_name or (Path(name) / "search.yaml").exists() or (Path(name) / "journal.log").exists():
+    is_name = Path(name).name == name and is_folder(STUDIES / name)
+    if is_name or any(exists(Path(name) / file) for file in ("search.yaml", "journal.log")):
         return
     raise StudyError(
         f"a report needs a run's folder, a study's folder or a study's name, but {name} is none of these"

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from sweeper.config.initialized import conf_dir
@@ -29,7 +31,11 @@ def other_meanings(outcome: Outcome) -> Iterator[str]:
 
 def _overrides(arguments: Sequence[str]) -> list[Override]:
     words = [word for word in arguments if not word.startswith("-")]
-    return OverridesParser.create().parse_overrides(words)
+    parser, found = OverridesParser.create(), []
+    for word in words:
+        with suppress(HydraException):  # an argument of an option
+            found.append(parser.parse_override(word))
+    return found
 
 
 def _touches(later: Override, earlier: Override) -> bool:

@@ -12,7 +12,7 @@ MAX_LINE: Final = 2000
 RAW: Final = re.compile(
     r"Traceback|LexerNo|no viable|mismatched input|extraneous|token recognition|Error merging|full_key|object_type|"
     r"<class|object at 0x|omegaconf|ConfigKeyError|Config(Attribute|Type)Error|_target_.*not found|See https|"
-    r"Ambiguous value|Could not|NoneType|\bdict\b|unhashable|not subscriptable|not iterable|Key .* is not in struct"
+    r"Ambiguous value|Could not (?:override|find|append|delete)|NoneType|\(type dict\)|unhashable|not subscriptable|not iterable|Key .* is not in struct"
 )
 """Wording of a library or of Python, which says nothing to a user."""
 CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e]")

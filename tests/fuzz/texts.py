@@ -200,8 +200,6 @@ FUNCTIONS: Final = (
     ),
     *("glob(*)", "glob(g*)", "glob([g*,c*])", "glob(*,exclude=g*)", "glob(nothing*)", "glob()", "glob([)", "glob(1)"),
     *(
-        "extend_list(9)",
-        "extend_list(1,2)",
         "int(range(1,3))",
         "float(interval(1,2))",
         "str(choice(1,2))",

@@ -81,7 +81,7 @@ def keys(*choices: str) -> tuple[Key, ...]:
 @functools.cache
 def groups() -> dict[str, tuple[str, ...]]:
     """The options of every config group, Hydra's own for searches included."""
-    found: dict[str, list[str]] = {"hydra/launcher": ["basic", "joblib", "nope"], "hydra/sweeper": ["study", "basic"]}
+    found: dict[str, list[str]] = {"hydra/launcher": ["basic", "joblib", "nope"], "hydra/sweeper": ["study"]}
     for folder in (conf_dir(), CONFIGS):
         for file in sorted(folder.rglob("*/*.yaml")):
             found.setdefault(file.parent.relative_to(folder).as_posix(), []).append(file.stem)
