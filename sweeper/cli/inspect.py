@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sweeper.cli.arguments import Parser
 from sweeper.config.composition import compose
+from sweeper.config.idle import refuse_idle
 from sweeper.design import analyze
 from sweeper.network.budget import check_budget
 from sweeper.terminal import network_table
@@ -19,6 +20,7 @@ def inspect(arguments: Sequence[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="overrides as for a run: model=gap model.dropout=0.05 ...")
     options = parser.parse_intermixed_args(arguments)
     conf = compose(options.overrides)
+    refuse_idle(conf, options.overrides)
     design = analyze(conf)
     if options.json:
         print(network_table.as_json(conf, design))

@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper.cli.shown_run import show_run
+from sweeper.config.idle import refuse_idle
 from sweeper.config.loading import load
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze_within_budget
@@ -35,6 +36,8 @@ def run_job(cfg: DictConfig, train: Train | None = None) -> object:
     try:
         _refuse_search_options(settings)
         conf = load(cfg)
+        if settings.mode is RunMode.RUN:
+            refuse_idle(conf, settings.overrides.task)
         analyze_within_budget(conf)  # a wrong config fails here, before the two seconds of importing torch
         return (train or _train)(folder, conf, settings)
     finally:

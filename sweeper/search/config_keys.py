@@ -83,6 +83,12 @@ def _get(parent: Any, name: str) -> Any:
     return parent[int(name)] if isinstance(parent, list) else getattr(parent, name)
 
 
+def set_neutral(conf: ExperimentConf, key: str, value: object) -> None:
+    """Set the value of an attribute in place, without any check: of a config that is compared, not trained."""
+    parent, name = _parent(conf, key)
+    setattr(parent, name, value)
+
+
 def set_value(conf: ExperimentConf, key: str, value: Value) -> None:
     """Set a value in place, one that `can_be_set`, and validate the dataclass that contains it.
 

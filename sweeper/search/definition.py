@@ -18,6 +18,7 @@ from sweeper.search.constraints import ConstraintCheck, constraints
 from sweeper.search.dry_run import describe_grid, describe_search, describe_space
 from sweeper.search.feasibility import FeasibilityCheck
 from sweeper.search.front_points import front_points, front_widths
+from sweeper.search.idle_sweeps import check_idle
 from sweeper.search.initial_points import initial_points
 from sweeper.search.job_composer import JobComposer
 from sweeper.search.options import StudyOptions
@@ -162,6 +163,7 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
     space = _complete(space, options, composer)
     check = FeasibilityCheck(space, composer.experiment)
     base = _base(space, check)
+    check_idle(space, check)
     for key in space.keys if space.grid else ():
         for value in dict.fromkeys(point[key] for point in space.grid or ()):
             with suppress(ConfigError):  # an out-of-bounds value only rejects its own trials

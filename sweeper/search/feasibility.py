@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sweeper.config.idle import without_idle
 from sweeper.config.schema import ExperimentConf, LoggingConf
 from sweeper.design import Design, analyze, check_images
 from sweeper.errors import CompositionError, ConfigError
 from sweeper.network.budget import COSTS, check_budget
-from sweeper.search.config_keys import can_be_set, set_value
+from sweeper.search.config_keys import can_be_set, set_neutral, set_value
 from sweeper.search.space import Params, Space, Value, to_override
 
 Composer = Callable[[Sequence[str]], ExperimentConf]
@@ -106,6 +107,11 @@ class FeasibilityCheck:
 def fingerprint(conf: ExperimentConf) -> str:
     """Return the SHA-256 of all config values that affect training, which excludes the target and the loggers."""
     trained = copy.copy(conf)
+    idle = without_idle(conf)
+    if idle:
+        trained = copy.deepcopy(conf)
+        for key, value in idle.items():
+            set_neutral(trained, key, value)
     trained.target, trained.logging = 1.0, LoggingConf()
     # Without a limit of time, the hash is that of earlier versions.
     timeout = "" if conf.training.timeout is None else f" timeout={conf.training.timeout:g}"
