@@ -25,6 +25,7 @@ from sweeper.study.executors import connect, is_local, make_executor
 from sweeper.study.executors.clock import TrialClock
 from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.ray_engine import RayEngine
+from sweeper.study.idle_options import check_options
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.parts import make_parts
@@ -180,8 +181,9 @@ class Sweep:
             direction = "maximize" if composer.is_sweeper_config else "minimize"
             self._options = replace(self._options, direction=direction)
         search = self.search = read_search(arguments, self._options, composer)
+        check_options(search, typed_settings(self._config))
         if self._options.dry_run:
-            make_parts(search, self._options, self._config, self._read_other)
+            make_parts(search, self._options, self._config, self._read_other)  # a dry run refuses what the search would
             search.dry_run(jobs=self._jobs)
             return None
         if search.base is not None and is_local(self._config) and not any("data" in key for key in search.space.keys):

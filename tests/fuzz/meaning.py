@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from sweeper.config.initialized import conf_dir
+from sweeper.search.definition import Search
 
 from .running import Job, Outcome
 from .same import is_same
@@ -48,7 +49,7 @@ def _name(override: Override) -> str:
 
 
 def _of_run(overrides: Sequence[Override], job: Job) -> Iterator[str]:
-    settings = OmegaConf.to_container(job.settings, resolve=False, enum_to_str=True)  # type: ignore[arg-type]
+    settings = OmegaConf.to_container(job.settings, resolve=False, enum_to_str=True)
     for override in overrides:
         if override.is_delete() or override.is_sweep_override():
             continue
@@ -68,17 +69,7 @@ def _of_run(overrides: Sequence[Override], job: Job) -> Iterator[str]:
 def _of_search(overrides: Sequence[Override], outcome: Outcome) -> Iterator[str]:
     search = outcome.search
     assert search is not None
-    presets = [o.value() for o in overrides if _name(o) == "search"]
-    named = {_name(o) for o in overrides}
-    for preset in presets:
-        if not isinstance(preset, str):
-            continue
-        settings = _preset(preset)
-        for key in settings.get("params") or {}:
-            if key not in named and key not in search.space.distributions:
-                yield f"search={preset}: {key} is not searched"
-        if settings.get("widths") and not any(".channels." in key for key in search.space.distributions):
-            yield f"search={preset}: no width is searched"
+    yield from _of_presets(overrides, search)
     for override in overrides:
         name = _name(override)
         if override.is_sweep_override():
@@ -91,6 +82,21 @@ def _of_search(overrides: Sequence[Override], outcome: Outcome) -> Iterator[str]
                 continue
             if not is_same(given, used):
                 yield f"{override.input_line}: the checked config has {used!r}"
+
+
+def _of_presets(overrides: Sequence[Override], search: Search) -> Iterator[str]:
+    """What a preset searches must be searched, unless the command line says otherwise."""
+    presets = [o.value() for o in overrides if _name(o) == "search"]
+    named = {_name(o) for o in overrides}
+    for preset in presets:
+        if not isinstance(preset, str):
+            continue
+        settings = _preset(preset)
+        for key in settings.get("params") or {}:
+            if key not in named and key not in search.space.distributions:
+                yield f"search={preset}: {key} is not searched"
+        if settings.get("widths") and not any(".channels." in key for key in search.space.distributions):
+            yield f"search={preset}: no width is searched"
 
 
 def _preset(name: str) -> dict[str, Any]:

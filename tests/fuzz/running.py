@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hydra.conf import HydraConf
 from omegaconf import DictConfig
@@ -20,12 +20,17 @@ from omegaconf import DictConfig
 from sweeper.cli import main as cli
 from sweeper.config.schema import ExperimentConf
 from sweeper.plugin import StudySweeper
+from sweeper.search import dry_run
 from sweeper.search.definition import Search
 
-from .command_lines import CommandLine
+from .command_lines import VERBS, CommandLine
 from .vocabulary import files
 
-DRY_RUN = "hydra.sweeper.dry_run=true"
+DRY_RUN: Final = "hydra.sweeper.dry_run=true"
+PRINTING: Final = {"--cfg", "-c", "--help", "-h", "--hydra-help", "--version", "--info"}
+"""Options with which Hydra prints and trains nothing."""
+SAMPLES: Final = 20
+"""Random points of a dry run in this process, instead of a thousand."""
 
 
 class TimeLimit(BaseException):
@@ -105,6 +110,8 @@ def run_in_process(line: CommandLine, folder: Path, limit: float) -> Outcome:
 def run_as_process(line: CommandLine, folder: Path, limit: float) -> Outcome:
     """Run the line as a user would; a run is inspected instead, a sweep is a dry run."""
     arguments = arguments_of(line)
+    if not line.is_sweep and arguments[0] not in VERBS and not PRINTING & set(arguments):
+        arguments = ["inspect", *arguments]
     before, start = files(folder), time.monotonic()
     try:
         done = subprocess.run(
@@ -139,12 +146,13 @@ def _changed(before: dict[str, int], after: dict[str, int]) -> list[str]:
 
 @contextlib.contextmanager
 def _arguments(words: list[str]) -> Iterator[None]:
-    saved, variables = sys.argv, dict(os.environ)
+    saved, variables, samples = sys.argv, dict(os.environ), dry_run.SAMPLES
     sys.argv = ["sweeper", *words]
+    dry_run.SAMPLES = SAMPLES  # type: ignore[misc]
     try:
         yield
     finally:
-        sys.argv = saved
+        sys.argv, dry_run.SAMPLES = saved, samples  # type: ignore[misc]
         os.environ.clear()
         os.environ.update(variables)
 

@@ -4,7 +4,8 @@ import contextlib
 import shlex
 from pathlib import Path
 
-from ..studies import make_journal
+from tests.studies import make_journal
+
 from .command_lines import CommandLine
 from .running import Outcome
 
