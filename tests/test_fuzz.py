@@ -30,14 +30,14 @@ def _faults(run: Run, folder: Path, first: int, count: int) -> list[str]:
 
 
 def test_any_command_line_ends_in_what_it_says_or_in_one_line(tmp_path: Path) -> None:
-    """40 lines in this process: no traceback, no file left, no other meaning than what was typed."""
-    assert _faults(run_in_process, tmp_path, 0, 40) == []
+    """25 lines in this process: no traceback, no file left, no other meaning than what was typed."""
+    assert _faults(run_in_process, tmp_path, 0, 25) == []
 
 
 @pytest.mark.slow
 def test_many_command_lines(tmp_path: Path) -> None:
-    """400 more."""
-    assert _faults(run_in_process, tmp_path, 40, 400) == []
+    """415 more."""
+    assert _faults(run_in_process, tmp_path, 25, 415) == []
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from sweeper.config.explaining import nearest
-from sweeper.data import openings
+from sweeper.data.openings import OUTPUTS
 
 LOOKED_AT: Final = 10_000
 """Folders beside a path that are compared with it."""
@@ -13,7 +13,7 @@ LOOKED_AT: Final = 10_000
 
 def nearest_runs(path: Path) -> str:
     """Return `` (did you mean a?)`` with the folders that a path may mean, or an empty string."""
-    for study in (path, openings.OUTPUTS / "studies" / path):
+    for study in (path, OUTPUTS / "studies" / path):
         if _holds_config(study / "best"):
             return f" (did you mean {study / 'best'}?)"
     try:

@@ -78,6 +78,8 @@ def _of_search(overrides: Sequence[Override], outcome: Outcome) -> Iterator[str]
             yield from _of_option(override, outcome)
         elif search.base is not None and not override.is_delete() and not re.search(r"[@/]|^hydra", name):
             given, used = override.value(), _at(search.base, name)
+            if search.options.architecture and name.endswith(".channels"):
+                continue  # a list has room for a deeper group
             if name in groups() or (isinstance(given, str) and ("${" in given or "\\" in given)):
                 continue
             if not is_same(given, used):

@@ -149,6 +149,7 @@ SHAPES: Final = (
     ),
     *("[" * 60 + "]" * 60, "[" + "1," * 500 + "1]", "{a:" * 40 + "1" + "}" * 40, "(", ")", "()", "f()", "f(1)", "int"),
 )
+# Without extend_list, json_str and oc.deprecated, of which Hydra warns on stderr.
 FUNCTIONS: Final = (
     *("int(2.5)", "int(x)", "int('2')", "float(1)", "float(nan)", "str(1)", "bool(1)", "bool(x)", "json_str({a:1})"),
     *("choice()", "choice(1)", "choice(1,2)", "choice([1,2],[3])", "choice(choice(1))", "choice(a,b", "choice(1,1)"),
@@ -264,7 +265,6 @@ INTERPOLATIONS: Final = (
         "${oc.dict.keys:model}",
         "${oc.dict.values:training}",
         "${oc.dict.keys:seed}",
-        "${oc.deprecated:seed}",
         "${oc.nope:1}",
     ),
     *(
