@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ class Server:
     """A real PostgreSQL server on this machine, with a password."""
 
     def __init__(self, root: Path, binaries: Path) -> None:
-        """Create its files in `root` with the programs in `binaries`; it does not run yet."""
+        """Create its files in the folder `root`, which exists, with the programs in `binaries`; it does not run yet."""
         self._root, self._binaries = root, binaries
         self._as_server = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
         with socket.socket() as free:
@@ -43,20 +46,37 @@ class Server:
         """Stop it at once; connections are cut."""
         self._quietly("pg_ctl", "-w", "-m", "fast", "stop")
 
+    def kill(self) -> None:
+        """Kill -9 every process of it; `start` recovers what was committed."""
+        server = int((self._root / "data" / "postmaster.pid").read_text().splitlines()[0])
+        # First the one that starts the others, and which would start them again.
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        pids = [server, *map(int, children)]
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while any(Path(f"/proc/{pid}").exists() for pid in pids):  # a new server refuses to start beside the old one
+            time.sleep(0.01)
+
     def _quietly(self, program: str, *arguments: str) -> None:
         quiet = subprocess.DEVNULL
         command = [*self._as_server, str(self._binaries / program), "-D", str(self._root / "data"), *arguments]
         subprocess.run(command, check=True, stdout=quiet, stderr=quiet, cwd=self._root)
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that runs. Skips where none is installed."""
+def installed_programs() -> Path:
+    """The folder of the server's programs. Skips where none is installed."""
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = str(installed[-1]) if installed else shutil.which("initdb")
     if found is None:
         pytest.skip("no PostgreSQL server is installed")
-    server = Server(tmp_path_factory.mktemp("postgresql"), Path(found).parent)
+    return Path(found).parent
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that runs. Skips where none is installed."""
+    server = Server(tmp_path_factory.mktemp("postgresql"), installed_programs())
     server.start()
     yield server
     server.stop()

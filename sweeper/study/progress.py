@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from sweeper.study.attributes import FAILED
 from sweeper.study.executors.base import JobResult
 from sweeper.study.front import worst_cost
 from sweeper.study.front_table import front_status, live_front
@@ -138,7 +139,7 @@ class StudyProgress:
         trial = self._trials.trials()[result.number]
         if result.error is not None:
             retried = ", its point is tried again" if is_retried else ""
-            self._print(f"trial {result.number} failed{retried}: {result.error}")
+            self._print(f"trial {result.number} failed{retried}: {trial.user_attrs.get(FAILED, result.error)}")
             return
         unit = "in epoch" if self._is_accuracy else "at step"
         in_epoch = f" {unit} {max(trial.intermediate_values)}" if result.pruned and trial.intermediate_values else ""

@@ -16,6 +16,7 @@ from sweeper.search.every_point import are_all_tried
 from sweeper.search.feasibility import Feasibility
 from sweeper.search.space import Params, Space
 from sweeper.study.attributes import (
+    DEATHS,
     DUPLICATE,
     FAILED,
     FINGERPRINT,
@@ -35,6 +36,7 @@ from sweeper.study.folder import StudyFolder
 from sweeper.study.goal import Goal
 from sweeper.study.optuna_private import queued_params, set_user_attr
 from sweeper.study.owner import identify_process, owner_of
+from sweeper.study.retries import failure_of, same_try
 from sweeper.study.summary import RunningSummary, StudySummary, state_of, tried_points
 from sweeper.untrusted import parse_json, read_text
 
@@ -147,8 +149,8 @@ class TrialStore:
         return are_all_tried(self._space.distributions, tried_points(self.trials()))
 
     def is_retry(self, trial: optuna.Trial) -> bool:
-        """Whether this trial's point failed before."""
-        return bool(trial.user_attrs.get(RETRY))
+        """Whether this trial's point failed before, or its process died there."""
+        return any(trial.user_attrs.get(key) for key in (RETRY, DEATHS))
 
     def tell(self, result: JobResult) -> bool | None:
         """Tell a job's result; return whether the trial failed for good, without a retry.
@@ -162,7 +164,7 @@ class TrialStore:
             return None if is_late else state == "failed"
         try:
             if result.error is not None:
-                return self._fail(result.number, result.error, retryable=result.retryable)
+                return self._fail(trial, result)
             if result.pruned:
                 if result.reason is not None:
                     set_user_attr(self.study, result.number, PRUNED, result.reason)
@@ -195,11 +197,11 @@ class TrialStore:
             if self.trials()[number].state is TrialState.RUNNING:
                 raise
             return False  # ended by another process, which got the lock of this one while it was suspended
-        self._queue_again(trial, failures=trial.user_attrs.get(RETRY))
+        self._queue_again(trial, same_try(trial))
         return True
 
-    def _queue_again(self, trial: FrozenTrial, failures: int | None) -> None:
-        self.study.enqueue_trial(_params(trial), user_attrs={RETRY: failures, REQUEUE_OF: trial.number})
+    def _queue_again(self, trial: FrozenTrial, counts: dict[str, Any]) -> None:
+        self.study.enqueue_trial(_params(trial), user_attrs={**counts, REQUEUE_OF: trial.number})
 
     def finish_requeues(self) -> None:
         """Queue the points of trials whose process died, or lost its storage, between failing them and queueing them."""
@@ -209,7 +211,7 @@ class TrialStore:
             # A trial of an earlier version has no process in its owner, and its point's trial does not name it.
             is_new = "process" in (owner_of(trial) or {})
             if is_new and state_of(trial) == "retried" and trial.number not in queued:
-                self._queue_again(trial, failures=trial.user_attrs.get(RETRY))
+                self._queue_again(trial, same_try(trial))
 
     def _values(self, number: int, value: float | tuple[float, ...]) -> list[float]:
         """Return a trial's objective values: a job measures the accuracy, the cost was known before it."""
@@ -230,17 +232,15 @@ class TrialStore:
             trial.set_user_attr(MACS, summary.macs)
             trial.set_user_attr(RECEPTIVE_FIELD, summary.layers[-2].receptive_field)
 
-    def _fail(self, number: int, reason: str, *, retryable: bool) -> bool:
-        trial = self.trials()[number]
-        failures = trial.user_attrs.get(RETRY) or 0
-        for_good = not retryable or failures >= self._max_retry
-        set_user_attr(self.study, number, FAILED, reason)
-        if not for_good:
-            set_user_attr(self.study, number, REQUEUED, True)  # noqa: FBT003 - the attribute's value
-        self.study.tell(number, state=TrialState.FAIL)
-        if not for_good:
-            self._queue_again(trial, failures=failures + 1)
-        return for_good
+    def _fail(self, trial: FrozenTrial, result: JobResult) -> bool:
+        failure = failure_of(trial, result, max_retry=self._max_retry)
+        set_user_attr(self.study, trial.number, FAILED, failure.reason)
+        if failure.next_try is not None:
+            set_user_attr(self.study, trial.number, REQUEUED, True)  # noqa: FBT003 - the attribute's value
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        if failure.next_try is not None:
+            self._queue_again(trial, failure.next_try)
+        return failure.next_try is None
 
 
 def checked(result: JobResult, goal: Goal) -> JobResult:

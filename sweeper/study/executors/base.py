@@ -60,6 +60,8 @@ class JobResult:
     """The reason for a failure, one line; None for any other job."""
     retryable: bool = True
     """Whether a failed job may succeed at another try. A training that diverged would diverge again."""
+    has_died: bool = False
+    """Whether a failed job's process ended before the job did: it was killed, or it crashed."""
     missing: str | None = None
     """The config key without a value, ``???``, that a failed job read: the other jobs would fail too."""
     returned: JobReturn | None = None

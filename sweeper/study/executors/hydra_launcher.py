@@ -99,7 +99,7 @@ class HydraLauncher:
                 self._has_started_jobs = self._has_started_jobs or started
                 is_gone = not running and (started or time.monotonic() > deadline)
                 if result is None and is_gone and number in suspects:
-                    result = JobResult(number=number, error=f"its process died ({reason})")
+                    result = JobResult(number=number, error=f"its process died ({reason})", has_died=True)
                 if result is not None:
                     results[number] = result
                     pending.discard(number)

@@ -41,6 +41,18 @@ def sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def describe_exit(code: int | None) -> str:
+    """Return how a process ended: the name of the signal that ended it, or its exit code.
+
+    >>> describe_exit(-9), describe_exit(-11), describe_exit(3)
+    ('exit code -9, SIGKILL', 'exit code -11, SIGSEGV', 'exit code 3')
+    """
+    try:
+        return f"exit code {code}, {signal.Signals(-(code or 0)).name}"
+    except ValueError:
+        return f"exit code {code}"
+
+
 def kill_descendants(pid: int) -> None:
     """Kill the processes that a process started, and theirs, while it lives: afterwards nobody knows whose they were."""
     for child in _children(pid):

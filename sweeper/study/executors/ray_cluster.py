@@ -170,7 +170,8 @@ class RayCluster:
         try:
             result = unpack_result(self._ray.get(worker.awaited))
         except self._ray.exceptions.RayError as error:
-            result = JobResult(number=number, error=self._reason(worker, error))
+            has_died = not isinstance(error, self._ray.exceptions.RayTaskError)
+            result = JobResult(number=number, error=self._reason(worker, error), has_died=has_died)
             self._drop(worker)
         worker.rest()
         return result

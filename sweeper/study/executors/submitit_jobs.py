@@ -43,6 +43,8 @@ REASONS: Final = {
     GONE: "left the queue without a result",
 }
 """What is said of a job that ended without a result, by its state. In another state, its process died."""
+LIMITS: Final = ("TIMEOUT", "DEADLINE", "OUT_OF_MEMORY")
+"""The states of a job that took more than it was given: its failure. In another state, something killed it."""
 
 
 @dataclass(eq=False)
@@ -239,7 +241,9 @@ class SubmititJobs:
                 folder = one.handle.paths.folder
                 folder.chmod(folder.stat().st_mode)  # makes NFS look again
             return None
-        return self._read(job) or JobResult(number=one.job.number, error=self._reason(one, state))
+        return self._read(job) or JobResult(
+            number=one.job.number, error=self._reason(one, state), has_died=state.name not in LIMITS
+        )
 
     def _reason(self, one: _Submitted, state: JobState) -> str:
         if self._is_slurm and state.name in REASONS:

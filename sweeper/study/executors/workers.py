@@ -12,7 +12,7 @@ from hydra.core.singleton import Singleton
 
 from sweeper.study.executors.base import Job, JobResult
 from sweeper.study.executors.clock import TrialClock
-from sweeper.study.executors.process import kill_descendants, start_ignoring_sigint
+from sweeper.study.executors.process import describe_exit, kill_descendants, start_ignoring_sigint
 from sweeper.study.executors.worker import NOTICE, PART, READY, RESULT, unpack_result, work
 
 EXIT_SECONDS: Final = 1.0
@@ -163,7 +163,8 @@ class _Worker:
             if self._process.is_alive() or self._connection.poll():
                 return lines, None
         self.end()
-        return lines, JobResult(number=number, error=f"its worker died (exit code {self._process.exitcode})")
+        how = describe_exit(self._process.exitcode)
+        return lines, JobResult(number=number, error=f"its worker died ({how})", has_died=True)
 
     def end(self) -> None:
         """Kill the worker, and forget its job."""
