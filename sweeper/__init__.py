@@ -58,9 +58,9 @@ def run(conf: "ExperimentConf", *, folder: "Path | None" = None, show: bool = Tr
         except (KeyboardInterrupt, TrainingDivergedError):
             run_report.write_partial_report(folder)
             raise
-    written = run_report.write_report(folder)
+    next_command, warning = run_report.try_to_write_report(folder)
     if progress is not None:
-        progress.show_result(completed, next_command=written.next)
+        progress.show_result(completed, next_command=next_command, warning=warning)
     return completed
 
 

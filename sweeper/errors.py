@@ -36,6 +36,10 @@ class TrainingDivergedError(SweeperError):
     """A loss became non-finite, or the training loss too large. Completed epochs are kept: lower the learning rate."""
 
 
+class DiskError(SweeperError):
+    """A file cannot be written: the disk is full, or is read-only. What was finished is kept: free space, then go on."""
+
+
 class StudyError(SweeperError):
     """A study cannot be run or read as requested: wrong search space, storage, option or name. Trials are kept."""
 

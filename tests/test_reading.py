@@ -122,7 +122,7 @@ def test_a_damaged_journal_hides_no_other_study(damage: bytes) -> None:
     storage = storage_of(warned)
     assert [study.study_name for study in storage.get_all_studies()] == ["good"]
     (text,) = warned
-    assert text.startswith(f"{journal.absolute()} must hold one JSON record per line, but line 3 is damaged")
+    assert text.startswith(f"{journal.absolute()} must hold one JSON record a line, but line 3 is damaged")
     journal.write_bytes(intact)
     assert {study.study_name for study in storage.get_all_studies()} == {"bad", "good"}
     assert len(_trials(storage, "bad")) == 2

@@ -11,7 +11,7 @@ from .processes import CHECKOUT
 PACKAGE = CHECKOUT / "sweeper"
 FLOORS = [
     {"errors", "records", "startup", "statistics", "untrusted", "version"},
-    {"intervals"},
+    {"disk", "intervals"},
     {"config"},
     {"network", "data"},
     {"design", "training"},

@@ -176,7 +176,10 @@ def test_a_torn_journal_is_cut_and_a_damaged_one_refused(sweeper_call: Call, tmp
     journal.write_bytes(b"".join([*lines[:2], b"damaged\n", *lines[3:]]))
     done = sweeper_call(*arguments)
     assert done.returncode == 1
-    assert f"{journal} must hold one JSON record a line, but line 3 is damaged" in done.stderr
+    assert (
+        f"{journal} must hold one JSON record a line, but line 3 of {len(lines)} is damaged (it is no JSON)"
+        in done.stderr
+    )
     assert done.stderr.count("\n") == 1
 
 

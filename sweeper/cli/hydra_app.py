@@ -17,6 +17,7 @@ from sweeper.cli.job import Train, run_job
 from sweeper.config.hydra_errors import HYDRA_ERRORS, explain, is_of_hydra
 from sweeper.config.initialized import CONFIG_NAME, conf_dir
 from sweeper.config.search_path import StudyConfigs
+from sweeper.disk import disk_error, is_full
 from sweeper.errors import RunFolderError, SweeperError
 from sweeper.plugin import FULL_ERROR, StudySweeper
 
@@ -48,11 +49,14 @@ def run_hydra(train: Train | None = None) -> None:
         started = True
         try:
             return run_job(cfg, train)
-        except SweeperError as error:
+        except Exception as error:
+            expected = error if isinstance(error, SweeperError) else disk_error(error)
+            if expected is None:
+                raise
             # A Hydra sweeper must see its job fail. A single run's error bypasses Hydra, which would print a line too.
             if HydraConfig.get().mode is not RunMode.RUN:
-                raise
-            failure = error
+                raise expected from error
+            failure = expected
             return math.nan
 
     sys.argv[1:] = ordered(sys.argv[1:])
@@ -64,13 +68,20 @@ def run_hydra(train: Train | None = None) -> None:
     except Exception as error:
         if started or isinstance(error, BrokenPipeError):
             raise
-        if isinstance(error, OSError) and not isinstance(error, HYDRA_ERRORS):
-            raise RunFolderError(
-                f"{error.filename} cannot be read or created ({error.strerror or error}): name another with hydra.run.dir "
-                "or hydra.sweep.dir"
-            ) from error
-        if not is_of_hydra(error):
-            raise
-        raise explain(error, [word for word in sys.argv[1:] if not word.startswith("-")]) from error
+        raise _explained(error) from error
     if failure is not None:
         raise failure
+
+
+def _explained(error: Exception) -> Exception:
+    """Return an error of Hydra, or of its files, before the first job as a `SweeperError`; another one as it is."""
+    if is_full(error):
+        return disk_error(error) or error
+    if isinstance(error, OSError) and not isinstance(error, HYDRA_ERRORS):
+        return RunFolderError(
+            f"{error.filename} cannot be read or created ({error.strerror or error}): name another with hydra.run.dir "
+            "or hydra.sweep.dir"
+        )
+    if not is_of_hydra(error):
+        return error
+    return explain(error, [word for word in sys.argv[1:] if not word.startswith("-")])

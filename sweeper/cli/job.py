@@ -1,5 +1,6 @@
 """Runs one Hydra job, alone or as a trial of a study: config → run → run report → value."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -15,9 +16,12 @@ from sweeper.config.idle import refuse_idle
 from sweeper.config.loading import load
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze_within_budget
-from sweeper.errors import ConfigError, TrainingDivergedError
+from sweeper.disk import GO_ON, disk_error
+from sweeper.errors import ConfigError, SweeperError, TrainingDivergedError
+from sweeper.run.folder import RunFolder
 from sweeper.startup import loading
 from sweeper.study.trial import is_trial
+from sweeper.study.waiting import waiting
 from sweeper.terminal.console import display_path
 
 Train = Callable[[Path, ExperimentConf, HydraConf], object]
@@ -74,7 +78,9 @@ def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> objec
     except TrainingDivergedError:
         run_report.write_partial_report(folder)
         raise
-    run_report.write_report(folder)
+    _, warning = run_report.try_to_write_report(folder)
+    if warning:
+        waiting().on_begin(f"trial {settings.job.num}: {warning}")
     return value
 
 
@@ -82,17 +88,32 @@ def _run_alone(folder: Path, conf: ExperimentConf, settings: HydraConf) -> objec
     with loading():
         from sweeper.run.experiment import run  # noqa: PLC0415 - torch takes two seconds
 
-    completed = show_run(
-        lambda progress: run(
-            conf,
-            folder=folder,
-            listeners=[progress],
-            overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
-            hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
-        ),
-        folder,
-    )
+    try:
+        completed = show_run(
+            lambda progress: run(
+                conf,
+                folder=folder,
+                listeners=[progress],
+                overrides=OmegaConf.to_yaml(OmegaConf.create(list(settings.overrides.task))),
+                hydra=OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})),
+            ),
+            folder,
+        )
+    except OSError as error:
+        failure = disk_error(error, go_on=_going_on(folder))
+        if failure is None:
+            raise
+        raise failure from error
     return completed.value
+
+
+def _going_on(folder: Path) -> str:
+    """Return what goes on with a run that was stopped: a command, or if its config was not written yet, the same one."""
+    try:
+        RunFolder(folder).read_config()
+    except SweeperError:
+        return GO_ON
+    return f"run {shlex.join(['python', '-m', 'sweeper', 'resume', str(folder)])}"
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -18,6 +18,7 @@ from sweeper.cli.report import report
 from sweeper.cli.reproduce import reproduce
 from sweeper.cli.resume import resume
 from sweeper.config.explaining import nearest
+from sweeper.disk import disk_error
 from sweeper.errors import SweeperError, UsageError
 from sweeper.untrusted import printable
 from sweeper.version import __version__
@@ -48,32 +49,37 @@ def main(train: Train | None = None) -> int:
 
     `train` is what is done with an accepted config, see `run_job`.
     """
-    arguments = sys.argv[1:]
     try:
-        check_config_files(arguments)
-        if arguments and arguments[0] in COMMANDS:
-            return COMMANDS[arguments[0]](arguments[1:])
-        if arguments and arguments[0] == "--version":
-            print(f"sweeper {__version__}")
-            return 0
-        if arguments and re.fullmatch(r"\w+", arguments[0]):
-            commands = list(COMMANDS)
-            raise UsageError(
-                f"there is no command {arguments[0]!r}{nearest(arguments[0], commands)}: the commands are "
-                f"{', '.join(commands)}, and an override is key=value"
-            )
-        run_hydra(train)
-    except SweeperError as error:
-        if os.environ.get(DEBUG) == "1":
-            raise
-        print(f"sweeper: {_one_line(str(error))}", file=sys.stderr)
-        return 1
+        return _run(sys.argv[1:], train)
     except BrokenPipeError:
         # The reader, such as `head`, has stopped, which is no error. The flush of stdout at exit goes to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        failure = error if isinstance(error, SweeperError) else disk_error(error)
+        if failure is None or os.environ.get(DEBUG) == "1":
+            raise
+        print(f"sweeper: {_one_line(str(failure))}", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: Sequence[str], train: Train | None) -> int:
+    """Run the command that the first argument names, else Hydra."""
+    check_config_files(arguments)
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]](arguments[1:])
+    if arguments and arguments[0] == "--version":
+        print(f"sweeper {__version__}")
+        return 0
+    if arguments and re.fullmatch(r"\w+", arguments[0]):
+        commands = list(COMMANDS)
+        raise UsageError(
+            f"there is no command {arguments[0]!r}{nearest(arguments[0], commands)}: the commands are "
+            f"{', '.join(commands)}, and an override is key=value"
+        )
+    run_hydra(train)
     return 0
 
 

@@ -32,6 +32,8 @@ def reproduce(arguments: Sequence[str]) -> int:
 
     with RunProgress() as progress:
         comparison = reproduction.reproduce(options.folder, [progress])
-    run_report.write_report(comparison.repetition)
+    _, warning = run_report.try_to_write_report(comparison.repetition)
     progress.show_comparison(comparison)
+    if warning:
+        progress.console.print(f"! {warning}", soft_wrap=True)
     return 1 if comparison.differences else 0

@@ -28,7 +28,8 @@ def show_run(train: Callable[["Listener"], "CompletedRun"], folder: Path) -> "Co
 
             write_partial_report(folder)
             raise
-    from sweeper.report.run_report import write_report  # noqa: PLC0415 - matplotlib: half a second, after training
+    from sweeper.report.run_report import try_to_write_report  # noqa: PLC0415 - matplotlib: half a second, after training
 
-    progress.show_result(completed, next_command=write_report(folder).next)
+    next_command, warning = try_to_write_report(folder)
+    progress.show_result(completed, next_command=next_command, warning=warning)
     return completed

@@ -12,10 +12,11 @@ from sqlalchemy.engine import make_url
 
 from sweeper.errors import StudyError
 from sweeper.reading.locations import StudyLocation
+from sweeper.study.journal import damage, decode
 from sweeper.study.optuna_private import cached
 from sweeper.study.server import connection_settings
 from sweeper.study.storage_url import JOURNAL, is_postgresql, redacted, why_not_opened
-from sweeper.untrusted import open_regular, parse_json
+from sweeper.untrusted import open_regular
 
 T = TypeVar("T")
 BUSY_SECONDS: Final = 60
@@ -112,6 +113,7 @@ class JournalReader(BaseJournalBackend):
         self._offset = 0
         self._head = b""
         self._line = 0
+        self._reason: Exception = ValueError("Optuna cannot apply it")
         self.is_applying = False
         """Whether Optuna is applying the last line read. If a read fails in that state, the line is damaged."""
 
@@ -119,8 +121,7 @@ class JournalReader(BaseJournalBackend):
     def damage(self) -> str:
         """The error message for a journal whose last line read is damaged."""
         return (
-            f"{self._path} must hold one JSON record per line, but line {self._line} is damaged: restore it, "
-            "or move the study's folder away"
+            f"{damage(self._path, self._line, self._reason)}: restore it from a copy, or move the study's folder away"
         )
 
     def was_replaced(self) -> bool:
@@ -143,7 +144,12 @@ class JournalReader(BaseJournalBackend):
                 self.is_applying = True
                 self._line += 1
                 self._head = self._head or line
-                yield parse_json(line)
+                try:
+                    record = decode(line, self._line)
+                except ValueError as error:
+                    self._reason = error
+                    raise
+                yield record
                 self._offset += len(line)
                 self.is_applying = False
 

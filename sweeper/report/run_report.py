@@ -1,11 +1,15 @@
 """A run's report: result, analysis and next command, then the tables, as `report.md` and as data for a page."""
 
+import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweeper.data.openings import count_openings
+from sweeper.disk import disk_error
+from sweeper.errors import RunFolderError
 from sweeper.report.analysis import next_command, observe
 from sweeper.report.ending import ending, epochs_done, epochs_trained
 from sweeper.report.markdown import fenced, plain
@@ -16,6 +20,7 @@ from sweeper.report.record import RunRecord, during_and_after, find_baseline, re
 from sweeper.report.run_command import differences
 from sweeper.report.run_sentence import RunSentence, dataset_title, run_sentence, seconds
 from sweeper.run.folder import RunFolder
+from sweeper.study.executors.base import one_line
 from sweeper.terminal.formats import counted, duration, percent, plus_minus
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
 
@@ -65,11 +70,29 @@ def write_report(folder: Path) -> RunReport:
     return report
 
 
+def try_to_write_report(folder: Path) -> tuple[str, str]:
+    """Write the report of a completed run; return the command to try next, and a line that says why there is no report.
+
+    One of them is empty. Whatever a figure raises, the run has its result, which nothing may hide.
+    """
+    try:
+        return write_report(folder).next, ""
+    except Exception as error:  # noqa: BLE001 - matplotlib may raise anything
+        go_on = "run " + shlex.join(["python", "-m", "sweeper", "report", str(folder)])
+        failure = disk_error(error, go_on=go_on)
+        reason = str(failure) if failure is not None else f"{one_line(error)}: {go_on}"
+        return "", f"the run is complete, but its report could not be written: {reason}"
+
+
 def write_partial_report(folder: Path) -> None:
-    """Write the report of a run that stopped early, if it completed an epoch. Raises the errors of `write_report`."""
+    """Write the report of a run that stopped early, if it completed an epoch; not where nothing can be written.
+
+    The caller has an error to raise that says more.
+    """
     files = RunFolder(folder)
-    if files.metrics.exists() and files.read_epochs():
-        write_report(folder)
+    with suppress(OSError, RunFolderError):
+        if files.metrics.exists() and files.read_epochs():
+            write_report(folder)
 
 
 def make_report(record: RunRecord) -> RunReport:

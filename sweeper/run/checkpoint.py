@@ -1,5 +1,6 @@
 """A run's checkpoint: what a run that was stopped is resumed from, in one file."""
 
+import io
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 
 from sweeper.errors import RunFolderError
 from sweeper.records import EpochRecord
-from sweeper.run.folder import atomic_write
+from sweeper.run.folder import write_atomically
 from sweeper.training.state import TrainingState
 
 
@@ -30,8 +31,7 @@ class Checkpoint:
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "data_sha256": self.data_sha256,
         }
-        with atomic_write(path) as temporary:
-            torch.save(saved, temporary)
+        save_tensors(path, saved)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
@@ -47,6 +47,14 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         raise RunFolderError(
             f"{path} must hold a run's checkpoint, but it is damaged: delete it to train from the start"
         ) from error
+
+
+def save_tensors(path: Path, tensors: object) -> None:
+    """Write a file for `load_tensors`, completely or not at all. Raises `OSError`."""
+    # In memory first: on a full disk, torch's own writing of a file raises an error that does not say so.
+    content = io.BytesIO()
+    torch.save(tensors, content)
+    write_atomically(path, content.getvalue())
 
 
 def load_tensors(path: Path) -> Any:

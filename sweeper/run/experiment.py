@@ -15,9 +15,9 @@ from sweeper.design import Design, analyze_within_budget
 from sweeper.errors import DataError
 from sweeper.network.build import build
 from sweeper.records import TRAIN_EVAL_IMAGES, EpochRecord, RunResult
-from sweeper.run.checkpoint import Checkpoint, read_checkpoint
+from sweeper.run.checkpoint import Checkpoint, read_checkpoint, save_tensors
 from sweeper.run.claiming import claimed
-from sweeper.run.folder import RunFolder, atomic_write, new_run_path
+from sweeper.run.folder import RunFolder, new_run_path
 from sweeper.run.listener import Listener
 from sweeper.run.provenance import data_record, versions, weights_sha256
 from sweeper.run.recorder import Recorder
@@ -111,8 +111,7 @@ def run(
                 train_score = evaluate(network, first_images, autocast=make_autocast(conf))
 
                 state = network.state_dict()
-                with atomic_write(run_folder.weights) as temporary:
-                    torch.save(dict(state), temporary)
+                save_tensors(run_folder.weights, dict(state))
                 wrong = mistakes(score, splits.validation, classes=design.plan.classes)
                 run_folder.write_mistakes(wrong)
                 result = _result(

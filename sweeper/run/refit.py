@@ -17,10 +17,10 @@ from sweeper.design import analyze
 from sweeper.errors import RunFolderError
 from sweeper.network.build import build
 from sweeper.records import EpochRecord, RefitResult, SealedTestResult
-from sweeper.run.checkpoint import load_tensors
+from sweeper.run.checkpoint import load_tensors, save_tensors
 from sweeper.run.claiming import claimed
 from sweeper.run.experiment import logging_to, resolved
-from sweeper.run.folder import RunFolder, atomic_write
+from sweeper.run.folder import RunFolder
 from sweeper.run.provenance import data_record, versions, weights_sha256
 from sweeper.training.device import keep_freed_memory, place, reproducible, resolve
 from sweeper.training.evaluate import evaluate
@@ -58,8 +58,7 @@ def refit(conf: ExperimentConf, *, folder: Path, read_splits: Callable[[DataConf
             assert last is not None
             assert math.isnan(last.val_accuracy)
             state = network.state_dict()
-            with atomic_write(files.weights) as temporary:
-                torch.save(dict(state), temporary)
+            save_tensors(files.weights, dict(state))
             assert isinstance(conf.threads, int)
             result = RefitResult(
                 train_accuracy=last.train_accuracy,

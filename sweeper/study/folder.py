@@ -77,9 +77,9 @@ class StudyFolder:
         """Return a trial's folder."""
         return RunFolder(self.path / str(number))
 
-    def holds_trials(self) -> bool:
-        """Whether any trial has left a folder."""
-        return any(entry.name.isdigit() for entry in self.path.iterdir())
+    def trial_numbers(self) -> list[int]:
+        """Return the numbers of the trials that have left a folder, the lowest first."""
+        return sorted(int(entry.name) for entry in self.path.iterdir() if entry.name.isdecimal())
 
     @property
     def lock_file(self) -> Path:

@@ -105,7 +105,7 @@ def open_study(
         # A server is reached before anything is written here; a journal is created under the lock.
         with opening_lock(given_storage, url, name, folder):
             if given_storage is None and not folder.journal.exists():
-                _check_no_trials(folder)
+                _check_no_trials(folder, known=0)
             folder.check_search(name, record)
             if given_storage is None:
                 folder.write_search(record)  # a journal without it is not known as a study's
@@ -127,10 +127,9 @@ def open_study(
             folder.write_search(record)
             _name_values(study, goal, search)
             trials = TrialStore(study, search.space, max_retry=options.max_retry)
+            _check_no_trials(folder, known=len(trials.trials()))
             is_new = not trials.trials()
-            if is_new:
-                _check_no_trials(folder)
-            else:
+            if not is_new:
                 sampler.reseed_rng()  # otherwise a seeded sampler would propose its first points again
             if isinstance(storage, PostgresqlStorage):
                 create_table(storage)
@@ -228,19 +227,28 @@ def _name_values(study: optuna.Study, goal: Goal, search: Search) -> None:
         study.set_metric_names([f"{'test' if is_on_test else 'validation'} accuracy", goal.unit])
 
 
-def _check_no_trials(folder: StudyFolder) -> None:
-    """Raise `StudyError` if the folder holds trials; the caller found none in the storage."""
-    if folder.holds_trials():
+def _check_no_trials(folder: StudyFolder, *, known: int) -> None:
+    """Raise `StudyError` if the folder holds trials that are not among the `known` first ones, which the storage has.
+
+    New trials would take their numbers and their folders.
+    """
+    numbers = folder.trial_numbers()
+    if numbers and numbers[-1] >= known:
+        has = (
+            f"trials up to {numbers[-1]}, of which the storage knows the first {known}"
+            if known
+            else "trials that the storage does not know"
+        )
         raise StudyError(
-            f"a study's trials must be in its storage, but {folder.path} holds trials that the storage does "
-            "not know: give the storage they are in, or move the folder away"
+            f"a study's trials must be in its storage, but {folder.path} holds {has}: give the storage they are in, restore "
+            "it from a copy, or move the folder away"
         )
 
 
 def _check_name(folder: StudyFolder, storage: BaseStorage, name: str) -> None:
     """Raise `StudyError` if the folder's own journal has the trials under another name, as after the folder's renaming."""
     names = [study.study_name for study in optuna.get_all_study_summaries(storage) if study.n_trials]
-    if not names or name in names or not folder.holds_trials():
+    if not names or name in names or not folder.trial_numbers():
         return
     settings = {"hydra.sweep.dir": os.path.relpath(folder.path), "hydra.sweeper.study_name": names[0]}
     typed = shlex.join(f"{key}={quoted(value)}" for key, value in settings.items())

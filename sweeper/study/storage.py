@@ -1,29 +1,24 @@
 """Opens a study's storage: journal file, sqlite or PostgreSQL. An incomplete last line of a journal is cut off."""
 
-import json
-import os
 import socket
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import DBAPIError
 
+from sweeper.disk import is_full
 from sweeper.errors import StudyError
+from sweeper.study.journal import Journal, prepare
 from sweeper.study.locks import exclusive
 from sweeper.study.server import PATIENCE_SECONDS, RETRY_SECONDS, PostgresqlStorage, say_answers, say_waiting
 from sweeper.study.storage_url import JOURNAL, is_postgresql, redacted, why_not_opened
 from sweeper.study.waiting import waiting
-from sweeper.untrusted import parse_json, read_bytes
 
 OPEN_TRIES: Final = 5
 """If two processes create the tables of a database at once, one sees an incomplete schema and must try again."""
-
-MAX_JOURNAL: Final = 2**32
-"""The largest journal that is opened, bytes: a study of some three million trials."""
 
 
 def journal_url(path: Path) -> str:
@@ -92,59 +87,30 @@ def open_patiently(url: str) -> BaseStorage:
             return storage
 
 
-class Journal(JournalFileBackend):
-    """A journal file that waits for the disk when a trial changes its state, not at each of its values.
-
-    Its lock is one that the kernel releases when the holder dies; Optuna's own stays locked for 30 s after a kill.
-
-    A wait takes milliseconds, and Optuna's own backend waits once for each parameter and attribute of a trial. Readers
-    see a line at once, and no killed process loses one; the machine's own crash loses what followed the last change.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._lock_file = path.with_suffix(".lock")
-        self._path = path
-        super().__init__(str(path))
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append one line for each change."""
-        lines = "".join(f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs)
-        with exclusive(self._lock_file), self._path.open("ab") as file:
-            file.write(lines.encode())
-            file.flush()
-            if any("state" in log for log in logs):
-                os.fsync(file.fileno())
-
-
 def _open_journal(path: Path) -> BaseStorage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_suffix(".lock")
         with exclusive(lock):
-            _cut_torn_line(path)
+            prepare(path)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return JournalStorage(Journal(path))
+        return _applied(path)
     except OSError as error:
+        if is_full(error):
+            raise
         raise StudyError(f"{path} must be a journal that can be written, but it is not ({error.strerror})") from error
 
 
-def _cut_torn_line(path: Path) -> None:
-    """Cut off an incomplete last line. Raises `StudyError` if any other line is damaged."""
-    if not path.exists():
-        return
-    content = read_bytes(path, limit=MAX_JOURNAL)
-    complete, newline, _torn = content.rpartition(b"\n")
-    for number, line in enumerate(complete.splitlines(), 1):
-        try:
-            parse_json(line)
-        except ValueError as error:
-            raise StudyError(
-                f"{path} must hold one JSON record a line, but line {number} is damaged: restore it, or start a new "
-                "study with another hydra.sweeper.study_name"
-            ) from error
-    if len(complete) + len(newline) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(complete) + len(newline))
+def _applied(path: Path) -> BaseStorage:
+    """Return the storage in a journal whose lines are whole. Raises `StudyError` if they do not fit together."""
+    try:
+        return JournalStorage(Journal(path))
+    except (KeyError, AssertionError, AttributeError, TypeError, ValueError) as error:  # as Optuna happens to meet it
+        raise StudyError(
+            f"{path} must hold every change of its study, but a line is missing or belongs to another one "
+            f"({type(error).__name__} in Optuna): restore it from a copy, or start a new study with another "
+            "hydra.sweeper.study_name"
+        ) from error
 
 
 def absolute_url(url: str) -> str:

@@ -145,8 +145,8 @@ class RunProgress(Listener):
             "".join(f"{cells[title]:>{width}}" for title, width in self._columns.items()), soft_wrap=True
         )
 
-    def show_result(self, completed: CompletedRun, *, next_command: str) -> None:
-        """Print the result; `next_command` is the shell command to try next."""
+    def show_result(self, completed: CompletedRun, *, next_command: str, warning: str = "") -> None:
+        """Print the result; `next_command` is the shell command to try next, `warning` a line why there is no report."""
         result = completed.result
         met = result.target_met
         style = "green" if met else "yellow"
@@ -177,16 +177,12 @@ class RunProgress(Listener):
         files = RunFolder(display_path(completed.folder))
         again = shlex.join(["python", "-m", "sweeper", "reproduce", str(files.path)])
         if result.timed_out:
-            reason = timeout_reason(completed.conf.training, result.epochs)
-            self.console.print(reason, soft_wrap=True)
+            self.console.print(timeout_reason(completed.conf.training, result.epochs), soft_wrap=True)
             self._show_resume(files.path)
-        for label, text in (
-            ("files", f"{files.path}/"),
-            ("report", str(files.report)),
-            ("run it again", again),
-            ("next", next_command),
-        ):
-            self.console.print(f"{label}: {text}", soft_wrap=True)
+        reported = [("!", warning)] if warning else [("report", str(files.report))]
+        following = [("next", next_command)] if next_command else []
+        for label, text in (("files", f"{files.path}/"), *reported, ("run it again", again), *following):
+            self.console.print(f"{label}{'' if label == '!' else ':'} {text}", soft_wrap=True)
 
     def show_comparison(self, comparison: Comparison) -> None:
         """Print whether a run was reproduced, and the differences if it was not."""
