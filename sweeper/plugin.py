@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from sweeper.config.explaining import nearest, type_rule
+from sweeper.disk import disk_error
 from sweeper.errors import StudyError, SweeperError
 from sweeper.search.options import StudyOptions
 from sweeper.startup import loading
@@ -53,10 +54,13 @@ class StudySweeper(Sweeper):
         """
         try:
             return self._sweep(arguments)
-        except SweeperError as error:
-            if os.environ.get(FULL_ERROR) == "1":
+        except Exception as error:
+            expected = error if isinstance(error, SweeperError) else disk_error(error)
+            if expected is None:
                 raise
-            raise CompactHydraException(str(error)) from error
+            if os.environ.get(FULL_ERROR) == "1":
+                raise expected from error
+            raise CompactHydraException(str(expected)) from error
         except KeyboardInterrupt as interrupt:
             if os.environ.get(FULL_ERROR) != "1":
                 _end_quietly(interrupt)
@@ -95,17 +99,28 @@ def _page_written(sweep: "Sweep", page_import: threading.Thread) -> Iterator[Non
     """
     try:
         yield
-    finally:
-        if sweep.opened is not None:
-            if page_import.is_alive():
-                page_import.join()
-            from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
-            from sweeper.terminal.console import display_path, make_console  # noqa: PLC0415
+    except Exception:
+        with suppress(Exception):  # a full disk, say: the first error says more
+            _write_page(sweep, page_import)
+        raise
+    except BaseException:
+        _write_page(sweep, page_import)
+        raise
+    _write_page(sweep, page_import)
 
-            page = write_study_page(
-                sweep.opened.study, folder=sweep.opened.folder.path, url=sweep.opened.url, lost=sweep.opened.lost()
-            )
-            make_console().print(f"report: {display_path(page)}", soft_wrap=True)
+
+def _write_page(sweep: "Sweep", page_import: threading.Thread) -> None:
+    if sweep.opened is None:
+        return
+    if page_import.is_alive():
+        page_import.join()
+    from sweeper.report.study_page import write_study_page  # noqa: PLC0415 - plotly
+    from sweeper.terminal.console import display_path, make_console  # noqa: PLC0415
+
+    page = write_study_page(
+        sweep.opened.study, folder=sweep.opened.folder.path, url=sweep.opened.url, lost=sweep.opened.lost()
+    )
+    make_console().print(f"report: {display_path(page)}", soft_wrap=True)
 
 
 def _end_quietly(interrupt: KeyboardInterrupt) -> None:

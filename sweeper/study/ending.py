@@ -3,6 +3,7 @@
 import sys
 from dataclasses import asdict, replace
 
+from sweeper.disk import disk_error
 from sweeper.errors import StudyError
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
@@ -66,16 +67,26 @@ class Ending:
             is_ours = self._search.base is not None
             engine, name, folder = self._opened.storage.engine, self._opened.name, self._opened.folder
             restore_trials(engine, name, folder, known=known, is_ours=is_ours)
-        with self._opened.lock():
-            best = self._opened.trials.summary().best
-            if best is not None:
-                self._opened.folder.keep_best(trial_folder(self._opened.folder.path, best))
-                self._opened.folder.write_results([best] if len(best.values) == 1 else self._opened.study.best_trials)
+        unkept = self._keep_best()
         numbers = [trial.number for trial in self._opened.trials.trials()]
         headline = self._headline()
         if not is_resumable:
             headline = replace(headline, commands=())
+        why = "; ".join(part for part in (why, unkept) if part)
         progress.show_end(headline, why, elsewhere=describe_elsewhere(self._opened.folder.path, numbers))
+
+    def _keep_best(self) -> str:
+        """Copy the best trial to ``best/``. Return why that fails, one line, else an empty string: it hides no result."""
+        with self._opened.lock():
+            best = self._opened.trials.summary().best
+            try:
+                if best is not None:
+                    self._opened.folder.keep_best(trial_folder(self._opened.folder.path, best))
+                    is_one = len(best.values) == 1
+                    self._opened.folder.write_results([best] if is_one else self._opened.study.best_trials)
+            except OSError as error:
+                return f"best/ could not be written: {disk_error(error) or error}"
+        return ""
 
     def _headline(self) -> Headline:
         return study_headline(

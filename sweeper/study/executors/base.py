@@ -16,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
+from sweeper.disk import disk_error, is_full
 from sweeper.errors import TrainingDivergedError
 from sweeper.study.trial_files import read_texts
 
@@ -62,6 +63,8 @@ class JobResult:
     """Whether a failed job may succeed at another try. A training that diverged would diverge again."""
     has_died: bool = False
     """Whether a failed job's process ended before the job did: it was killed, or it crashed."""
+    is_disk_full: bool = False
+    """Whether a failed job had no disk space, as all others will: the search ends, and the trial has not failed."""
     missing: str | None = None
     """The config key without a value, ``???``, that a failed job read: the other jobs would fail too."""
     returned: JobReturn | None = None
@@ -96,14 +99,18 @@ def run_hydra_job(
     context: HydraContext, task: TaskFunction, config: DictConfig, *, is_interruptible: bool = False
 ) -> JobResult:
     """Run one job of a sweep in this process. If it is interruptible, a KeyboardInterrupt leaves it, as Ctrl-C does."""
-    returned = run_job(
-        hydra_context=context,
-        task_function=functools.partial(call_task, task, is_interruptible=is_interruptible),
-        config=config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
-    return job_result(int(config.hydra.job.num), returned)
+    number = int(config.hydra.job.num)
+    try:
+        returned = run_job(
+            hydra_context=context,
+            task_function=functools.partial(call_task, task, is_interruptible=is_interruptible),
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+    except Exception as error:  # noqa: BLE001 - Hydra's own, which creates the job's folder and writes its config
+        return failed(number, error)
+    return job_result(number, returned)
 
 
 def call_task(task: TaskFunction, config: DictConfig, *, is_interruptible: bool = True) -> object:
@@ -173,7 +180,8 @@ def _number(value: object) -> float:
 
 def failed(number: int, error: BaseException, returned: JobReturn | None = None) -> JobResult:
     """Return the result of a job that raised `error`."""
-    line = one_line(error)
+    full = disk_error(error) if is_full(error) else None
+    line = one_line(full or error)
     is_missing = isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError)
     missing = re.search(r"missing mandatory value: ([^\s']+)", line, re.IGNORECASE) if is_missing else None
     return JobResult(
@@ -181,6 +189,7 @@ def failed(number: int, error: BaseException, returned: JobReturn | None = None)
         error=line if missing is None else f"{missing[1]} has no value, ???",
         retryable=missing is None and not isinstance(error, TrainingDivergedError),
         missing=None if missing is None else missing[1],
+        is_disk_full=full is not None,
         returned=returned,
     )
 
