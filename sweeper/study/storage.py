@@ -30,7 +30,8 @@ def open_storage(url: str) -> BaseStorage:
     """Open or create a storage.
 
     A process killed during a write leaves an incomplete last line in a journal; that line is cut off.
-    Raises `StudyError`, naming the URL without its password, if the storage is damaged or cannot be reached.
+    Raises `StudyError`, naming the URL without its password, if the storage is damaged or cannot be reached; on a full disk
+    what its driver raises, see `sweeper.disk`.
     """
     if url.startswith(JOURNAL):
         return _open_journal(Path(url.removeprefix(JOURNAL)))
@@ -39,6 +40,8 @@ def open_storage(url: str) -> BaseStorage:
         try:
             return PostgresqlStorage(url) if is_postgresql(url) else RDBStorage(absolute_url(url))
         except Exception as caught:  # noqa: BLE001 - SQLAlchemy's drivers each raise their own
+            if is_full(caught):
+                raise  # the caller says so
             error = caught
             if not isinstance(caught, DBAPIError):
                 break  # no driver or an invalid URL: another try fails too
