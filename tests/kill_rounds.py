@@ -27,6 +27,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.errors import StudyError
 from sweeper.reading.storage_reader import StorageReader
+from sweeper.study.attributes import DEATHS
+from sweeper.study.retries import MAX_DEATHS
 from sweeper.study.storage import journal_url
 from sweeper.study.summary import state_of
 
@@ -254,7 +256,10 @@ def complete(one: Round, before: dict[int, float | None]) -> None:
     check_files(one)
     trials = one.trials()
     done = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    if len(done) != one.total or any(not trial.state.is_finished() for trial in trials):
+    # Three kills in a row at the last point look like that point's fault: the rule of `study.retries`.
+    blamed = sum(state_of(t) == "failed" and t.user_attrs.get(DEATHS) == MAX_DEATHS - 1 for t in trials)
+    one.found["blamed"] += blamed
+    if len(done) + blamed != one.total or any(not trial.state.is_finished() for trial in trials):
         one.note("count", f"{Counter(state_of(trial) for trial in trials)}, not {one.total} complete")
     for number, value in before.items():
         if trials[number].state is not TrialState.COMPLETE or trials[number].value != value:
@@ -358,14 +363,14 @@ def run_rounds(
             kind = "network" if is_cnn else "application"
             place_of = "a journal" if storage is None else storage.partition(":")[0]
             say(f"{number} {what}, {kind} in {place_of}: {'; '.join(one.story)}")
-            if not one.found.total():
+            if not any(one.found[defect] for defect in DEFECTS):
                 shutil.rmtree(place)
     return found
 
 
 def table(found: dict[str, Counter[str]]) -> str:
     """The counts as a table in Markdown."""
-    heads = ("rounds", *DEFECTS)
+    heads = ("rounds", "blamed", *DEFECTS)
     rows = [[what, *(str(counts[head]) for head in heads)] for what, counts in found.items()]
     return "\n".join(f"| {' | '.join(row)} |" for row in [["killed", *heads], ["---"] * (len(heads) + 1), *rows])
 

@@ -39,7 +39,7 @@ def open_storage(url: str) -> BaseStorage:
     for attempt in range(OPEN_TRIES):
         try:
             return PostgresqlStorage(url) if is_postgresql(url) else RDBStorage(absolute_url(url))
-        except Exception as caught:  # noqa: BLE001 - SQLAlchemy's drivers each raise their own
+        except Exception as caught:
             if is_full(caught):
                 raise  # the caller says so
             error = caught
