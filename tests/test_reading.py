@@ -1,7 +1,6 @@
 """Reading studies while others write them: any storage, no lock, no write, no password shown, no torch imported."""
 
 import fcntl
-import json
 import re
 import shutil
 import sqlite3
@@ -19,6 +18,7 @@ from sweeper.dashboard.read_only_storage import ReadOnlyStorage
 from sweeper.errors import StudyError
 from sweeper.reading.locations import find_locations
 from sweeper.reading.storage_reader import StorageReader, study_name
+from sweeper.study.journal import encode
 from sweeper.study.storage import journal_url, open_storage
 
 from .postgresql import PASSWORD
@@ -72,7 +72,8 @@ def test_reading_writes_nothing_and_waits_for_no_lock() -> None:
     folder = make_journal("one")
     journal = folder / "journal.log"
     complete = journal.read_bytes()
-    line = json.dumps({"op_code": 2, "worker_id": "w", "study_id": 0, "user_attr": {"key": "value"}}).encode() + b"\n"
+    change = {"op_code": 2, "worker_id": "w", "study_id": 0, "user_attr": {"key": "value"}}
+    line = encode(change, complete.count(b"\n") + 1)
     journal.write_bytes(complete + line[:20])
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
     storage = storage_of([])

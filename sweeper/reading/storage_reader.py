@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from sweeper.errors import StudyError
 from sweeper.reading.locations import StudyLocation
-from sweeper.study.journal import damage, decode
+from sweeper.study.journal import Decoder, damage
 from sweeper.study.optuna_private import cached
 from sweeper.study.server import connection_settings
 from sweeper.study.storage_url import JOURNAL, is_postgresql, redacted, why_not_opened
@@ -112,7 +112,7 @@ class JournalReader(BaseJournalBackend):
         self._path = path
         self._offset = 0
         self._head = b""
-        self._line = 0
+        self._decoder = Decoder()
         self._reason: Exception = ValueError("Optuna cannot apply it")
         self.is_applying = False
         """Whether Optuna is applying the last line read. If a read fails in that state, the line is damaged."""
@@ -120,9 +120,7 @@ class JournalReader(BaseJournalBackend):
     @property
     def damage(self) -> str:
         """The error message for a journal whose last line read is damaged."""
-        return (
-            f"{damage(self._path, self._line, self._reason)}: restore it from a copy, or move the study's folder away"
-        )
+        return f"{damage(self._path, self._decoder.number, self._reason)}: restore it from a copy, or move the study's folder away"
 
     def was_replaced(self) -> bool:
         """Whether another journal has replaced the file, or the file is gone."""
@@ -135,17 +133,16 @@ class JournalReader(BaseJournalBackend):
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """Yield the records from number `log_number_from` on, which is always the first unread one."""
-        assert log_number_from == self._line
+        assert log_number_from == self._decoder.number
         with open_regular(self._path) as file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
                 self.is_applying = True
-                self._line += 1
                 self._head = self._head or line
                 try:
-                    record = decode(line, self._line)
+                    record = self._decoder.decode(line)
                 except ValueError as error:
                     self._reason = error
                     raise

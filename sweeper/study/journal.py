@@ -1,7 +1,7 @@
 """A study's journal file: how a line is written and checked, and what a kill, a full disk or a power cut leaves of one.
 
 Each line has its number and a checksum, so that no line is lost, and none is changed, without a word. Optuna ignores both.
-Lines without them are an earlier version's.
+Lines without them are an earlier version's, or another program's.
 """
 
 import json
@@ -75,18 +75,26 @@ def encode(log: dict[str, Any], number: int) -> bytes:
     return b'%b%b%08x"}\n' % (text[:-1], _BEFORE_CHECKSUM, zlib.crc32(text))
 
 
-def decode(line: bytes, number: int) -> dict[str, Any]:
-    """Return the change in the line with this number. Raises `ValueError`, with the reason, if it is damaged."""
-    record = parse_json(line)
-    if not isinstance(record, dict) or whole(record.get("op_code")) is None:
-        raise ValueError("it is no record of a change")
-    if LINE in record and CHECKSUM in record:
-        text = line.rpartition(_BEFORE_CHECKSUM)[0] + b"}"
-        if record[CHECKSUM] != f"{zlib.crc32(text):08x}":
-            raise ValueError("its checksum is another one")
-        if record[LINE] != number:
-            raise ValueError(f"it was written as line {record[LINE]}, so lines are missing or were added")
-    return record
+class Decoder:
+    """Decodes a journal's lines, one after another from the first on."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        """The number of the last line, counted from 1."""
+
+    def decode(self, line: bytes) -> dict[str, Any]:
+        """Return the change in the next line. Raises `ValueError`, with the reason, if it is damaged."""
+        self.number += 1
+        record = parse_json(line)
+        if not isinstance(record, dict) or whole(record.get("op_code")) is None:
+            raise ValueError("it is no record of a change")
+        if LINE in record or CHECKSUM in record:
+            text = line.rpartition(_BEFORE_CHECKSUM)[0] + b"}"
+            if record.get(CHECKSUM) != f"{zlib.crc32(text):08x}":
+                raise ValueError("its checksum is missing, or another one")
+            if record.get(LINE) != self.number:
+                raise ValueError(f"it was written as line {record.get(LINE)}, so lines are missing or were added")
+        return record
 
 
 def prepare(path: Path) -> None:
@@ -96,12 +104,13 @@ def prepare(path: Path) -> None:
     content = read_bytes(path, limit=MAX_JOURNAL)
     complete, newline, torn = content.rpartition(b"\n")
     lines = complete.split(b"\n") if newline else []
-    for number, line in enumerate(lines, 1):
+    decoder = Decoder()
+    for line in lines:
         try:
-            decode(line, number)
+            decoder.decode(line)
         except ValueError as error:
             raise StudyError(
-                f"{damage(path, number, error, len(lines))}: restore it from a copy, or start a new study with another "
+                f"{damage(path, decoder.number, error, len(lines))}: restore it from a copy, or start a new study with another "
                 "hydra.sweeper.study_name"
             ) from error
     if torn:
