@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import optuna
 
-from sweeper.errors import DiskError
 from sweeper.search.definition import Search
 from sweeper.search.feasibility import UNCHECKED
 from sweeper.search.options import StudyOptions
@@ -202,8 +201,6 @@ class Coordinator:
         seconds = time.perf_counter() - self._running[result.number]
         if result.returned is not None:
             self.returned[result.number] = result.returned
-        if result.is_disk_full:
-            raise DiskError(result.error)
         result = checked(result, self._trials.goal)
         if result.error is None:
             # First: on a host that sees the trial completed, its files are there too.

@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.errors import DiskError
 from sweeper.search.conditions import is_active
 from sweeper.search.every_point import are_all_tried
 from sweeper.search.feasibility import Feasibility
@@ -244,7 +245,12 @@ class TrialStore:
 
 
 def checked(result: JobResult, goal: Goal) -> JobResult:
-    """Return a job's result; if it returned another number of values than the study has, it is a failure."""
+    """Return a job's result; if it returned another number of values than the study has, it is a failure.
+
+    Raises `DiskError` if the job had no disk space: no other one has, and the trial has not failed.
+    """
+    if result.is_disk_full:
+        raise DiskError(result.error)
     count = len(goal.directions) if goal.cost is None else 1
     values = result.value if isinstance(result.value, tuple) else (result.value,)
     if result.error is not None or result.pruned or len(values) == count:
