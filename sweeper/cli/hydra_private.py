@@ -13,8 +13,8 @@ from hydra._internal.utils import get_args_parser
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
-from sweeper.config.initialized import conf_dir
 from sweeper.config.file_rules import REPLACED, forbidden
+from sweeper.config.initialized import conf_dir
 from sweeper.config.search_path import CONFIGS
 from sweeper.errors import CompositionError, UsageError
 from sweeper.untrusted import check_aliases, read_text
