@@ -81,10 +81,10 @@ def test_reproduce_takes_a_storage_itself(sweeper_call: Call) -> None:
     assert wrong.stderr.count("\n") == 1
 
 
-def test_the_dashboard_restores_a_study_that_is_looked_at(sweeper_call: Call, postgresql: str) -> None:
+def test_the_dashboard_restores_a_study_that_is_looked_at(sweeper_call: Call) -> None:
     """Its note and that of each trial name the host; the list of studies alone writes nothing."""
     folder = _search(sweeper_call, "watched", "data.root=/images/of/that/host")
-    shown = storage_of([], study="watched", storage=postgresql)
+    shown = storage_of([], study="watched", storage=VARIABLE)
     (study,) = shown.get_all_studies()
     assert not folder.exists()
     number = shown.get_study_id_from_name(study.study_name)
@@ -151,10 +151,10 @@ def test_a_deleted_studys_files_are_not_those_of_the_next(sweeper_call: Call, en
 
 
 @pytest.mark.slow
-def test_a_confirmation_needs_no_weights(sweeper_call: Call, postgresql: str) -> None:
+def test_a_confirmation_needs_no_weights(sweeper_call: Call) -> None:
     """Configs are enough; a password on the command line is in no file."""
     folder = _search(sweeper_call, "confirmed", "data.validation_size=3900")
-    done = sweeper_call("confirm", "confirmed", "--storage", postgresql, "--top", "1", "--seeds", "1", "--workers", "1")
+    done = sweeper_call("confirm", "confirmed", "--storage", VARIABLE, "--top", "1", "--seeds", "1", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "confirm.json").read_text())["configurations"][0]["seeds"] == [1001]
     assert PASSWORD not in done.stdout

@@ -214,10 +214,11 @@ def test_a_missing_database_is_not_created() -> None:
     assert not Path("none.db").exists()
 
 
-def test_a_password_is_in_no_message_and_no_note() -> None:
-    """Neither a storage that cannot be reached nor a storage typed in full shows its password."""
+def test_a_password_is_in_no_message_and_no_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a storage that cannot be reached nor one that a study's files name in full shows its password."""
+    monkeypatch.setenv("STUDY_URL", f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:1/db")
     warned: list[str] = []
-    storage_of(warned, storage=f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:1/db").get_all_studies()
+    storage_of(warned, storage="${oc.env:STUDY_URL}").get_all_studies()
     assert len(warned) == 1
     assert PASSWORD not in warned[0]
     folder = make_journal("one")

@@ -1,8 +1,8 @@
 """The only module that uses private parts of Hydra: the parser of its options, and how it loads config files."""
 
 import io
-from collections.abc import Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,8 +43,9 @@ def ordered(arguments: Sequence[str]) -> list[str]:
     return [*first, *unknown]
 
 
-def check_config_files(arguments: Sequence[str]) -> None:
-    """From now on, load config files as a stranger's: with limits, and refusing what `forbidden` names.
+@contextmanager
+def config_files_checked(arguments: Sequence[str]) -> Iterator[None]:
+    """Within the block, load config files as a stranger's: with limits, and refusing what `forbidden` names.
 
     Those of sweeper itself are its own. A path or URL that `arguments` give takes the place of a file's. Hydra raises
     `CompositionError` when it loads the file.
@@ -78,6 +79,11 @@ def check_config_files(arguments: Sequence[str]) -> None:
     # Another class as the source of files would be pickled for each worker process, whose own Hydra refuses it.
     FileConfigSource.load_config = load_limited  # type: ignore[method-assign]
     ConfigLoaderImpl._load_single_config = load_checked  # type: ignore[method-assign]  # noqa: SLF001
+    try:
+        yield
+    finally:
+        FileConfigSource.load_config = _load_file  # type: ignore[method-assign]
+        ConfigLoaderImpl._load_single_config = _load_in_its_place  # type: ignore[method-assign]  # noqa: SLF001
 
 
 _load_file: Final = FileConfigSource.load_config

@@ -11,7 +11,7 @@ from sweeper.cli.bench import bench
 from sweeper.cli.confirm import confirm
 from sweeper.cli.dashboard import dashboard
 from sweeper.cli.hydra_app import run_hydra
-from sweeper.cli.hydra_private import check_config_files
+from sweeper.cli.hydra_private import config_files_checked
 from sweeper.cli.inspect import inspect
 from sweeper.cli.job import Train
 from sweeper.cli.report import report
@@ -50,7 +50,8 @@ def main(train: Train | None = None) -> int:
     `train` is what is done with an accepted config, see `run_job`.
     """
     try:
-        return _run(sys.argv[1:], train)
+        with config_files_checked(sys.argv[1:]):
+            return _run(sys.argv[1:], train)
     except BrokenPipeError:
         # The reader, such as `head`, has stopped, which is no error. The flush of stdout at exit goes to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,7 +68,6 @@ def main(train: Train | None = None) -> int:
 
 def _run(arguments: Sequence[str], train: Train | None) -> int:
     """Run the command that the first argument names, else Hydra."""
-    check_config_files(arguments)
     if arguments and arguments[0] in COMMANDS:
         return COMMANDS[arguments[0]](arguments[1:])
     if arguments and arguments[0] == "--version":
