@@ -30,6 +30,9 @@ settings.load_profile("untimed")
 collect_ignore = ["applications"]
 """Programs, which run when they are imported: not to be searched for doctests."""
 
+# Commands name the interpreter as the shell finds it: here it is the one that runs the tests.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
 # A shell's background jobs ignore SIGINT, and processes inherit that; tests interrupt processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -115,7 +115,7 @@ def test_a_saved_config_runs_through_hydras_config_path(sweeper_call: Callable[.
         ("report", "the following arguments are required: STUDY|RUN"),
         ("report a --out", "argument --out: expected one argument"),
         ("dashboard --port abc", "argument --port: must be 0 to 65535, but got 'abc'"),
-        ("reproduce", "the following arguments are required: folder"),
+        ("reproduce", "the following arguments are required: RUN|STUDY"),
         ("inspect --jsn", "unrecognized arguments: --jsn"),
         ("bench --jsn", "unrecognized arguments: --jsn"),
     ],

@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 import sweeper
 from sweeper.config.composition import compose
 from sweeper.config.hydra_errors import LAUNCHERS
-from sweeper.config.initialized import conf_dir
 from sweeper.config.loading import dump, load
+from sweeper.config.origin import conf_dir
 from sweeper.config.schema import AdamwConf, ExperimentConf, SgdConf, StepConf
 from sweeper.errors import ConfigError
 

@@ -10,7 +10,7 @@ from .processes import CHECKOUT
 
 PACKAGE = CHECKOUT / "sweeper"
 FLOORS = [
-    {"errors", "records", "startup", "statistics", "untrusted", "version"},
+    {"errors", "records", "shell", "startup", "statistics", "untrusted", "version"},
     {"disk", "intervals"},
     {"config"},
     {"network", "data"},

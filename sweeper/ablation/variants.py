@@ -11,7 +11,7 @@ import yaml
 
 from sweeper.config.composition import compose
 from sweeper.config.explaining import nearest
-from sweeper.config.initialized import conf_dir
+from sweeper.config.origin import conf_dir
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import Design, analyze_within_budget
 from sweeper.errors import BudgetError, ConfigError, UsageError

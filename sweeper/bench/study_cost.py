@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
 
-from sweeper.config.initialized import CONFIG_NAME, conf_dir
+from sweeper.config.origin import CONFIG_NAME, conf_dir
 from sweeper.config.search_path import StudyConfigs
 from sweeper.errors import BenchError
 from sweeper.reading.locations import resolve_url

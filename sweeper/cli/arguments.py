@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from sweeper.config.origin import Origin
 from sweeper.errors import UsageError
+from sweeper.shell import sweeper_command
 
 COUNTS: Final = (1, 1000)
 """Bounds of the number of seeds, configs and workers."""
@@ -15,7 +17,22 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` in one line, where argparse would print its usage and exit."""
-        raise UsageError(f"{message}: see python -m {self.prog} --help")
+        raise UsageError(f"{message}: see {sweeper_command(*self.prog.split()[1:], '--help')}")
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add Hydra's options that choose a config; `origin_of` returns what they name."""
+    group = parser.add_argument_group("configs of your own, as for a run")
+    group.add_argument("--config-dir", "-cd", metavar="DIR", help="folder with more config files than conf/ has")
+    group.add_argument("--config-path", "-cp", metavar="DIR", help="folder of configs in place of conf/")
+    group.add_argument("--config-name", "-cn", metavar="NAME", help="config in place of config.yaml")
+
+
+def origin_of(options: argparse.Namespace) -> Origin:
+    """Return where configs are composed from. Raises `CompositionError` for a folder that does not exist."""
+    return Origin(
+        config_dir=options.config_dir, config_path=options.config_path, config_name=options.config_name
+    ).checked()
 
 
 def count(low: int = COUNTS[0], high: int = COUNTS[1]) -> Callable[[str], int]:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from sweeper.cli.hydra_private import ordered
 from sweeper.cli.job import Train, run_job
 from sweeper.config.hydra_errors import HYDRA_ERRORS, explain, is_of_hydra
-from sweeper.config.initialized import CONFIG_NAME, conf_dir
+from sweeper.config.origin import CONFIG_NAME, conf_dir
 from sweeper.config.search_path import StudyConfigs
 from sweeper.disk import disk_error, is_full
 from sweeper.errors import RunFolderError, SweeperError

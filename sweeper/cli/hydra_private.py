@@ -14,9 +14,10 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
 from sweeper.config.file_rules import REPLACED, forbidden
-from sweeper.config.initialized import conf_dir
+from sweeper.config.origin import conf_dir
 from sweeper.config.search_path import CONFIGS
 from sweeper.errors import CompositionError, UsageError
+from sweeper.shell import sweeper_command
 from sweeper.untrusted import check_aliases, read_text
 
 VERSION: Final = "1.4"
@@ -34,13 +35,21 @@ def ordered(arguments: Sequence[str]) -> list[str]:
             _, unknown = get_args_parser().parse_known_args(list(arguments))
     except SystemExit as error:
         reason = printed.getvalue().strip().splitlines()[-1:] or [str(error)]
-        raise UsageError(f"{reason[0].partition('error: ')[2] or reason[0]}: see python -m sweeper --help") from error
+        raise UsageError(
+            f"{reason[0].partition('error: ')[2] or reason[0]}: see {sweeper_command('--help')}"
+        ) from error
     if any(argument.startswith("-") for argument in unknown):
-        raise UsageError(f"unrecognized arguments: {' '.join(unknown)}: see python -m sweeper --help")
+        raise UsageError(f"unrecognized arguments: {' '.join(unknown)}: see {sweeper_command('--help')}")
     first = list(arguments)
     for override in reversed(unknown):
         del first[len(first) - 1 - first[::-1].index(override)]
     return [*first, *unknown]
+
+
+def typed_overrides(arguments: Sequence[str]) -> list[str]:
+    """Return the overrides among arguments that `ordered` has accepted."""
+    found, _ = get_args_parser().parse_known_intermixed_args(list(arguments))
+    return [str(override) for override in found.overrides]
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sweeper.cli.arguments import Parser
+from sweeper.cli.arguments import Parser, add_config_options, origin_of
 from sweeper.config.composition import compose
 from sweeper.config.idle import refuse_idle
 from sweeper.design import analyze
@@ -18,8 +18,9 @@ def inspect(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("overrides", nargs="*", help="overrides as for a run: model=gap model.dropout=0.05 ...")
+    add_config_options(parser)
     options = parser.parse_intermixed_args(arguments)
-    conf = compose(options.overrides)
+    conf = compose(options.overrides, origin_of(options))
     refuse_idle(conf, options.overrides)
     design = analyze(conf)
     if options.json:

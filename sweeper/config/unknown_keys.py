@@ -7,8 +7,9 @@ from typing import Final
 from omegaconf import OmegaConf
 
 from sweeper.config.explaining import nearest
-from sweeper.config.initialized import conf_dir, groups, keys
+from sweeper.config.initialized import OWN, groups, keys
 from sweeper.config.loading import dotted
+from sweeper.config.origin import Origin, conf_dir
 from sweeper.config.schema import ExperimentConf
 
 PLACES: Final = {
@@ -20,7 +21,7 @@ CLOSE: Final = 0.6
 """Least similarity of a name that is suggested, as difflib measures it."""
 
 
-def no_key(key: str, overrides: Sequence[str]) -> str:
+def no_key(key: str, overrides: Sequence[str], origin: Origin = OWN) -> str:
     """Return the message for a key that the config with these overrides lacks."""
     having = _options_with(key)
     if having:
@@ -30,16 +31,18 @@ def no_key(key: str, overrides: Sequence[str]) -> str:
     if key in PLACES:
         return f"{key} is chosen for a part of the network: {PLACES[key]}"
     if "/" in key:
-        return f"there is no config group {key!r}{nearest(key, groups())}: --help lists the groups"
+        return f"there is no config group {key!r}{nearest(key, groups(origin))}: --help lists the groups"
     shown = "hydra" if key.startswith("hydra.") else "job"
-    return f"the config has no key {key!r}{_hint(key, overrides)}: print the whole config with --cfg {shown}"
+    return f"the config has no key {key!r}{_hint(key, overrides, origin)}: print the whole config with --cfg {shown}"
 
 
-def _hint(key: str, overrides: Sequence[str]) -> str:
+def _hint(key: str, overrides: Sequence[str], origin: Origin) -> str:
     """Return ``(did you mean ...?)``: keys that end so, then keys of the same parent, then the nearest of all."""
     # The default config may have this key, in an option of a group that was replaced: do not suggest it again.
     known = [
-        name for name in keys(overrides) if not f"{key}.".startswith(f"{name}.") and not name.endswith("._target_")
+        name
+        for name in keys(overrides, origin)
+        if not f"{key}.".startswith(f"{name}.") and not name.endswith("._target_")
     ]
     own = [name for name in known if not name.startswith("hydra.")]
     ends_so = [name for name in (*own, *known) if name.endswith(f".{key}")]
@@ -51,7 +54,7 @@ def _hint(key: str, overrides: Sequence[str]) -> str:
     if close:
         return f" (did you mean {', '.join(close)}?)"
     same_end = [name for name in known if parent and name.rpartition(".")[2] == last]
-    rest = known if "hydra" in key else [*dict.fromkeys((*own, *(name for name in groups() if "/" not in name)))]
+    rest = known if "hydra" in key else [*dict.fromkeys((*own, *(name for name in groups(origin) if "/" not in name)))]
     return nearest(key, same_end) or nearest(key, rest)
 
 

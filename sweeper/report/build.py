@@ -8,7 +8,8 @@ import optuna
 from optuna.storages import BaseStorage
 
 from sweeper.errors import RunFolderError, StudyError
-from sweeper.reading.locations import STUDIES, StudyLocation, find_locations, lookup, nearest_studies, read_yaml
+from sweeper.reading.locations import StudyLocation, find_locations, lookup, nearest_studies, read_yaml
+from sweeper.reading.named_runs import is_study, named_run
 from sweeper.reading.storage_reader import StorageReader, study_name
 from sweeper.reading.study_files import lost, restored_folder
 from sweeper.report.record import read_run
@@ -22,10 +23,9 @@ from sweeper.report.value_scale import flat_config
 from sweeper.run.folder import OUTPUTS, RunFolder, write_atomically
 from sweeper.study.folder import StudyFolder
 from sweeper.study.restoring import describe_elsewhere, elsewhere
-from sweeper.study.storage_url import has_password
+from sweeper.study.storage_url import shown_storage
 from sweeper.terminal.console import display_path
 from sweeper.terminal.formats import percent
-from sweeper.untrusted import exists, is_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,15 @@ class BuiltPage:
 
 
 def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -> BuiltPage:
-    """Write the page of a study (by name or folder), of a run (by folder), or of several studies or several runs.
+    """Write the page of a study or of a run, each by name or folder, or of several studies or several runs.
 
     Without `out`, a study's and a run's page go into its folder, a comparison into `OUTPUTS`. Raises `StudyError` or
     `RunFolderError` if a name is neither a study nor a run, if its files are damaged, or if the page cannot be written.
     """
-    runs = [display_path(Path(name)) for name in names if storage is None and is_run(Path(name))]
+    found = [None if storage is not None else named_run(name) for name in names]
+    runs = [display_path(folder) for folder in found if folder is not None]
     if runs and len(runs) < len(names):
-        other = next(name for name in names if not is_run(Path(name)))
+        other = names[found.index(None)]
         raise RunFolderError(
             f"several names must all be runs' folders, or all be studies, but {other} is no run: give folders below "
             f"{OUTPUTS / 'runs'} or trials' folders, or studies alone"
@@ -66,12 +67,6 @@ def build_page(names: Sequence[str], *, storage: str | None, out: Path | None) -
     return _write(path, content, f"{len(records)} runs side by side")
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder is a run's, damaged or not."""
-    files = RunFolder(folder)
-    return exists(files.metrics) or exists(files.config)
-
-
 def _build_study_page(name: str, storage: str | None, out: Path | None) -> BuiltPage:
     study, folder, location = _read_study(name, storage)
     if out is None and folder is None:
@@ -85,7 +80,7 @@ def _build_study_page(name: str, storage: str | None, out: Path | None) -> Built
 def _compare(names: Sequence[str], storage: str | None, out: Path | None) -> BuiltPage:
     """Write the page of several searches."""
     searches: list[ComparedSearch] = []
-    again = [] if storage is None else ["--storage", "URL" if has_password(storage) else storage]
+    again = [] if storage is None else ["--storage", shown_storage(storage)]
     for name in names:
         study, folder, _ = _read_study(name, storage)
         config = flat_config(read_yaml(folder / "search.yaml") or {}) if folder is not None else {}
@@ -122,12 +117,10 @@ def _load(storage: BaseStorage, location: StudyLocation) -> optuna.Study:
 
 def _check_is_study(name: str) -> None:
     """Raise `StudyError` unless `name` is the name or the folder of a study."""
-    is_name = Path(name).name == name and is_folder(STUDIES / name)
-    if is_name or any(exists(Path(name) / file) for file in ("search.yaml", "journal.log")):
+    if is_study(name):
         return
     raise StudyError(
-        f"a report needs a run's folder, a study's folder or a study's name, but {name} is none of these"
-        f"{nearest_studies(name)}"
+        f"a report needs a run's folder or name, or a study's, but {name} is none of these{nearest_studies(name)}"
     )
 
 

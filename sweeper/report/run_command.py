@@ -9,8 +9,8 @@ from typing import Any, Final
 import yaml
 
 from sweeper.config.composition import compose
-from sweeper.config.initialized import CONFIG_NAME, conf_dir
 from sweeper.config.loading import dotted
+from sweeper.config.origin import CONFIG_NAME, conf_dir
 from sweeper.config.schema import ExperimentConf
 from sweeper.errors import SweeperError
 from sweeper.run.folder import RunFolder

@@ -172,7 +172,7 @@ class RunFolder:
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunFolderError(f"{self.config} must be YAML, but it is damaged: {_first_line(error)}") from error
-        if not isinstance(plain, dict) or "${" in text or not {"model", "training"} <= set(plain):
+        if not isinstance(plain, dict) or "${" in repr(plain) or not {"model", "training"} <= set(plain):
             raise RunFolderError(
                 f"{self.config} must hold the resolved config of one of sweeper's own runs, but it does not: of another "
                 "application's trials give the study to report"

@@ -1,13 +1,18 @@
-"""Reproduces a run: its saved config runs again in a new folder, and the results must be bit-identical."""
+"""Reproduces a run: its saved config runs again, to the same bits; under overrides it is another run, and not compared."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sweeper.config.initialized import OWN
+from sweeper.config.loading import dotted
+from sweeper.config.origin import Origin
+from sweeper.config.schema import ExperimentConf
 from sweeper.errors import RunFolderError
 from sweeper.records import EpochRecord
+from sweeper.run.changing import change
 from sweeper.run.experiment import run
 from sweeper.run.folder import RunFolder, new_run_path
 from sweeper.run.listener import Listener
@@ -64,6 +69,27 @@ def reproduce(folder: Path, listeners: Iterable[Listener] = ()) -> Comparison:
         differences=tuple(differences),
         circumstances=tuple(circumstances),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """A saved run's config under overrides, which is another run: nothing of it is compared."""
+
+    original: Path
+    """The folder of the run."""
+    conf: ExperimentConf
+    """The changed config."""
+    changes: dict[str, tuple[Any, Any]]
+    """The keys that differ: the run's value and the new one; None for a key that one of them lacks."""
+
+
+def change_run(folder: Path, overrides: Sequence[str], origin: Origin = OWN) -> Changed:
+    """Return a run's config under overrides. Raises the errors of `RunFolder.read_config` and of `change`."""
+    before = RunFolder(folder).read_config()
+    after = change(before, overrides, origin)
+    old, new = dict(dotted(asdict(before))), dict(dotted(asdict(after)))
+    changes = {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
+    return Changed(original=folder, conf=after, changes=changes)
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: the original ended here too

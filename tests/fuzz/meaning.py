@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from sweeper.config.initialized import conf_dir
+from sweeper.config.origin import conf_dir
 from sweeper.search.definition import Search
 
 from .running import Job, Outcome

@@ -8,9 +8,9 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from omegaconf import OmegaConf
 
 from sweeper.config.composition import compose_dict
-from sweeper.config.initialized import conf_dir
 from sweeper.config.loading import VARIANTS, dotted
 from sweeper.config.model import GroupConf
+from sweeper.config.origin import conf_dir
 from sweeper.config.schema import ExperimentConf
 from sweeper.config.search_path import CONFIGS
 from sweeper.search.options import StudyOptions
