@@ -6,6 +6,7 @@ from sweeper.design import analyze
 from sweeper.records import DataRecord, EpochRecord, RunResult, VersionsRecord
 from sweeper.report.record import RunRecord
 from sweeper.report.run_command import Composition
+from sweeper.search.repeating import Repeated
 
 from .composed import compose
 
@@ -71,7 +72,7 @@ def make_record(
         folder=Path("outputs/runs/2026-01-01/00-00-00"),
         conf=conf,
         design=design,
-        composition=Composition(typed=tuple(overrides)),
+        composition=Composition(typed=Repeated(kept=tuple(overrides))),
         epochs=epochs,
         result=result if finished else None,
         mistakes=None,

@@ -161,7 +161,7 @@ def test_a_smaller_ablation_keeps_what_was_trained(
     assert [each["seeds"] for each in kept["variants"]] == [[1, 2, 3], [1, 2, 3], [1, 2, 5]]
     assert kept["variants"][1] == whole["variants"][3]
     assert kept["seeds"] == [1, 2, 3, 5]
-    assert "3 of 12 runs missing, train them with: python -m sweeper ablate model=tiny --variants" in done.stdout
+    assert "3 of 12 runs missing, train them:\npython -m sweeper ablate model=tiny --variants" in done.stdout
     for show in ([], ["--show"]):
         assert "slow (3 of 4)" in sweeper_call(*small, "2", *show, "--variants", "training.ema=0.9").stdout
     words = shlex.split(kept["command"])[3:]

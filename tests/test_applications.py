@@ -66,7 +66,7 @@ def test_a_search_prunes_rejects_resumes_and_speaks_of_no_networks(application: 
 def test_each_printed_command_can_be_pasted(application: Application) -> None:
     """One goes on with the same study, one runs its best trial again."""
     done = application("sphere", *STUDY, "hydra.sweeper.n_trials=3", "~z")
-    printed = dict(re.findall(r"^(go on|run it again): (.*)$", done.stdout, re.MULTILINE))
+    printed = dict(re.findall(r"^(go on|run it again):\n(.*)$", done.stdout, re.MULTILINE))
     program, script, *words = shlex.split(printed["go on"])
     assert (program, script) == ("python", "sphere.py")
     assert "6 trials, 3 of them done before" in application("sphere", *words).stdout

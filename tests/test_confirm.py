@@ -115,7 +115,7 @@ def test_a_confirmation_sees_no_seed_and_no_image_of_the_search(
         output, _ = process.communicate(timeout=100)
         if how is signal.SIGINT:
             assert process.returncode == 130, output
-            assert "go on: python -m sweeper confirm s --top 2 --seeds 3 --workers 1" in output
+            assert "go on:\npython -m sweeper confirm s --top 2 --seeds 3 --workers 1" in output
         assert not (tmp_path / "outputs" / LOG).exists()
     kept = {path: path.stat().st_mtime_ns for path in done.glob("*/seed-*/model.pt")}
     assert kept
@@ -174,7 +174,7 @@ def test_a_diverging_seed_loses_no_other_and_is_said(
     output, _ = process.communicate(timeout=900)
     assert process.returncode == 1
     assert "failed: trial-1 seed 1001: training loss must stay finite" in output
-    assert "try again: python -m sweeper confirm s --seeds 1" in output
+    assert "try again:\npython -m sweeper confirm s --seeds 1" in output
     assert {each["name"] for each in _read(tmp_path)["configurations"]} == {"trial-0", "trial-2"}
 
 

@@ -29,7 +29,10 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_to_show_is_one_line(sweeper_call: Call) -> None:
     """No study, an unknown name, a folder that is no study, a storage that cannot be read: one line, exit 1."""
     for arguments, says in (
-        ([], "outputs/studies must hold a study, but holds none: search with python -m sweeper -m search=card"),
+        (
+            [],
+            "outputs/studies must hold a study, but holds none: give another storage with --storage URL, or search with python -m sweeper",
+        ),
         (
             ["nowhere"],
             "STUDY must be a study's name or folder, but nowhere is neither: studies in outputs/studies: none",

@@ -44,7 +44,7 @@ WORK: Final = {
     "confirm": (("sweeper.confirm.candidates", "select_trials"), ("sweeper.confirm.candidates", "select_runs")),
     "dashboard": (("sweeper.dashboard.serve", "dashboard"),),
     "report": (("sweeper.report.build", "build_page"),),
-    "reproduce": (("sweeper.run.reproduction", "reproduce"), ("sweeper.reading.study_files", "restore_from")),
+    "reproduce": (("sweeper.reading.named_runs", "find_run"),),
     "resume": (("sweeper.run.resuming", "resume"),),
 }
 """The functions that do the work of each command."""

@@ -23,7 +23,7 @@ def test_a_typed_application_in_sqlite_is_read_by_other_commands(application: Ap
     named = [*TYPED, "hydra.sweeper.storage=sqlite:///s.db", "hydra.sweeper.study_name=typed"]
     done = application("typed", *named, "cache=NONE,ALL", "hydra.job.chdir=true")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "run it again: python typed.py rows=3 hydra.job.chdir=true db=postgres cache=ALL\n" in done.stdout
+    assert "run it again:\npython typed.py rows=3 hydra.job.chdir=true db=postgres cache=ALL\n" in done.stdout
     assert (tmp_path / "outputs/studies/typed/best/query.txt").read_text() == "postgres.sock"
     assert read_other("typed").name == "typed"
     with pytest.raises(

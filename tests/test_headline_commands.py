@@ -118,7 +118,8 @@ def test_commands_run_in_a_shell_and_are_one_line_each(tmp_path: Path) -> None:
     tested = {**SEARCH, "base": {**BASE, "data": {"name": "mnist5k", "validation": "test"}}}  # which confirm refuses
     found = commands(headline(trial(0, 0.9), trial(1, 0.95), search=tested, multirun=multirun, folder=study))
     assert shlex.split(found["more seeds"]) == ["python", "-m", "sweeper", "-m", "model=gap", "seed=2,3,4,5"]
-    assert shlex.split(found["go on"])[-2:] == ["hydra.sweeper.storage=URL", "hydra.sweeper.n_trials=4"]
+    storage, place = "hydra.sweeper.storage=${oc.env:STUDY_URL}", f"hydra.sweep.dir={study}"
+    assert shlex.split(found["go on"])[-3:] == [storage, place, "hydra.sweeper.n_trials=4"]
     assert shlex.split(found["run it again"]) == ["python", "-m", "sweeper", "reproduce", str(study / "best")]
     (study / "best" / ".hydra" / "config.yaml").write_text("seed: 2\n")  # of an earlier best trial
     again = commands(headline(trial(0, 0.9), trial(1, 0.95), multirun=multirun, folder=study))["run it again"]

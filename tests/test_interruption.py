@@ -130,7 +130,7 @@ def test_ctrl_c_and_sigterm_end_at_once_and_queue_what_was_running(
     assert err == ""
     assert "interrupted: " in out
     assert "best: trial " in out
-    assert "go on: python -m sweeper -m search=dropout_lr" in out
+    assert "go on:\npython -m sweeper -m search=dropout_lr" in out
     trials = trials_of(folder)
     assert not [trial for trial in trials if trial.state is TrialState.RUNNING]
     assert [trial for trial in trials if trial.state is TrialState.WAITING]

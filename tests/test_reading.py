@@ -227,7 +227,7 @@ def test_a_password_is_in_no_message_and_no_note(monkeypatch: pytest.MonkeyPatch
     (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"overrides": overrides}}))
     note = study_note("one", folder)
     assert PASSWORD not in note
-    assert "`python -m sweeper -m search=card hydra.sweeper.storage=URL`" in note
+    assert "`python -m sweeper -m search=card 'hydra.sweeper.storage=${oc.env:STUDY_URL}'`" in note
 
 
 def test_reports_import_no_torch(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +22,7 @@ from sweeper.report.record import find_baseline, read_run
 from sweeper.report.run_command import Composition, differences
 from sweeper.report.run_report import as_markdown, make_report, write_partial_report, write_report
 from sweeper.run.experiment import run
+from sweeper.search.repeating import Repeated
 from sweeper.training.evaluate import WORST, Score, mistakes
 
 from .composed import compose
@@ -83,7 +83,7 @@ def test_hostile_text_stays_text_in_markdown() -> None:
     record = replace(
         make_record(val=[0.5, 0.6]),
         folder=Path("outputs/runs") / HOSTILE,
-        composition=Composition(typed=(f"data.root={HOSTILE} ```",)),
+        composition=Composition(typed=Repeated(kept=(f"data.root={HOSTILE} ```",))),
     )
     text = as_markdown(make_report(record))
     outside, fence = [], ""
@@ -179,20 +179,17 @@ def test_a_trial_is_compared_with_the_studys_first(run_folder: Path, tmp_path: P
 
 
 def test_a_run_from_python_is_run_again_from_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its overrides compose no config, so commands name its folder, and compose to its config with the change."""
+    """Its overrides compose no config, so commands start from its saved one."""
     import sweeper  # noqa: PLC0415 - the public façade
 
     monkeypatch.chdir(tmp_path)
     conf = compose(["data=mnist5k", "model=compact", "training.epochs=1"])
     result = sweeper.run(conf, folder=tmp_path / "run", show=False)
-    words = shlex.split(make_report(read_run(result.folder)).record.command("training.epochs=7"))
-    assert words[3:] == [
-        "--config-path",
-        str(tmp_path / "run" / ".hydra"),
-        "--config-name",
-        "config",
-        "training.epochs=7",
-    ]
+    record = read_run(result.folder)
+    assert record.command("training.epochs=7") == "python -m sweeper reproduce run training.epochs=7"
+    saved = tmp_path / "run" / ".hydra"
+    several = f"python -m sweeper -m --config-path {saved} hydra/sweeper=study seed=2,3"
+    assert record.command("seed=2,3", sweep=True) == several
     assert (tmp_path / "run" / "report.md").exists()
 
 

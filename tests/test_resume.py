@@ -93,7 +93,7 @@ def test_ctrl_c_keeps_the_last_epoch_and_prints_how_to_go_on(start: Start, sweep
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "go on: python -m sweeper resume run\n" in output
+    assert "go on:\npython -m sweeper resume run\n" in output
     saved = torch.load(files.checkpoint, weights_only=True)
     assert [epoch["epoch"] for epoch in saved["epochs"]] == [epoch.epoch for epoch in files.read_epochs()]
     refused = sweeper_call("resume", "run", "training.epochs=60")

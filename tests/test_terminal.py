@@ -191,9 +191,10 @@ def test_the_end_of_a_study_begins_with_its_headline(width: int, tmp_path: Path)
     assert "Weights are elsewhere." in lines
     assert " ".join(lines[2 : lines.index("best: trial 1, block1=12,12 block2=12,12,12")]).startswith(headline.details)
     for label in ("more seeds", "go on"):
-        (line,) = (line for line in lines if line.startswith(f"{label}: python -m sweeper -m "))
+        line = lines[lines.index(f"{label}:") + 1]
+        assert line.startswith("python -m sweeper -m ")
         assert len(line) > 100
-    others = [line for line in lines if not re.match("more seeds|go on", line)]
+    others = [line for line in lines if not line.startswith("python")]
     assert max(map(len, others)) <= width
 
 
@@ -253,8 +254,8 @@ def test_a_run_in_a_terminal(width: int, tmp_path: Path) -> None:
     """The box holds the result, its title says it; commands stand below it, and no bar claims 0 % at 0 images/s."""
     shown = in_terminal([*TINY, "training.epochs=2", "hydra.run.dir=run"], tmp_path, width)
     assert re.search(r"╭─ Target missed by \d+\.\d\d points\. ─", shown)
-    assert "run it again: python -m sweeper reproduce run\n" in shown
-    assert re.search(r"\nnext: python -m sweeper data=mnist5k .*\n", shown)
+    assert "run it again:\npython -m sweeper reproduce run\n" in shown
+    assert re.search(r"\nnext:\npython -m sweeper data=mnist5k .*\n", shown)
     assert "report: run/report.md\n" in shown
     assert " 0 %" not in shown
     assert " 0 images/s" not in shown
@@ -279,7 +280,7 @@ def test_a_search_in_a_terminal_that_is_interrupted(width: int, tmp_path: Path) 
     assert re.search(r"0 of 24( · \d+ rejected)? · starting workers", shown)
     assert re.search(r"\d+/400 +\d+\.\d\d %", shown)
     assert "Interrupted at 0 of 24 trials, none completed.\n" in shown
-    assert f"\ngo on: python -m sweeper {' '.join(arguments)} {total} {name}\n" in shown
+    assert f"\ngo on:\npython -m sweeper {' '.join(arguments)} {total} {name}\n" in shown
     assert "report: outputs/studies/s/report.html\n" in shown
     cut = [line for line in shown.splitlines() if "block" in line and "python" not in line]
     assert not any(re.search(r"block\d=?$|[,=]$", line.rstrip()) for line in cut)

@@ -14,7 +14,7 @@ from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze
 from sweeper.network.repair import width_bounds
 from sweeper.run.folder import RunFolder
-from sweeper.search.space import quoted
+from sweeper.search.quoting import quoted
 from sweeper.study.folder import StudyFolder
 from sweeper.study.storage import journal_url
 

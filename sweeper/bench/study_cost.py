@@ -25,7 +25,8 @@ from sweeper.errors import BenchError
 from sweeper.reading.locations import resolve_url
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
-from sweeper.search.space import Space, quoted
+from sweeper.search.quoting import quoted
+from sweeper.search.space import Space
 from sweeper.study.attributes import MACS, PARAMETERS, RECEPTIVE_FIELD
 from sweeper.study.coordination import Heartbeat
 from sweeper.study.coordinator import Coordinator

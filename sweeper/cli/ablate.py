@@ -1,14 +1,14 @@
 """The command `ablate`: measures what each change of a config is worth, over several seeds, on validation images."""
 
 import argparse
-import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sweeper.cli.arguments import Parser, count
 from sweeper.errors import RunFolderError, UsageError
-from sweeper.terminal.console import display_path, make_console, print_prose
+from sweeper.shell import sweeper_command
+from sweeper.terminal.console import display_path, make_console, print_command, print_prose
 
 if TYPE_CHECKING:
     from sweeper.ablation.record import Ablation
@@ -47,7 +47,7 @@ def ablate(arguments: Sequence[str]) -> int:
     folder = OUTPUTS / ABLATIONS / name
     # Every variant's first seed comes first: an interruption leaves comparisons, not some variants.
     runs = make_replicates(folder, [replicated(variant) for variant in variants], seeds)
-    command = shlex.join(["python", "-m", "sweeper", "ablate", *(word for word in arguments if word != "--show")])
+    command = sweeper_command("ablate", *(word for word in arguments if word != "--show"))
 
     def measured() -> "Ablation | None":
         """Read what is trained; None for nothing."""
@@ -73,7 +73,8 @@ def ablate(arguments: Sequence[str]) -> int:
     if options.show:
         record = measured()
         if record is None:
-            make_console().print(f"no run is complete in {display_path(folder)}/: train with {command}", soft_wrap=True)
+            make_console().print(f"no run is complete in {display_path(folder)}/", soft_wrap=True)
+            print_command(make_console(), "train", command)
         else:
             _show(record)
         return 0
@@ -84,9 +85,8 @@ def ablate(arguments: Sequence[str]) -> int:
         raise
     _conclude(folder, measured())
     if failures:
-        make_console().print(
-            f"failed: {len(failures)} of {len(runs)} runs; try them again with: {command}", soft_wrap=True
-        )
+        make_console().print(f"failed: {len(failures)} of {len(runs)} runs", soft_wrap=True)
+        print_command(make_console(), "try again", command)
     return 1 if failures else 0
 
 
@@ -100,7 +100,7 @@ def _wider(options: argparse.Namespace, kept: Sequence[str], seeds: Collection[i
         base = [*(word for word in base if not word.startswith("seed=")), f"seed={low}"]
     words = [*base, "--variants", *options.variants, *kept, "--seeds", str(max(seeds) - low + 1), "--name", name]
     workers = ["--workers", str(options.workers)] if options.workers else []
-    return shlex.join(["python", "-m", "sweeper", "ablate", *words, *workers])
+    return sweeper_command("ablate", *words, *workers)
 
 
 def _conclude(folder: Path, record: "Ablation | None") -> None:
@@ -132,7 +132,7 @@ def _show(record: "Ablation") -> None:
     print_prose(console, ablation_table.caption(record), "dim")
     lacking = ablation_table.missing(record)
     if lacking is not None:
-        console.print(lacking, soft_wrap=True)
+        print_command(console, lacking, record.command)
 
 
 def _parser() -> Parser:

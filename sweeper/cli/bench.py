@@ -1,11 +1,11 @@
 """The command `bench`: measures how fast this machine trains, compared with the reference notebook's loop."""
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from sweeper.cli.arguments import Parser, count, counts, minutes
+from sweeper.shell import sweeper_command
 from sweeper.terminal.console import make_console
 
 
@@ -59,7 +59,7 @@ def bench(arguments: Sequence[str]) -> int:
     if options.study:
         return _study(options)
     if options.search:
-        return _search(options, shlex.join(["python", "-m", "sweeper", "bench", *arguments]))
+        return _search(options, sweeper_command("bench", *arguments))
     from sweeper.bench.ablation import measure_ablation  # noqa: PLC0415 - imports torch
     from sweeper.bench.measure import measure  # noqa: PLC0415 - likewise
 

@@ -1,14 +1,14 @@
 """The command `confirm`: retrains the best configs with fresh seeds and measures them once on the test set."""
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.cli.arguments import Parser, count
 from sweeper.errors import UsageError
-from sweeper.terminal.console import display_path, make_console, print_prose
+from sweeper.shell import sweeper_command
+from sweeper.terminal.console import display_path, make_console, print_command, print_prose
 
 if TYPE_CHECKING:
     from sweeper.confirm.record import Confirmation
@@ -35,15 +35,15 @@ def confirm(arguments: Sequence[str]) -> int:
     parser.add_argument("--storage", metavar="URL", help="storage of the study, if its folder does not record it")
     options = parser.parse_intermixed_args(arguments)
     if options.top and options.pareto:
-        raise UsageError("--top and --pareto exclude each other: see python -m sweeper confirm --help")
+        raise UsageError(f"--top and --pareto exclude each other: see {sweeper_command('confirm', '--help')}")
     from sweeper.confirm import candidates, confirmation  # noqa: PLC0415 - optuna
-    from sweeper.report.build import is_run  # noqa: PLC0415 - likewise
+    from sweeper.reading.named_runs import is_run  # noqa: PLC0415 - likewise
 
     runs = [Path(name) for name in options.names if options.storage is None and is_run(Path(name))]
     if runs and len(runs) == len(options.names):
         if options.top or options.pareto:
             raise UsageError(
-                "--top and --pareto need a study, but runs are given: see python -m sweeper confirm --help"
+                f"--top and --pareto need a study, but runs are given: see {sweeper_command('confirm', '--help')}"
             )
         selection = candidates.select_runs(runs)
     elif len(options.names) > 1:
@@ -53,7 +53,7 @@ def confirm(arguments: Sequence[str]) -> int:
         selection = candidates.select_trials(
             options.names[0], storage=options.storage, top=options.top or 3, pareto=options.pareto
         )
-    command = shlex.join(["python", "-m", "sweeper", "confirm", *(_shown(word, options) for word in arguments)])
+    command = sweeper_command("confirm", *(_shown(word, options) for word in arguments))
     record, failures = confirmation.confirm(selection, seeds=options.seeds, workers=options.workers, command=command)
     _show(record, subject=_subject(options))
     console = make_console()
@@ -68,7 +68,7 @@ def confirm(arguments: Sequence[str]) -> int:
     for failure in failures:
         console.print(f"failed: {failure.run.label}: {failure.reason}", soft_wrap=True)
     if failures:
-        console.print(f"try again: {command}", soft_wrap=True)
+        print_command(console, "try again", command)
     return 1 if failures else 0
 
 
@@ -77,11 +77,10 @@ def _subject(options: argparse.Namespace) -> list[str]:
 
 
 def _shown(word: str, options: argparse.Namespace) -> str:
-    """Return a word of the command line, without the password in a storage's URL."""
-    from sweeper.study.storage_url import has_password  # noqa: PLC0415 - sqlalchemy
+    """Return a word of the command line, with a variable in place of a storage's URL that has a password."""
+    from sweeper.study.storage_url import shown_storage  # noqa: PLC0415 - sqlalchemy
 
-    is_secret = options.storage and has_password(options.storage)
-    return word.replace(options.storage, "URL") if is_secret else word
+    return word.replace(options.storage, shown_storage(options.storage)) if options.storage else word
 
 
 def _show(record: "Confirmation", *, subject: list[str]) -> None:
@@ -96,4 +95,4 @@ def _show(record: "Confirmation", *, subject: list[str]) -> None:
     rows = [row(configuration) for configuration in record.configurations]
     console.print(result_table(COLUMNS, rows, width=console.width, dropped=DROPPED, gap=2))
     for command in said.commands:
-        console.print(f"{command.label}: {command.text}", soft_wrap=True)
+        print_command(console, command.label, command.text)

@@ -12,10 +12,11 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from sweeper.cli.hydra_private import ordered
+from sweeper.cli.hydra_private import ordered, typed_overrides
 from sweeper.cli.job import Train, run_job
+from sweeper.cli.rerun import whole_command
 from sweeper.config.hydra_errors import HYDRA_ERRORS, explain, is_of_hydra
-from sweeper.config.origin import CONFIG_NAME, conf_dir
+from sweeper.config.origin import CONFIG_NAME, Origin, conf_dir
 from sweeper.config.search_path import StudyConfigs
 from sweeper.disk import disk_error, is_full
 from sweeper.errors import RunFolderError, SweeperError
@@ -59,7 +60,7 @@ def run_hydra(train: Train | None = None) -> None:
             failure = expected
             return math.nan
 
-    sys.argv[1:] = ordered(sys.argv[1:])
+    sys.argv[1:] = whole_command(ordered(sys.argv[1:]))
     register_plugins()
     # The empty whitelist keeps any config, even a stranger's, from naming code to run.
     application = hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=[])(task)
@@ -84,4 +85,4 @@ def _explained(error: Exception) -> Exception:
         )
     if not is_of_hydra(error):
         return error
-    return explain(error, [word for word in sys.argv[1:] if not word.startswith("-")])
+    return explain(error, typed_overrides(sys.argv[1:]), Origin.typed(sys.argv[1:]))

@@ -14,11 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from sweeper.cli.shown_run import show_run
 from sweeper.config.idle import refuse_idle
 from sweeper.config.loading import load
+from sweeper.config.origin import Origin
 from sweeper.config.schema import ExperimentConf
 from sweeper.design import analyze_within_budget
 from sweeper.disk import GO_ON, disk_error
 from sweeper.errors import ConfigError, SweeperError, TrainingDivergedError
 from sweeper.run.folder import RunFolder
+from sweeper.shell import sweeper_command
 from sweeper.startup import loading
 from sweeper.study.trial import is_trial
 from sweeper.study.waiting import waiting
@@ -64,7 +66,12 @@ def _refuse_search_options(settings: HydraConf) -> None:
     ]
     given = [f"search={preset}"] if preset else overrides
     if given:
-        raise ConfigError(f"{given[0]} only applies to a search: add -m, as in python -m sweeper -m {given[0]} ...")
+        origin = Origin.typed(sys.argv[1:])
+        typed = [
+            line for line in (*settings.overrides.task, *settings.overrides.hydra) if not line.startswith("hydra.mode=")
+        ]
+        command = sweeper_command("-m", *origin.options, *typed)
+        raise ConfigError(f"{given[0]} only applies to a search, but -m is missing: {command}")
 
 
 def _run_trial(folder: Path, conf: ExperimentConf, settings: HydraConf) -> object:

@@ -1,6 +1,5 @@
 """One confirmation from its selection to `confirm.json`: refit every config and seed, then open the test set."""
 
-import shlex
 from datetime import datetime
 
 from sweeper.confirm.candidates import Selection
@@ -40,7 +39,7 @@ def confirm(
         count = count_openings(selection.folder, dataset)
         record = Confirmation(
             study=selection.name if selection.study is not None else None,
-            command=without_passwords(shlex.split(command)),
+            command=without_passwords(command),
             updated=datetime.now().astimezone().isoformat(timespec="seconds"),
             dataset=dataset,
             test_openings=count.own,

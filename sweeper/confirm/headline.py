@@ -1,13 +1,13 @@
 """What a confirmation says, in the same words in the terminal and on a page: the result first, then what to do."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from sweeper.confirm.record import Confirmation
 from sweeper.data.catalogue import DATASETS
-from sweeper.study.commands import PROGRAM, Command
+from sweeper.shell import sweeper_command
+from sweeper.study.commands import Command
 from sweeper.terminal.formats import counted, percent, points
 
 COLUMNS: Final = ("config", "parameters", "test mean", "sd", "95 % interval", "P(target)", "validation")
@@ -148,7 +148,7 @@ def _openings(record: Confirmation) -> str:
 def _more_seeds(record: Confirmation, subject: list[str]) -> Command:
     seeds = 2 * max(len(each["seeds"]) for each in record.configurations)
     selection = [] if record.study is None else ["--top", str(len(record.configurations))]
-    if "--pareto" in shlex.split(record.command):  # as many of the best trials are others than the front's
+    if "--pareto" in record.command.split():  # as many of the best trials are others than the front's
         selection = ["--pareto"]
-    text = shlex.join([*PROGRAM, "confirm", *subject, *selection, "--seeds", str(seeds)])
+    text = sweeper_command("confirm", *subject, *selection, "--seeds", str(seeds))
     return Command(label="more seeds", text=text)

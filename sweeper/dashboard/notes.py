@@ -1,7 +1,6 @@
 """The notes of a study and of a trial, in Markdown; text from the study is escaped."""
 
 import re
-import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from sweeper.reading.locations import lookup, read_yaml
 from sweeper.report.markdown import code, fenced, plain
 from sweeper.report.record import reproduce_command
 from sweeper.search.space import describe, read_space
+from sweeper.shell import join
 from sweeper.study.attributes import (
     DUPLICATE,
     FAILED,
@@ -24,7 +24,7 @@ from sweeper.study.attributes import (
     REQUEUED,
     RETRY,
 )
-from sweeper.study.commands import PROGRAM, sweep_arguments
+from sweeper.study.commands import repeated_arguments, saved_program
 from sweeper.study.folder import StudyFolder, trial_folder
 from sweeper.study.goal import Goal
 from sweeper.study.headline import Headline, study_headline
@@ -101,11 +101,16 @@ def study_note(
     others = describe_elsewhere(folder, numbers)
     if others:
         lines.append(_without_links(others))
-    arguments = sweep_arguments(sweep)
-    if arguments and lookup(search, "base"):  # another Hydra application has another program, and no base
+    arguments = repeated_arguments(sweep, folder)
+    program = saved_program(sweep, folder)
+    if (
+        program and arguments.kept and lookup(search, "base")
+    ):  # another Hydra application has another program, and no base
         total = "." if lookup(search, "grid") else "; hydra.sweeper.n\\_trials is its total number of trials."
-        command = code(shlex.join([*PROGRAM, "-m", *arguments]))
+        command = code(join([*program, "-m", *arguments.kept]))
         lines.append(f"Searched with {command}. The same command resumes the study{total}")
+        if arguments.left_out:
+            lines.append(_without_links(arguments.sentence))
     return "\n\n".join(lines)
 
 

@@ -24,6 +24,7 @@ from sweeper.dashboard.read_only_storage import ReadOnlyStorage
 from sweeper.errors import DashboardError
 from sweeper.reading.locations import STUDIES, find_locations
 from sweeper.reading.storage_reader import StorageReader, study_name
+from sweeper.shell import sweeper_command
 from sweeper.untrusted import printable
 
 HOST: Final = "127.0.0.1"
@@ -139,8 +140,8 @@ class _Problems:
 def _nothing(storage: str | None) -> str:
     where = STUDIES if storage is None else "the storage"
     return (
-        f"{where} must hold a study, but holds none: search with python -m sweeper -m search=card, "
-        "or give another storage with --storage URL"
+        f"{where} must hold a study, but holds none: give another storage with --storage URL, or search with "
+        f"{sweeper_command('-m', 'search=card')}"
     )
 
 

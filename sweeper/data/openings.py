@@ -7,9 +7,8 @@ outputs/ of the working folder. Folders in it are relative to the log, so moving
 import json
 import os
 import re
-import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from sweeper.config.schema import DataConf
 from sweeper.errors import DataError
+from sweeper.shell import join, program
 
 OUTPUTS: Final = Path("outputs")
 """Folder of all runs and studies, relative to the working directory."""
@@ -100,13 +100,13 @@ def count_openings(folder: Path | None, dataset: str) -> OpeningCount:
     return OpeningCount(own=own, total=len(entries), log=log)
 
 
-def without_passwords(words: Iterable[str]) -> str:
-    """Return a shell command of these words, in which a URL has no user and no password.
+def without_passwords(command: str) -> str:
+    """Return a shell command in which a URL has no user and no password.
 
-    >>> without_passwords(["confirm", "s", "--storage=postgresql://me:secret@host/db"])
-    "confirm s '--storage=postgresql://***@host/db'"
+    >>> without_passwords("confirm s --storage=postgresql://me:secret@host/db")
+    'confirm s --storage=postgresql://***@host/db'
     """
-    return shlex.join(_PASSWORD.sub("***", word) for word in words)
+    return _PASSWORD.sub("***", command)
 
 
 def _read(log: Path) -> Iterator[dict[str, Any]]:
@@ -144,8 +144,8 @@ def _command() -> str:
     """Return this process's command line, without passwords; a worker has that of its parent."""
     started = Path(sys.argv[0])
     is_ours = started.name == "sweeper" or started.parts[-2:] == ("sweeper", "__main__.py")
-    program = ["python", "-m", "sweeper"] if is_ours else [str(started)]
-    return without_passwords([*program, *sys.argv[1:]])
+    words = program() if is_ours else [str(started)]
+    return join(_PASSWORD.sub("***", word) for word in [*words, *sys.argv[1:]])
 
 
 def _times(count: int) -> str:

@@ -16,7 +16,7 @@ from sweeper.replicates.replicate import Replicate
 from sweeper.run.folder import RunFolder
 from sweeper.study.executors.base import JobResult
 from sweeper.study.live_table import GAP, joined
-from sweeper.terminal.console import display_path, make_console, wrapped
+from sweeper.terminal.console import display_path, make_console, print_command, wrapped
 from sweeper.terminal.formats import clock, counted, percent, time_left
 
 INDENT: Final = "  "
@@ -84,7 +84,7 @@ class ReplicatesProgress:
         self._live.stop()
         complete, total = self._reused + self._done, self._reused + len(self._runs)
         self._print(f"interrupted: {complete} of {counted(total, 'run')} complete, which are kept")
-        self._console.print(f"go on: {command}", soft_wrap=True)
+        print_command(self._console, "go on", command)
 
     def _print(self, text: str) -> None:
         is_narrow = self._console.is_terminal

@@ -40,7 +40,7 @@ def missing(record: Ablation) -> str | None:
     if not record.missing:
         return None
     total = len(record.seeds) * len(record.variants)
-    return f"{record.missing} of {counted(total, 'run')} missing, train them with: {record.command}"
+    return f"{record.missing} of {counted(total, 'run')} missing, train them"
 
 
 def markdown(record: Ablation) -> str:

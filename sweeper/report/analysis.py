@@ -159,7 +159,7 @@ def _bottleneck(record: RunRecord) -> Iterator[Observation]:
     texts = [finding.message.partition(" Widen")[0] for finding in findings]
     repaired = suggestions.repaired(record.conf)
     # Only a search that Hydra composes from sweeper's own configs can be of widths.
-    is_search = not repaired and record.composition.is_repeatable
+    is_search = not repaired and record.composition.origin is not None
     changes = repaired or (["search=widths"] if is_search else suggestions.wider(record.conf))
     yield Observation(
         rule="bottleneck",

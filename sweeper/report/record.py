@@ -2,7 +2,6 @@
 
 import functools
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,8 +12,9 @@ from sweeper.data.catalogue import DATASETS
 from sweeper.design import Design, analyze
 from sweeper.errors import RunFolderError, SweeperError
 from sweeper.records import EpochRecord, Mistakes, RunResult
-from sweeper.report.run_command import PROGRAM, Composition, make_command, read_composition
+from sweeper.report.run_command import Composition, make_command, read_composition
 from sweeper.run.folder import RunFolder
+from sweeper.shell import path_word, sweeper_command
 from sweeper.terminal.console import display_path
 from sweeper.untrusted import open_regular
 
@@ -122,12 +122,12 @@ def read_run(folder: Path) -> RunRecord:
 
 def reproduce_command(folder: Path) -> str:
     """Return the shell command that runs a folder's config again and compares the results."""
-    return shlex.join([*PROGRAM, "reproduce", str(display_path(folder))])
+    return sweeper_command("reproduce", path_word(display_path(folder)))
 
 
 def confirm_command(folder: Path) -> str:
     """Return the shell command that trains a folder's config with fresh seeds and measures it on the test set."""
-    return shlex.join([*PROGRAM, "confirm", str(display_path(folder))])
+    return sweeper_command("confirm", path_word(display_path(folder)))
 
 
 def find_baseline(record: RunRecord) -> Baseline:

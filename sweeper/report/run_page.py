@@ -34,7 +34,7 @@ def run_page(record: RunRecord) -> str:
         title=str(record.folder),
         figures=figures,
         run=report,
-        details=_unbroken(report.sentence.details),
+        details=_unbroken(f"{report.sentence.details} {report.left_out}".strip()),
         nothing_found=nothing_found(record),
         commands=[{"label": following, "text": report.next}, {"label": "run it again", "text": report.again}],
         layer_columns=LAYER_COLUMNS,

@@ -1,6 +1,5 @@
 """A run's report: result, analysis and next command, then the tables, as `report.md` and as data for a page."""
 
-import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from sweeper.report.record import RunRecord, during_and_after, find_baseline, re
 from sweeper.report.run_command import differences
 from sweeper.report.run_sentence import RunSentence, dataset_title, run_sentence, seconds
 from sweeper.run.folder import RunFolder
+from sweeper.shell import path_word, sweeper_command
 from sweeper.study.executors.base import one_line
 from sweeper.terminal.formats import counted, duration, percent, plus_minus
 from sweeper.terminal.network_table import LAYER_COLUMNS, layer_rows
@@ -47,6 +47,8 @@ class RunReport:
     """The command to try next."""
     again: str
     """The command that runs this again and compares the results."""
+    left_out: str
+    """What the commands leave out of the run's overrides, in one line; empty for nothing."""
 
     @property
     def analysis(self) -> list[tuple[Observation, str]]:
@@ -78,7 +80,7 @@ def try_to_write_report(folder: Path) -> tuple[str, str]:
     try:
         return write_report(folder).next, ""
     except Exception as error:  # noqa: BLE001 - matplotlib may raise anything
-        go_on = "run " + shlex.join(["python", "-m", "sweeper", "report", str(folder)])
+        go_on = "run " + sweeper_command("report", path_word(folder))
         failure = disk_error(error, go_on=go_on)
         reason = str(failure) if failure is not None else f"{one_line(error)}: {go_on}"
         return "", f"the run is complete, but its report could not be written: {reason}"
@@ -119,6 +121,7 @@ def make_report(record: RunRecord) -> RunReport:
         observations=observations,
         next=next_command(record, observations),
         again=reproduce_command(record.folder),
+        left_out=record.composition.typed.sentence,
     )
 
 
@@ -133,6 +136,7 @@ def as_markdown(report: RunReport) -> str:
         lines += [f"**{observation.rule.replace('_', ' ').capitalize()}.** {plain(observation.text)}", ""]
         lines += [fenced(command, "sh"), ""] if command else []
     lines += ["## Next", "", fenced(report.next, "sh"), ""]
+    lines += [plain(report.left_out), ""] if report.left_out else []
     lines += ["Run it again and compare every bit:", "", fenced(report.again, "sh"), ""]
     lines += ["## Target", "", plain(report.target), ""]
     if report.changes:

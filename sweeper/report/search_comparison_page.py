@@ -1,6 +1,5 @@
 """The page of several searches: a table of what each reached and needed, and the best so far in three figures."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -10,7 +9,8 @@ from sweeper.report.page import render
 from sweeper.report.page_figure import BLUE, GREEN, GREY, ORANGE, LegendEntry, PageFigure, arrange
 from sweeper.report.search_comparison import ComparedSearch, SearchComparison, Step
 from sweeper.report.study_view import PURPLE, parameters_of
-from sweeper.study.commands import PROGRAM, Command
+from sweeper.shell import sweeper_command
+from sweeper.study.commands import Command
 from sweeper.terminal.formats import duration
 
 COLOURS: Final = (ORANGE, BLUE, GREEN, PURPLE, GREY)
@@ -34,8 +34,7 @@ def search_comparison_page(compared: SearchComparison) -> str:
         has_epochs=any(each.steps and each.steps[-1].epochs for each in compared.searches),
         rows=[(entry, _row(each, compared.level)) for entry, each in zip(entries, compared.searches, strict=True)],
         commands=[
-            Command(label=each.name, text=shlex.join([*PROGRAM, "report", *each.arguments]))
-            for each in compared.searches
+            Command(label=each.name, text=sweeper_command("report", *each.arguments)) for each in compared.searches
         ],
     )
 

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.report.study_view import StudyView, parameters_of
 from sweeper.run.folder import RunFolder
+from sweeper.shell import path_word, sweeper_command
 from sweeper.study.attributes import DUPLICATE, FAILED, MACS, PRUNED, REJECTED, RULE
 from sweeper.study.folder import trial_folder
 from sweeper.study.front_sentence import saved_epochs
@@ -250,15 +250,14 @@ def _details(
         if reason:
             row["reason"] = str(reason)
         rows[trial.number] = row
-    program = ["python", "-m", "sweeper"]
-    path = "" if folder is None else str(display_path(folder) / TRIAL)
+    path = "" if folder is None else path_word(display_path(folder) / TRIAL)
     details = {
         "keys": keys,
         "names": [view.names[key].lower() for key in keys],
         "percent": view.scale.images is not None,
         "commands": [
-            ["run it again", shlex.join([*program, "reproduce", path])],
-            ["write its page", shlex.join([*program, "report", path])],
+            ["run it again", sweeper_command("reproduce", path)],
+            ["write its page", sweeper_command("report", path)],
         ],
         "rows": rows,
     }

@@ -9,6 +9,8 @@ from sweeper.config.schema import RULE, SECONDS, Cost
 from sweeper.errors import StudyError
 
 DIRECTIONS: Final = ("maximize", "minimize")
+OF_A_VARIABLE: Final = "${oc.env:STUDY_URL}"
+"""A storage's URL that the environment holds, in the variable that documents name: it may have a password."""
 MAX_BYTES: Final = 255
 """Maximum length of a folder's name on Linux."""
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, Quote, QuotedString, RangeSweep, Transformer
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Transformer
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -23,6 +22,7 @@ from optuna.distributions import (
 from sweeper.errors import StudyError
 from sweeper.network.plan import Plan
 from sweeper.network.repair import width_bounds
+from sweeper.search.quoting import quoted
 
 MAX_POINTS: Final = 100_000
 """A grid's points are listed before the first trial; more would take minutes and gigabytes, and years to train."""
@@ -256,19 +256,6 @@ def _grid(swept: Sequence[Override]) -> Iterator[Params]:
     keys = [override.get_key_element() for override in swept]
     for values in itertools.product(*(list(_values(override)) for override in swept)):
         yield dict(zip(keys, values, strict=True))
-
-
-def quoted(text: str) -> str:
-    r"""Return a text as Hydra reads it back unchanged: in quotes if it needs them.
-
-    >>> print(quoted("a b"), quoted("it's [x]"))
-    a b 'it\'s [x]'
-    """
-    try:
-        is_plain = OverridesParser.create().parse_override(f"key={text}").value() == text
-    except HydraException:
-        is_plain = False
-    return text if is_plain else QuotedString(text, Quote.single).with_quotes()
 
 
 def to_override(value: Value) -> str:

@@ -1,27 +1,26 @@
 """Decides which commands follow a study: confirming it, more seeds, going on, running its best trial again."""
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
+from sweeper.config.origin import Origin
 from sweeper.errors import RunFolderError
-from sweeper.run.folder import RunFolder
+from sweeper.run.folder import OUTPUTS, RunFolder
+from sweeper.search.options import OF_A_VARIABLE
+from sweeper.search.quoting import quoted
+from sweeper.search.repeating import STORAGE, SWEEP_DIR, Repeated, repeatable
 from sweeper.search.space import to_override
+from sweeper.shell import interpreter, join, path_word, program, sweeper_command
 from sweeper.study.folder import BEST, CONFIRM, trial_folder
 from sweeper.study.storage_url import has_password
 from sweeper.terminal.console import display_path
 from sweeper.untrusted import parse_json, read_bytes, read_text
 
-PROGRAM: Final = ("python", "-m", "sweeper")
-CONFIG_OPTIONS: Final = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
-"""Hydra's options that choose a config."""
-SWEEP_DIR: Final = "hydra.sweep.dir"
-"""Hydra's key of a sweep's folder."""
 SEEDS: Final = 4
 """Number of further seeds: with the seed at hand they make the five that a mean needs."""
 SEARCH_KEYS: Final = ("search", "seed")
@@ -38,39 +37,65 @@ class Command:
     """A shell command on one line."""
 
 
-def sweep_arguments(sweep: Any) -> list[str] | None:
-    """Return the overrides of a sweep from the content of its multirun.yaml, without passwords; None if it has none."""
+def saved_program(sweep: Any, folder: Path | None) -> list[str] | None:
+    """Return the words that start a sweep of ours from the content of its multirun.yaml, with the folder of its configs.
+
+    `folder` is its study's. None for a sweep of configs that no command should name.
+    """
+    settings = sweep.get("hydra") if isinstance(sweep, Mapping) else None
+    if not isinstance(settings, Mapping) or "runtime" not in settings:
+        return [*program()]
+    origin = Origin.saved(settings, folder)
+    # A folder that is missing is named all the same, but that of conf/ where the study ran: it may be that of this machine.
+    return None if origin is None else [*program(), *replace(origin, config_path=origin.here().config_path).options]
+
+
+def saved_arguments(sweep: Any) -> list[str]:
+    """Return the overrides of a sweep from the content of its multirun.yaml, without passwords; none if it has none.
+
+    They may be a stranger's: a command repeats `sweeper.search.repeating.repeatable` of them.
+    """
     settings = sweep.get("hydra") if isinstance(sweep, Mapping) else None
     overrides = settings.get("overrides") if isinstance(settings, Mapping) else None
-    if not isinstance(settings, Mapping) or not isinstance(overrides, Mapping):
-        return None
+    if not isinstance(overrides, Mapping):
+        return []
     lists = [overrides.get(kind) for kind in ("task", "hydra")]
     lines = [line for found in lists if isinstance(found, list) for line in found if isinstance(line, str)]
-    kept = [without_password(line) for line in lines if not line.startswith("hydra.mode=")]
-    return [*_config_folder(settings), *kept] if kept else None
+    return [without_password(line) for line in lines if not line.startswith("hydra.mode=")]
+
+
+def repeated_arguments(sweep: Any, folder: Path | None) -> Repeated:
+    """Return the overrides that go on with a sweep of ours, from the content of its multirun.yaml.
+
+    `folder` is its study's: one that is not where such a study would be from here, as the working directory is another, is
+    named.
+    """
+    found = repeatable(saved_arguments(sweep), folder)
+    is_named = folder is None or any(line.startswith(f"{SWEEP_DIR}=") for line in found.kept)
+    if is_named or folder is None or not folder.is_dir() or not found.kept:
+        return found
+    if folder.absolute() == (OUTPUTS / "studies" / folder.name).absolute():
+        return found
+    return replace(found, kept=(*found.kept, f"{SWEEP_DIR}={quoted(str(display_path(folder)))}"))
 
 
 def without_password(override: str) -> str:
-    """Replace the value of a storage URL given in full: it may contain a password in more than one place."""
+    """Replace the value of a storage URL given in full by a variable: it may contain a password in more than one place.
+
+    A study's files have ``URL`` in its place.
+    """
     key, _, value = override.partition("=")
-    is_hidden = key == "hydra.sweeper.storage" and has_password(value.strip("'\""))
-    return f"{key}=URL" if is_hidden else override
+    is_hidden = key == STORAGE and (value == "URL" or has_password(value.strip("'\"")))
+    return f"{key}={OF_A_VARIABLE}" if is_hidden else override
 
 
 def running_program(argv: Sequence[str], module: str | None) -> list[str]:
     """Return the words that start this process's Hydra application, with Hydra's options that choose its config.
 
     `module` is the module that ``python -m`` runs; None for a script, which is then the first word of `argv`.
-
-    >>> running_program(["app.py", "-m", "--config-dir", "conf", "x=1"], None)
-    ['python', 'app.py', '--config-dir', 'conf']
     """
-    words = ["python", "-m", module] if module else ["python", str(display_path(Path(argv[0])))]
-    for position, word in enumerate(argv):
-        option, is_whole, _ = word.partition("=")
-        if option in CONFIG_OPTIONS:
-            words += argv[position : position + (1 if is_whole else 2)]
-    return words
+    words = [interpreter(), *(["-m", module] if module else [path_word(display_path(Path(argv[0])))])]
+    return [*words, *Origin.typed(argv[1:]).options]
 
 
 def go_on(
@@ -86,21 +111,21 @@ def go_on(
     }
     given = {key: value for key, value in settings.items() if value is not None}
     arguments = [*_without(arguments, *given), *(f"{key}={value}" for key, value in given.items())]
-    return Command(label="go on", text=shlex.join([*program, "-m", *arguments]))
+    return Command(label="go on", text=join([*program, "-m", *arguments]))
 
 
 def raise_budget(program: Sequence[str], arguments: Sequence[str], limits: Mapping[str, int]) -> Command:
     """Return the sweep's command with higher limits, rounded up. It is another search: the study's name is left out."""
     kept = _without(arguments, "hydra.sweeper.study_name", SWEEP_DIR, *(f"budget.{cost}" for cost in limits))
     raised = [f"budget.{cost}={_rounded_up(limit)}" for cost, limit in limits.items()]
-    return Command(label="raise the budget", text=shlex.join([*program, "-m", *kept, *raised]))
+    return Command(label="raise the budget", text=join([*program, "-m", *kept, *raised]))
 
 
-def more_seeds(best: FrozenTrial, folder: Path | None, fixed: Sequence[str], seed: int) -> Command:
-    """Return a sweep of the best trial's config over the seeds after its own."""
-    kept = _without(_overrides(best, folder, fixed), *SEARCH_KEYS)
+def more_seeds(program: Sequence[str], overrides: Sequence[str], seed: int) -> Command:
+    """Return a sweep of the best trial's config, given by its `overrides`, over the seeds after its own."""
+    kept = _without(overrides, *SEARCH_KEYS)
     seeds = ",".join(str(seed + step) for step in range(1, SEEDS + 1))
-    return Command(label="more seeds", text=shlex.join([*PROGRAM, "-m", *kept, f"seed={seeds}"]))
+    return Command(label="more seeds", text=join([*program, "-m", *kept, f"seed={seeds}"]))
 
 
 def reproduce(best: FrozenTrial, folder: Path | None) -> Command | None:
@@ -112,7 +137,7 @@ def reproduce(best: FrozenTrial, folder: Path | None) -> Command | None:
     if config is None:
         return None
     path = copied.path if _content(copied.config) == config else trial.path  # best/ is written at the end of a search
-    return Command(label="run it again", text=shlex.join([*PROGRAM, "reproduce", str(display_path(path))]))
+    return Command(label="run it again", text=sweeper_command("reproduce", path_word(display_path(path))))
 
 
 def confirm(best: FrozenTrial, folder: Path, *, front: bool) -> Command | None:
@@ -120,34 +145,25 @@ def confirm(best: FrozenTrial, folder: Path, *, front: bool) -> Command | None:
     if _is_confirmed(best, folder):  # the confirmation names the commands that follow it
         return None
     options = ["--pareto"] if front else []
-    return Command(label="confirm", text=shlex.join([*PROGRAM, "confirm", str(display_path(folder)), *options]))
+    return Command(label="confirm", text=sweeper_command("confirm", path_word(display_path(folder)), *options))
 
 
-def run_again(program: Sequence[str], best: FrozenTrial, fixed: Sequence[str]) -> Command:
-    """Return the command that runs the best trial of another Hydra application again."""
-    return Command(label="run it again", text=shlex.join([*program, *_overrides(best, None, fixed)]))
+def run_again(program: Sequence[str], overrides: Sequence[str]) -> Command:
+    """Return the command that runs the best trial of another Hydra application, given by its `overrides`, again."""
+    return Command(label="run it again", text=join([*program, *overrides]))
 
 
-def _overrides(trial: FrozenTrial, folder: Path | None, fixed: Sequence[str]) -> list[str]:
-    """Return a trial's overrides, from its folder if it has one: only that has them in the order of the command."""
+def trial_overrides(trial: FrozenTrial, folder: Path | None, fixed: Sequence[str]) -> list[str]:
+    """Return a trial's overrides, from its folder if it has one: only that has them in the order of the command.
+
+    `fixed` are those that all trials of the study share.
+    """
     if folder is not None:
         try:
             return trial_folder(folder, trial).read_overrides()
         except RunFolderError:
             pass
     return [*fixed, *(f"{key}={to_override(value)}" for key, value in trial.params.items())]
-
-
-def _config_folder(settings: Mapping[str, Any]) -> list[str]:
-    """Return Hydra's option for a folder of one's own configs, which is not among the overrides."""
-    runtime = settings.get("runtime")
-    sources = runtime.get("config_sources") if isinstance(runtime, Mapping) else None
-    given = [
-        source["path"]
-        for source in (sources if isinstance(sources, list) else [])
-        if isinstance(source, Mapping) and source.get("provider") == "command-line" and "path" in source
-    ]
-    return ["--config-dir", str(display_path(Path(str(given[0]))))] if given else []
 
 
 def _is_confirmed(trial: FrozenTrial, folder: Path) -> bool:

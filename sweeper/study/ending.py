@@ -8,7 +8,8 @@ from sweeper.errors import StudyError
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
 from sweeper.search.within_budget import ADVICE
-from sweeper.study.commands import PROGRAM, running_program
+from sweeper.shell import program
+from sweeper.study.commands import running_program
 from sweeper.study.folder import trial_folder
 from sweeper.study.headline import Headline, study_headline
 from sweeper.study.opening import OpenedStudy
@@ -106,4 +107,4 @@ def _program(*, is_ours: bool) -> list[str]:
     """Return the words that start this process's application."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)  # None for a script
     started = running_program(sys.argv, spec.name.removesuffix(".__main__") if spec else None)
-    return [*PROGRAM, *started[3 if spec else 2 :]] if is_ours else started
+    return [*program(), *started[3 if spec else 2 :]] if is_ours else started

@@ -10,11 +10,12 @@ from optuna.trial import FrozenTrial
 
 from sweeper.network.budget import COSTS
 from sweeper.run.pairing import read_mistakes, runs_noise
-from sweeper.study import commands
+from sweeper.search.repeating import left_out_sentence
 from sweeper.study.attributes import FAILED, PARAMETERS, REJECTED, whole
-from sweeper.study.commands import PROGRAM, Command
+from sweeper.study.commands import Command
 from sweeper.study.facts import StudyFacts
 from sweeper.study.folder import trial_folder
+from sweeper.study.following import follow
 from sweeper.study.front import non_dominated
 from sweeper.study.front_sentence import front_details, front_sentence
 from sweeper.study.goal import Goal
@@ -66,11 +67,12 @@ def study_headline(
     """
     facts = StudyFacts(trials, goal, search=search, sweep=sweep, lost=lost)
     sentence, tone = _sentence(facts)
-    own = PROGRAM if facts.is_accuracy else None
+    following = follow(facts, folder, sweep, program=program, arguments=arguments)
+    said = [*_details(facts, tone, folder), f"{', '.join(_facts(facts))}.", left_out_sentence(following.left_out)]
     return Headline(
         sentence=sentence,
-        details=" ".join([*_details(facts, tone, folder), f"{', '.join(_facts(facts))}."]),
-        commands=tuple(_commands(facts, folder, program or own, arguments or commands.sweep_arguments(sweep))),
+        details=" ".join(part for part in said if part),
+        commands=following.commands,
         tone=tone,
         best=facts.summary.best,
         target=facts.target,
@@ -252,41 +254,3 @@ def _parameters(trial: FrozenTrial) -> str:
 
 def _one_line(reason: Any) -> str:
     return " ".join(str(reason or "no reason was recorded").split()).rstrip(".")
-
-
-def _commands(
-    facts: StudyFacts, folder: Path | None, program: Sequence[str] | None, arguments: Sequence[str] | None
-) -> list[Command]:
-    """Return the commands: confirm or more seeds, go on or raise the budget, run it again."""
-    if program is None:
-        return []
-    found: list[Command | None] = [] if facts.is_running else [_fresh_seeds(facts, folder)]
-    best = facts.summary.best
-    if arguments:
-        if facts.nothing_feasible:
-            found.append(commands.raise_budget(program, arguments, facts.smallest) if facts.smallest else None)
-        elif not facts.is_done and not facts.too_many_failed:
-            found.append(commands.go_on(program, arguments, n_trials=None, past_target=facts.is_at_target))
-        elif not (facts.is_grid or facts.is_exhausted or facts.too_many_failed) and facts.total is not None:
-            total = 2 * max(facts.total, facts.summary.counted)  # a resumed search may ask for fewer than it has
-            found.append(commands.go_on(program, arguments, n_trials=total, past_target=facts.is_at_target))
-    if best is not None and facts.is_accuracy:
-        found.append(commands.reproduce(best, folder))
-    elif best is not None:
-        settings = [line for line in arguments or () if line.startswith("hydra.job.")]  # a job may depend on them
-        found.append(commands.run_again(program, best, [*facts.fixed, *settings]))
-    return [command for command in found if command is not None]
-
-
-def _fresh_seeds(facts: StudyFacts, folder: Path | None) -> Command | None:
-    """Return the command that shows what seeds do to the best trial: on the test set only once the search has ended."""
-    best, seed = facts.summary.best, whole(facts.base.get("seed"))
-    if best is None:
-        return None
-    has_ended = facts.is_done or facts.is_at_target
-    # confirm needs the trials' configs, and refuses what was chosen on the test set.
-    if folder is not None and facts.base.get("data.validation") == "split" and has_ended:
-        return commands.confirm(best, folder, front=facts.has_front and not facts.goal.smallest)
-    if seed is None or "seed" in facts.searched or facts.has_front:
-        return None
-    return commands.more_seeds(best, folder, facts.fixed, seed)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS, write_atomically
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
-from sweeper.search.space import quoted
+from sweeper.search.quoting import quoted
+from sweeper.shell import join
 from sweeper.study.attributes import SEARCH
 from sweeper.study.coordination import Coordination, make_coordination, opening_lock
 from sweeper.study.facts import tries_every_point
@@ -251,7 +251,7 @@ def _check_name(folder: StudyFolder, storage: BaseStorage, name: str) -> None:
     if not names or name in names or not folder.trial_numbers():
         return
     settings = {"hydra.sweep.dir": os.path.relpath(folder.path), "hydra.sweeper.study_name": names[0]}
-    typed = shlex.join(f"{key}={quoted(value)}" for key, value in settings.items())
+    typed = join(f"{key}={quoted(value)}" for key, value in settings.items())
     raise StudyError(
         f"a study must have the name that its journal knows, but {folder.path} holds the trials of study {names[0]}, not "
         f"of {name}: go on with {typed}"

@@ -20,7 +20,7 @@ from sweeper.study.server import is_connection_lost
 from sweeper.study.summary import StudySummary, summarize_trials
 from sweeper.study.time_limits import TimeLimits
 from sweeper.study.trials import TrialStore
-from sweeper.terminal.console import display_path, make_console, print_prose, wrapped
+from sweeper.terminal.console import display_path, make_console, print_command, print_prose, wrapped
 from sweeper.terminal.formats import counted, percent, points
 
 REFRESHES_PER_SECOND: Final = 1
@@ -153,7 +153,7 @@ class StudyProgress:
 
         `elsewhere` is a sentence with the hosts of files that this one lacks.
 
-        Each command is one line of its own, which the terminal alone may wrap, so that it can be copied.
+        Each command is one line of its own.
         """
         self._live.stop()
         self._console.print()
@@ -171,7 +171,7 @@ class StudyProgress:
         if elsewhere:
             self._print(elsewhere, indent="")
         for command in headline.commands:
-            self._console.print(f"{command.label}: {command.text}", soft_wrap=True)
+            print_command(self._console, command.label, command.text)
 
     def _print(self, text: str, indent: str = INDENT) -> None:
         is_narrow = self._console.is_terminal

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from sweeper.errors import StudyError
 from sweeper.run.folder import RunFolder, write_atomically
-from sweeper.search.space import quoted
+from sweeper.search.quoting import quoted
 from sweeper.study.folder import StudyFolder, check_same_search
 from sweeper.study.trial_files import ELSEWHERE, saved_files
 from sweeper.study.trial_record import MULTIRUN, SWEEP, read_saved, saved_trials

@@ -63,6 +63,15 @@ def print_prose(console: Console, text: str, style: str = "") -> None:
     console.print(Text(wrapped(text, console.width) if console.is_terminal else text, style=style), soft_wrap=True)
 
 
+def print_command(console: Console, label: str, command: str) -> None:
+    """Print what a command is for, and below it the command: alone on its line, which the terminal alone may wrap.
+
+    So a click or two select it whole, to be pasted.
+    """
+    console.print(Text(f"{label}:"), soft_wrap=True)
+    console.print(Text(command), soft_wrap=True)
+
+
 def wrapped(text: str, width: int, indent: str = "") -> str:
     r"""Wrap text at spaces alone, and not between a number and its unit or name. Later lines begin with `indent`.
 

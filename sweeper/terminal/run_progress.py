@@ -1,7 +1,6 @@
 """Terminal output of a run: the network's cost and findings, a progress bar, one line per epoch, the result."""
 
 import math
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,16 @@ from sweeper.run.folder import RunFolder
 from sweeper.run.listener import Listener
 from sweeper.run.recorder import timeout_reason
 from sweeper.run.reproduction import Comparison
-from sweeper.terminal.console import budget_lines, display_path, finding_lines, make_console, print_prose, wrapped
+from sweeper.shell import path_word, sweeper_command
+from sweeper.terminal.console import (
+    budget_lines,
+    display_path,
+    finding_lines,
+    make_console,
+    print_command,
+    print_prose,
+    wrapped,
+)
 from sweeper.terminal.formats import clock, duration, percent, points, time_left
 
 COLUMNS: Final = {
@@ -173,16 +181,16 @@ class RunProgress(Listener):
         self.console.print(
             Panel.fit(grid, title=Text(sentence, style=f"bold {style}"), title_align="left", style=style)
         )
-        # Outside the box and on one line each, so that they can be copied.
+        # Outside the box, so that they can be copied.
         files = RunFolder(display_path(completed.folder))
-        again = shlex.join(["python", "-m", "sweeper", "reproduce", str(files.path)])
+        self.console.print(f"files: {files.path}/", soft_wrap=True)
         if result.timed_out:
             self.console.print(timeout_reason(completed.conf.training, result.epochs), soft_wrap=True)
             self._show_resume(files.path)
-        reported = [("!", warning)] if warning else [("report", str(files.report))]
-        following = [("next", next_command)] if next_command else []
-        for label, text in (("files", f"{files.path}/"), *reported, ("run it again", again), *following):
-            self.console.print(f"{label}{'' if label == '!' else ':'} {text}", soft_wrap=True)
+        self.console.print(f"! {warning}" if warning else f"report: {files.report}", soft_wrap=True)
+        print_command(self.console, "run it again", sweeper_command("reproduce", path_word(files.path)))
+        if next_command:
+            print_command(self.console, "next", next_command)
 
     def show_comparison(self, comparison: Comparison) -> None:
         """Print whether a run was reproduced, and the differences if it was not."""
@@ -214,8 +222,7 @@ class RunProgress(Listener):
             self._show_resume(folder)
 
     def _show_resume(self, folder: Path) -> None:
-        again = shlex.join(["python", "-m", "sweeper", "resume", str(folder)])
-        self.console.print(f"go on: {again}", soft_wrap=True)
+        print_command(self.console, "go on", sweeper_command("resume", path_word(folder)))
 
 
 def _shown_columns(width: int) -> dict[str, int]:
