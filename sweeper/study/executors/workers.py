@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
@@ -67,24 +68,34 @@ class Workers:
         worker.send(config)
 
     def wait(self, seconds: float) -> list[JobResult]:
-        """Wait up to `seconds` until a worker finishes its job, dies, waits or is killed; return the results of all that ended."""
+        """Wait up to `seconds` until a worker finishes its job, dies or is killed; return the results of all that ended."""
+        deadline = time.monotonic() + seconds
         busy = {worker.job.number: worker for worker in self._workers if worker.job is not None}
-        handles = [handle for worker in busy.values() for handle in worker.handles]
-        ready = set(wait_for_any(handles, timeout=min(seconds, self._clock.left(busy))))
-        results = []
-        for number, worker in busy.items():
-            result = None if ready.isdisjoint(worker.handles) else self._receive(worker, number)
-            if result is None and self._clock.is_over(number):
-                result = self._receive(worker, number)  # it may have come this moment
-                if result is None:
-                    worker.end()
-                    result = self._clock.timed_out(number)
-            if result is not None:
-                self._clock.stop(number)
-                results.append(result)
+        results: list[JobResult] = []
+        while not results:
+            left = max(0.0, deadline - time.monotonic())
+            handles = [handle for worker in busy.values() for handle in worker.handles]
+            ready = set(wait_for_any(handles, timeout=min(left, self._clock.left(busy))))
+            for number, worker in busy.items():
+                result = None if ready.isdisjoint(worker.handles) else self._receive(worker, number)
+                if result is None and self._clock.is_over(number):
+                    result = self._end(worker, number)
+                if result is not None:
+                    self._clock.stop(number)
+                    results.append(result)
+            if not ready and not left:
+                break
         if results:
             self._said = set()
         return results
+
+    def _end(self, worker: "_Worker", number: int) -> JobResult:
+        """Kill a worker whose job has run too long; return the result, which may have come this moment."""
+        result = self._receive(worker, number)
+        if result is None:
+            worker.end()
+            result = self._clock.timed_out(number)
+        return result
 
     def _receive(self, worker: "_Worker", number: int) -> JobResult | None:
         """Return the result of a worker's job; None if it goes on. Say what it says."""
