@@ -105,12 +105,17 @@ def test_a_damaged_study_hides_no_other(journal: Path) -> None:
 
 
 def test_processes_that_share_a_journal_number_its_lines_in_turn(tmp_path: Path) -> None:
-    """However they alternate, and after another file has taken its place."""
+    """However they alternate. If the file is gone, or replaced by a shorter one, they say so and create none."""
     path = tmp_path / "journal.log"
     first, second = Journal(path), Journal(path)
     for each in (first, second, second, first, second):
         each.append_logs([{"op_code": 2}, {"op_code": 3}])
     assert [json.loads(line)[LINE] for line in path.read_text().splitlines()] == list(range(1, 11))
     path.write_bytes(b"")
-    first.append_logs([{"op_code": 2}])
-    assert [json.loads(line)[LINE] for line in path.read_text().splitlines()] == [1]
+    with pytest.raises(StudyError, match="was deleted, moved or replaced: restore it"):
+        first.append_logs([{"op_code": 2}])
+    path.unlink()
+    for use in (lambda: second.append_logs([{"op_code": 2}]), lambda: list(second.read_logs(0))):
+        with pytest.raises(StudyError, match="was deleted, moved or replaced: restore it"):
+            use()
+    assert not path.exists()

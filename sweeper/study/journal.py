@@ -7,6 +7,7 @@ Lines without them are an earlier version's, or another program's.
 import json
 import os
 import zlib
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -40,8 +41,8 @@ class Journal(JournalFileBackend):
         super().__init__(str(path))
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append one line for each change, all of them or none. Raises `OSError`."""
-        with exclusive(self._lock_file), self._path.open("a+b", buffering=0) as file:
+        """Append one line for each change, all of them or none. Raises `OSError`, and `StudyError` if the file is gone."""
+        with exclusive(self._lock_file), self._opened() as file:
             self._count(file)
             content = b"".join(encode(log, self._lines + number) for number, log in enumerate(logs, 1))
             try:
@@ -55,11 +56,31 @@ class Journal(JournalFileBackend):
             if any("state" in log for log in logs):
                 os.fsync(file.fileno())
 
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yield the changes from that number on. Raises `StudyError` if the file is gone."""
+        try:
+            yield from super().read_logs(log_number_from)
+        except FileNotFoundError:
+            raise self._gone() from None
+
+    def _opened(self) -> IO[bytes]:
+        """Open the file to append to it, but do not create it again: what was in it would be lost without a word."""
+        try:
+            return os.fdopen(os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC), "r+b", buffering=0)
+        except FileNotFoundError:
+            raise self._gone() from None
+
+    def _gone(self) -> StudyError:
+        return StudyError(
+            f"a study's journal must stay while its search runs, but {self._path} was deleted, moved or replaced: restore it, "
+            "then run the same command again"
+        )
+
     def _count(self, file: IO[bytes]) -> None:
         """Count the lines that others have appended; cut off an incomplete one, whose writer was killed."""
         end = file.seek(0, os.SEEK_END)
-        if end < self._size:  # another file has taken its place
-            self._size = self._lines = 0
+        if end < self._size:
+            raise self._gone()
         file.seek(self._size)
         new = file.read(end - self._size) if end > self._size else b""
         complete = new.rpartition(b"\n")
