@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sweeper.cli.arguments import Parser, add_config_options, origin_of
 from sweeper.config.composition import compose
-from sweeper.config.idle import refuse_idle
+from sweeper.config.idle import idle_overrides, idle_settings
 from sweeper.design import analyze
 from sweeper.network.budget import check_budget
 from sweeper.terminal import network_table
@@ -21,11 +21,12 @@ def inspect(arguments: Sequence[str]) -> int:
     add_config_options(parser)
     options = parser.parse_intermixed_args(arguments)
     conf = compose(options.overrides, origin_of(options))
-    refuse_idle(conf, options.overrides)
     design = analyze(conf)
     if options.json:
         print(network_table.as_json(conf, design))
     else:
         network_table.show(make_console(), conf, design)
+        for note in idle_overrides(idle_settings(conf), options.overrides):
+            make_console().print(note, soft_wrap=True)
     check_budget(conf.model, design.plan, design.summary, conf.budget)
     return 0

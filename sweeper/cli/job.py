@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sweeper.cli.shown_run import show_run
-from sweeper.config.idle import refuse_idle
+from sweeper.config.idle import idle_overrides, idle_settings
 from sweeper.config.loading import load
 from sweeper.config.origin import Origin
 from sweeper.config.schema import ExperimentConf
@@ -24,7 +24,7 @@ from sweeper.shell import sweeper_command
 from sweeper.startup import loading
 from sweeper.study.trial import is_trial
 from sweeper.study.waiting import waiting
-from sweeper.terminal.console import display_path
+from sweeper.terminal.console import display_path, make_console
 
 Train = Callable[[Path, ExperimentConf, HydraConf], object]
 """What is done with an accepted config: its folder, the config, Hydra's settings; returns the job's value."""
@@ -42,9 +42,11 @@ def run_job(cfg: DictConfig, train: Train | None = None) -> object:
     try:
         _refuse_search_options(settings)
         conf = load(cfg)
-        if settings.mode is RunMode.RUN:
-            refuse_idle(conf, settings.overrides.task)
         analyze_within_budget(conf)  # a wrong config fails here, before the two seconds of importing torch
+        for note in (
+            idle_overrides(idle_settings(conf), settings.overrides.task) if settings.mode is RunMode.RUN else ()
+        ):
+            make_console().print(note, soft_wrap=True)
         return (train or _train)(folder, conf, settings)
     finally:
         _remove_if_empty(folder)

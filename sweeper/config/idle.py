@@ -1,14 +1,11 @@
-"""Which settings of a config change nothing beside its others: typed, they are refused; two configs that differ in them
-alone train the same network.
-"""
+"""Which settings of a config change nothing beside its others: configs that differ in them alone train the same network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sweeper.config.loading import DEFAULT_MOMENTUM
 from sweeper.config.model import GroupConf, ModelConf
 from sweeper.config.schema import AdamwConf, ExperimentConf, OneCycleConf, StepConf
-from sweeper.errors import ConfigError
 
 NEUTRAL: Final[dict[str, Any]] = {
     "dropout_kind": "channel",
@@ -29,14 +26,17 @@ def idle_settings(conf: ExperimentConf) -> dict[str, str]:
     return dict(_idle(conf))
 
 
-def refuse_idle(conf: ExperimentConf, overrides: Sequence[str]) -> None:
-    """Raise `ConfigError` for an override whose key changes nothing, unless it gives the default."""
-    idle = idle_settings(conf)
+def idle_overrides(idle: Mapping[str, str], overrides: Sequence[str]) -> list[str]:
+    """Return a sentence for each override whose key is among the idle ones, unless it gives the default.
+
+    They are said, not refused: a command that follows from another one may keep what no longer matters.
+    """
+    said = []
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
-        neutral = NEUTRAL.get(key.rpartition(".")[2])
-        if key in idle and value not in {"null", str(neutral)}:
-            raise ConfigError(f"{key} changes nothing here, but got {value}: {idle[key]}: leave it out")
+        if key in idle and value not in {"null", str(NEUTRAL.get(key.rpartition(".")[2]))}:
+            said.append(f"{key}={value} changes nothing here: {idle[key]}")
+    return said
 
 
 def without_idle(conf: ExperimentConf) -> dict[str, Any]:

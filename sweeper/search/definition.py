@@ -59,6 +59,8 @@ class Search:
     application: dict[str, Any] | None = None
     """Name and composed config of another Hydra application; None for sweeper's own."""
     options: StudyOptions
+    notes: tuple[str, ...] = ()
+    """Sentences about overrides that change nothing."""
 
     @property
     def is_grid(self) -> bool:
@@ -163,12 +165,12 @@ def read_search(arguments: Sequence[str], options: StudyOptions, composer: JobCo
     space = _complete(space, options, composer)
     check = FeasibilityCheck(space, composer.experiment)
     base = _base(space, check)
-    check_idle(space, check)
+    notes = tuple(check_idle(space, check))
     for key in space.keys if space.grid else ():
         for value in dict.fromkeys(point[key] for point in space.grid or ()):
             with suppress(ConfigError):  # an out-of-bounds value only rejects its own trials
                 check.configure({**(space.grid or ({},))[0], key: value})
-    return Search(space=space, check=check, base=base, options=options)
+    return Search(space=space, check=check, base=base, options=options, notes=notes)
 
 
 def _search_of_application(space: Space, options: StudyOptions, composer: JobComposer) -> Search:

@@ -1,4 +1,4 @@
-"""Refuses what a search would vary or fix without any effect: the same network would be trained again and again."""
+"""Finds what a search would vary or fix without any effect."""
 
 import itertools
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Final
 
 import optuna
 
-from sweeper.config.idle import idle_settings, refuse_idle
+from sweeper.config.idle import idle_overrides, idle_settings
 from sweeper.config.schema import ExperimentConf
 from sweeper.errors import ConfigError, StudyError
 from sweeper.search.feasibility import FeasibilityCheck
@@ -24,20 +24,23 @@ UNTRAINED: Final = {
 """Keys that change no training at all, with the reason."""
 
 
-def check_idle(space: Space, check: FeasibilityCheck) -> None:
-    """Raise `StudyError` for a swept key, `ConfigError` for a fixed one, that changes nothing at any point of the space."""
+def check_idle(space: Space, check: FeasibilityCheck) -> list[str]:
+    """Return a sentence for each fixed override that changes nothing at any point of the space.
+
+    Raises `StudyError` for such a key that is swept: the same network would be trained again and again.
+    """
     swept = {key.lstrip("+"): key for key in space.distributions}
     for key in swept.keys() & UNTRAINED.keys():
         raise StudyError(f"{key} cannot be swept, every run would be the same: {UNTRAINED[key]}")
     confs = list(_configs(space, check))
     if not confs:
-        return
+        return []
     found = [idle_settings(conf) for conf in confs]
     always = {key: why for key, why in found[0].items() if all(key in each for each in found)}
     for key in swept:
         if key in always:
             raise StudyError(f"{key} is swept but changes nothing here, every run would be the same: {always[key]}")
-    refuse_idle(confs[0], [line for line in space.fixed if line.lstrip("+").partition("=")[0] in always])
+    return idle_overrides(always, space.fixed)
 
 
 def _configs(space: Space, check: FeasibilityCheck) -> Iterator[ExperimentConf]:

@@ -181,6 +181,8 @@ class Sweep:
             direction = "maximize" if composer.is_sweeper_config else "minimize"
             self._options = replace(self._options, direction=direction)
         search = self.search = read_search(arguments, self._options, composer)
+        for note in search.notes:
+            make_console().print(note, soft_wrap=True)
         check_options(search, typed_settings(self._config))
         if self._options.dry_run:
             make_parts(search, self._options, self._config, self._read_other)  # a dry run refuses what the search would
