@@ -51,16 +51,22 @@ def wrong_type(schema: DictConfig, config: DictConfig, key: str, reason: str) ->
     """Return the message for a value of the wrong type; OmegaConf's `reason` serves types without a name."""
     option = "head" if key == "model.head" else "group" if _is_group(key) else None
     if option is not None:
-        got = OmegaConf.select(config, key)
+        got = _shown(OmegaConf.select(config, key))
         return f"{key} must be a mapping of keys, but got {got}: choose an option with {option}@{key}=NAME"
     parent, _, name = re.sub(r"\[\d+\]$", "", key).rpartition(".")
     owner = _owner(schema, parent)
     rule = type_rule(owner, name) if isinstance(owner, type) else None
+    if rule is None and "not Optional" in reason:
+        return f"{key} must be a mapping of keys, but got null: leave it out"
     if rule is None:
         return f"{key}: {reason.splitlines()[0]}"
     path = f"{parent}.{name}" if parent else name
-    got = str(OmegaConf.select(config, path)).replace("None", "null")
-    return f"{path} must be {rule}, but got {got}"
+    return f"{path} must be {rule}, but got {_shown(OmegaConf.select(config, path))}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is typed."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def type_rule(owner: type, name: str) -> str | None:

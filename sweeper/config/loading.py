@@ -59,8 +59,7 @@ def load(cfg: DictConfig | Mapping[str, Any]) -> ExperimentConf:
     except OmegaConfBaseException as error:
         raise ConfigError(wrong_type(schema, config, str(error.full_key), str(error))) from error
     if isinstance(cfg, DictConfig):
-        _check_affine(conf)
-        _check_cycled(conf)
+        check_disabled(conf)
     return conf
 
 
@@ -87,6 +86,12 @@ def _check_booleans(schema: DictConfig, config: DictConfig, merged: Any) -> None
         given = OmegaConf.select(config, key, default=None) if isinstance(value, bool) else None
         if given is not None and str(given).lower() not in {"true", "false"}:
             raise ConfigError(wrong_type(schema, config, key, f"true or false, but got {given}"))
+
+
+def check_disabled(conf: ExperimentConf) -> None:
+    """Raise `ConfigError` for a value that another section ignores or replaces."""
+    _check_affine(conf)
+    _check_cycled(conf)
 
 
 def _check_affine(conf: ExperimentConf) -> None:

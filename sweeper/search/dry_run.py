@@ -13,7 +13,7 @@ from sweeper.search.constraints import ConstraintCheck
 from sweeper.search.feasibility import Feasibility, FeasibilityCheck
 from sweeper.search.proposals import ProposalRepair
 from sweeper.search.space import Space, as_overrides, describe
-from sweeper.search.within_budget import ADVICE, any_fits
+from sweeper.search.within_budget import advice, any_fits, tightest
 from sweeper.terminal.console import about
 from sweeper.terminal.formats import percent
 
@@ -70,7 +70,7 @@ def describe_search(
     others = ", the others are repaired" if repair else ", the others are rejected and do not count in n_trials"
     helps = feasible or (repair is not None and any_fits(space, repair))
     counts = [one.design.summary.parameters for one in checked if one.design is not None]
-    fix = f": {ADVICE}" if counts else f": {checked[0].reason}"
+    fix = f": {advice(tightest(checked))}" if counts else f": {checked[0].reason}"
     print(
         f"feasible : {percent(len(feasible) / len(checked), 1)} of {len(checked):,} random points{others if helps else fix}"
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sweeper.config.idle import without_idle
+from sweeper.config.loading import check_disabled
 from sweeper.config.schema import ExperimentConf, LoggingConf
 from sweeper.design import Design, analyze, check_images
 from sweeper.errors import CompositionError, ConfigError
@@ -95,6 +96,7 @@ class FeasibilityCheck:
             set_value(conf, key.removeprefix("++"), value)  # the key exists, so that ++ is no different
         if given:
             conf.model.__post_init__()  # some of its rules are about several groups
+            check_disabled(conf)  # a trial's own check
         return conf
 
     def _is_replaced(self, key: str) -> bool:

@@ -1,7 +1,7 @@
 """What a search does about its budget before it begins: the network it starts from, and whether any point can fit."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -9,12 +9,13 @@ from typing import Final
 import optuna
 from optuna.distributions import CategoricalDistribution
 
-from sweeper.config.schema import ExperimentConf
+from sweeper.config.schema import Cost, ExperimentConf
 from sweeper.design import image_facts
 from sweeper.errors import ConfigError, StudyError
+from sweeper.network.budget import COSTS
 from sweeper.network.repair import narrow
 from sweeper.search.conditions import WIDTH
-from sweeper.search.feasibility import FeasibilityCheck
+from sweeper.search.feasibility import Feasibility, FeasibilityCheck
 from sweeper.search.proposals import ProposalRepair
 from sweeper.search.space import Params, Space
 
@@ -22,8 +23,6 @@ SAMPLES: Final = 200
 """Random points that are tried, unless one of them fits."""
 SAMPLING_SECONDS: Final = 5.0
 """No further points are tried after so long."""
-ADVICE: Final = "raise budget.parameters, or search narrower widths"
-"""What to do if no point is within the budget."""
 
 
 def within_budget(base: ExperimentConf, *, kept: frozenset[str] = frozenset()) -> ExperimentConf:
@@ -58,11 +57,27 @@ def check_any_fits(space: Space, check: FeasibilityCheck, repair: ProposalRepair
     if any_fits(space, repair):
         return
     checked = [check.check(point) for point in _random_points(space)]
-    sizes = {one.design.summary.parameters for one in checked if one.design is not None}
+    sizes = {(one.design.summary.parameters, one.design.summary.macs) for one in checked if one.design is not None}
     if len(sizes) <= 1:  # the network is the same at every point
         raise StudyError(f"a search needs a point that can be trained, but no point can: {checked[0].reason}")
-    smallest = f"the smallest of {len(checked)} random points has {min(sizes):,} parameters"
-    raise StudyError(f"a search needs a point within its budget, but {smallest}: {ADVICE}")
+    cost = tightest(checked)
+    least = min(getattr(one.design.summary, cost) for one in checked if one.design is not None)
+    raise StudyError(
+        f"a search needs a point within its budget, but the smallest of {len(checked)} random points has {least:,} "
+        f"{dict(COSTS)[cost]}: {advice(cost)}"
+    )
+
+
+def tightest(checked: Sequence[Feasibility]) -> Cost:
+    """Return the cost whose limit is furthest below that of the smallest network."""
+    built = [one.constraints for one in checked if one.design is not None]
+    excess = {cost: min(each.get(cost, -1.0) for each in built) for cost, _ in COSTS}
+    return max(excess, key=lambda cost: excess[cost])
+
+
+def advice(cost: Cost = "parameters") -> str:
+    """Return what to do if no point is within the limit of a cost."""
+    return f"raise budget.{cost}, or search narrower widths"
 
 
 def check_one_network(space: Space, compose: Callable[[str], ExperimentConf]) -> None:

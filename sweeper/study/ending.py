@@ -7,7 +7,7 @@ from sweeper.disk import disk_error
 from sweeper.errors import StudyError
 from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
-from sweeper.search.within_budget import ADVICE
+from sweeper.search.within_budget import advice
 from sweeper.shell import program
 from sweeper.study.commands import running_program
 from sweeper.study.folder import trial_folder
@@ -54,7 +54,7 @@ class Ending:
                 how, fix = "", f"change what is searched, their reasons are in {folder}"
             else:
                 how = f", the smallest with {fewest:,} parameters"
-                fix = ADVICE
+                fix = advice()
             return f"a search needs a feasible proposal, but all {summary.rejected} were rejected{how}: {fix}"
         return None
 

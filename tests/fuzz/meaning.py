@@ -91,7 +91,7 @@ def _of_presets(overrides: Sequence[Override], search: Search) -> Iterator[str]:
     presets = [o.value() for o in overrides if _name(o) == "search"]
     named = {_name(o) for o in overrides}
     for preset in presets:
-        if not isinstance(preset, str):
+        if not isinstance(preset, str) or {"hydra.sweeper.params", "hydra.sweeper.widths"} & named:
             continue
         settings = _preset(preset)
         for key in settings.get("params") or {}:
