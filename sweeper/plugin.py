@@ -151,6 +151,11 @@ def _load_page() -> None:
 
 def _checked(given: Mapping[str, Any]) -> StudyOptions:
     """Return the options. Raises `StudyError` for an unknown one, a wrong type or a value out of bounds."""
+    if given.get("params") is not None and not isinstance(given["params"], Mapping):
+        raise StudyError(
+            f"hydra.sweeper.params must have a sweep for each key, but got {given['params']}: write it as in "
+            "'hydra.sweeper.params={model.dropout: \"interval(0,0.3)\"}'"
+        )
     try:
         options = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StudyOptions), dict(given)))
     except ConfigKeyError as error:
@@ -161,7 +166,11 @@ def _checked(given: Mapping[str, Any]) -> StudyOptions:
     except OmegaConfBaseException as error:
         name = str(error.full_key)
         rule = type_rule(StudyOptions, name)
-        reason = f": {str(error).splitlines()[0]}" if rule is None else f" must be {rule}, but got {given.get(name)}"
+        reason = (
+            f": {str(error).splitlines()[0]}"
+            if rule is None
+            else f" must be {rule}, but got {'null' if given.get(name) is None else given[name]}"
+        )
         raise StudyError(f"hydra.sweeper.{name}{reason}") from error
     assert isinstance(options, StudyOptions)
     for name, value in given.items():

@@ -120,6 +120,14 @@ def test_what_changes_nothing_makes_no_other_trial() -> None:
         ),
         (["seed=1,2", "hydra/sweeper/sampler=tpe"], "hydra/sweeper/sampler changes nothing here, but got tpe"),
         (["search=pareto", "hydra.sweeper.stop_at_target=true"], "hydra.sweeper.stop_at_target changes nothing here"),
+        (
+            ["search=card", "hydra.sweeper.pruner=null"],
+            "hydra.sweeper.pruner must be a config, but got null: choose one",
+        ),
+        (
+            ["search=card", "hydra.sweeper.params=[1]"],
+            "hydra.sweeper.params must have a sweep for each key, but got [1]",
+        ),
         (["search=card", "hydra/sweeper/sampler=front"], "hydra/sweeper/sampler=front needs two objectives"),
         (
             ["search=card", "model=gap,tiny"],

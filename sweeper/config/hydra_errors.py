@@ -56,7 +56,10 @@ def explain(error: BaseException, overrides: Sequence[str] = (), origin: Origin 
         text += "\n" + str(error.__cause__).partition("\n")[0]
     unknown = re.search(_NO_KEY, text)
     if unknown and "An item is already at" not in text:
-        return CompositionError(no_key(unknown[1], overrides, origin))
+        # A dictionary may have a key that does not exist, deep within.
+        inner = str(getattr(error.__cause__, "full_key", ""))
+        key = inner if inner.startswith(f"{unknown[1]}.") else unknown[1]
+        return CompositionError(no_key(key, overrides, origin))
     for pattern, message in _MESSAGES:
         match = re.search(pattern, text, re.DOTALL)
         if match:
@@ -122,21 +125,29 @@ def _wrong_value(match: re.Match[str], _: _Asked) -> str:
 _NO_KEY: Final = r"Could not (?:override|append to config|delete from config|delete)[^']*'([^']+)'"
 _MESSAGES: Final[list[tuple[str, Callable[[re.Match[str], _Asked], str]]]] = [
     (
-        r"arent traversal",
-        lambda _match, _asked: "an option is the name of a file in a config group, without a path: --help lists them",
+        r"Cannot find primary config '([^']*)'",
+        lambda match, _: f"there is no config {match[1]!r}: --config-name is a file in conf/ or --config-path",
     ),
-    (r"object_type=\w+Sweep", lambda _match, _asked: "a sweep cannot hold another sweep: give all values in one list"),
+    (
+        r"Additional config directory '(.*)' not found",
+        lambda match, _: f"--config-dir must be a folder, but {match[1]} is none",
+    ),
+    (
+        r"arent traversal",
+        lambda *_: "an option is the name of a file in a config group, without a path: --help lists them",
+    ),
+    (r"object_type=\w+Sweep", lambda *_: "a sweep cannot hold another sweep: give all values in one list"),
     (r"An item is already at '([^']+)'", _duplicate),
     (r"Could not find '([^']+)/([^'/]*)'", _no_option),
-    (r"Could not override ''", lambda _match, _asked: "an override must be key=value, but one has no key"),
-    (r"string:  out of", lambda _match, _asked: "an override must be key=value, but one is empty"),
+    (r"Could not override ''", lambda *_: "an override must be key=value, but one has no key"),
+    (r"string:  out of", lambda *_: "an override must be key=value, but one is empty"),
     (r"Error when parsing index: \d+, string: (.+?) out of \[", _no_override),
     (r"Multiple values for ([\w/@.]+)\.", _duplicate),
     (r"Error merging override ([\w.]+)\.(\d+)=.*\n?.*list index out of range", _no_index),
     (r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)", _several_values),
     (
         r"Config group override must be a string or a list. Got (\w+)",
-        lambda match, _asked: (
+        lambda match, _: (
             "a config group takes the name of an option, but got "
             + {"NoneType": "null"}.get(match[1], match[1])
             + ": --help lists the options"
@@ -144,7 +155,7 @@ _MESSAGES: Final[list[tuple[str, Callable[[re.Match[str], _Asked], str]]]] = [
     ),
     (
         r"force-add of config groups is not supported: '\+\+(.*)'",
-        lambda match, _asked: f"a config group is chosen without ++, as in {match[1]}",
+        lambda match, _: f"a config group is chosen without ++, as in {match[1]}",
     ),
     (
         r"Override (\S+)=.* looks like a config group override, but config group '([^']+)' does not exist",
@@ -154,7 +165,7 @@ _MESSAGES: Final[list[tuple[str, Callable[[re.Match[str], _Asked], str]]]] = [
     ),
     (
         r"Sweeping over Hydra's configuration is not supported : '(.*)'",
-        lambda match, _asked: f"Hydra's own settings cannot be swept, but got {match[1]}",
+        lambda match, _: f"Hydra's own settings cannot be swept, but got {match[1]}",
     ),
     (r"Error merging override \+*([^=\s]+)=(.*)\n(.*)", _wrong_value),
 ]

@@ -66,7 +66,7 @@ def find_locations(study: str | None, storage: str | None, warn: Callable[[str],
         raise StudyError("--storage must be a URL, but it is empty: set the variable that it names, or leave it out")
     if study is None:
         return [StudyLocation(url=url, study=None, folder=None, typed=storage)] if url else list(_all(warn))
-    is_name = Path(study).name == study and is_folder(STUDIES / study)  # also of a name that is too long
+    is_name = Path(study).name == study != "" and is_folder(STUDIES / study)  # also of a name that is too long
     folder = STUDIES / study if is_name else display_path(Path(study))
     if url:
         here = folder if is_folder(folder) else None

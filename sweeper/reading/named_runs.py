@@ -28,7 +28,7 @@ def is_run(folder: Path) -> bool:
 
 def is_study(name: str) -> bool:
     """Whether it is the name or the folder of a study."""
-    is_name = Path(name).name == name and is_folder(STUDIES / name)
+    is_name = Path(name).name == name != "" and is_folder(STUDIES / name)
     return is_name or any(exists(Path(name) / file) for file in ("search.yaml", "journal.log"))
 
 

@@ -56,6 +56,11 @@ def make_pruner(config: DictConfig) -> optuna.pruners.BasePruner:
 
 
 def _make(config: DictConfig, allowed: tuple[str, ...], name: str) -> object:
+    if not isinstance(config, Mapping):
+        got = "null" if config is None else config
+        raise StudyError(
+            f"hydra.sweeper.{name} must be a config, but got {got}: choose one with hydra/sweeper/{name}=NAME"
+        )
     with warnings.catch_warnings():
         # Some of the classes in conf/ are marked experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
