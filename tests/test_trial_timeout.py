@@ -76,10 +76,13 @@ def test_a_result_that_came_in_time_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["stop", "once"])
+@pytest.mark.parametrize("how", ["stop", "once", "locked"])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_search_tries_a_stuck_trial_again_and_ends(tmp_path: Path, how: str, jobs: int) -> None:
-    """Stuck for good, it has failed like any other, and counts as such; stuck once, its second try is complete."""
+    """Stuck for good, it has failed like any other, and counts as such; stuck once, its second try is complete.
+
+    Stopped while it holds the lock of the journal, it holds up its search no longer than its limit.
+    """
     for file in (CHECKOUT / "tests" / "applications").glob("stuck.*"):
         shutil.copy(file, tmp_path)
     words = [*SEARCH, f"how={how}", f"hydra.sweeper.n_jobs={jobs}", "hydra.sweeper.max_failure_rate=0"]

@@ -4,7 +4,7 @@ import copy
 import os
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,6 +27,7 @@ from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.ray_engine import RayEngine
 from sweeper.study.idle_options import check_options
 from sweeper.study.interrupts import Interrupts
+from sweeper.study.locks import while_locked
 from sweeper.study.opening import OpenedStudy, open_study, typed_settings
 from sweeper.study.parts import make_parts
 from sweeper.study.progress import StudyProgress
@@ -151,6 +152,8 @@ class Sweep:
         with (
             progress,
             while_waiting(progress.on_wait, check=interrupts.check),
+            # A trial that is stopped while it writes to the journal holds its lock.
+            while_locked(clock.kill_overdue) if clock.limit is not None else nullcontext(),
             Heartbeat(opened.coordination, grace_seconds=self._options.grace_seconds) as heartbeat,
         ):
             coordinator = Coordinator(

@@ -1,11 +1,13 @@
-"""A Hydra application of which one job gets stuck: it sleeps, always or once, is stopped, or ignores SIGTERM."""
+"""A Hydra application of which one job gets stuck: it sleeps, always or once, or is stopped."""
 
+import fcntl
 import os
 import signal
 import time
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 
@@ -17,8 +19,11 @@ def main(cfg: DictConfig) -> float:
     match cfg.how:
         case "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
-        case "ignore":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        case "locked":  # as a process that is stopped while it writes to the study's journal
+            journal = Path(HydraConfig.get().sweeper.storage.removeprefix("journal://"))
+            with journal.with_suffix(".lock").open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                os.kill(os.getpid(), signal.SIGSTOP)
         case "once" if Path("stuck-once").exists():
             return float(cfg.x)
         case "once":

@@ -54,6 +54,7 @@ class RayCluster:
         `on_wait` receives one line when jobs have to wait for room.
         """
         self._clock = clock
+        self._clock.kill = self._kill
         self._compose, self._jobs, self._on_wait = compose, jobs, on_wait
         self._arguments = {**describe_surroundings(config), "shared": pack_shared(run, modules)}
         self._queued: deque[tuple[Job, bytes]] = deque()
@@ -99,7 +100,7 @@ class RayCluster:
                 else:
                     results.append(self._receive(awaited[reference]))
             self._dispatch()
-        results += self._end_overdue()
+        self._clock.kill_overdue()
         self._heed_room()
         self._release_idle()
         return results
@@ -166,28 +167,22 @@ class RayCluster:
         """Return the result of a worker's job, which has ended."""
         assert worker.job is not None
         number = worker.job.number
-        self._clock.stop(number)
         try:
             result = unpack_result(self._ray.get(worker.awaited))
         except self._ray.exceptions.RayError as error:
             has_died = not isinstance(error, self._ray.exceptions.RayTaskError)
-            result = JobResult(number=number, error=self._reason(worker, error), has_died=has_died)
+            died = JobResult(number=number, error=self._reason(worker, error), has_died=has_died)
+            result = self._clock.judged(died)
             self._drop(worker)
+        self._clock.stop(number)
         worker.rest()
         return result
 
-    def _end_overdue(self) -> list[JobResult]:
-        """Kill the workers whose jobs have run too long; return the results. Ray kills a stopped process within seconds."""
-        results = []
-        for worker in [each for each in self._workers if each.job is not None and self._clock.is_over(each.job.number)]:
-            assert worker.job is not None
-            if self._ray.wait([worker.awaited], timeout=0)[0]:  # its result has come this moment
-                results.append(self._receive(worker))
-                continue
-            results.append(self._clock.timed_out(worker.job.number))
-            self._clock.stop(worker.job.number)
-            self._drop(worker)
-        return results
+    def _kill(self, number: int) -> None:
+        """Kill the worker of a job; `wait` finds it dead. Ray kills a stopped process within seconds."""
+        for worker in self._workers:
+            if worker.job is not None and worker.job.number == number:
+                self._ray.kill(worker.actor)
 
     def _reason(self, worker: RayWorker, error: Exception) -> str:
         """Return why a worker did not return the result of its job."""

@@ -89,6 +89,7 @@ class SubmititJobs:
         self._is_slurm = cluster == "slurm"
         self._compose, self._shared, self._on_wait = compose, pack_shared(run, modules), on_wait
         self._clock, self._is_timed = clock, clock.limit is not None
+        self._clock.kill = self._kill
         settings = settings_of(config)
         self.capacity = jobs or self._default_capacity(settings)
         self._time_limit = f"{settings['timeout_min']} min: raise hydra.launcher.timeout_min"
@@ -182,12 +183,16 @@ class SubmititJobs:
 
     def _end_overdue(self) -> None:
         """Cancel the jobs that have run too long. Their failures follow when they are gone, unless results come first."""
-        for job, one in self._submitted.items():
+        for one in self._submitted.values():
             attempt = read_attempt(one.handle.paths)
             if attempt is not None and attempt != one.attempt:
                 one.attempt = attempt
                 self._clock.begin(one.job.number)
-            if self._clock.is_over(one.job.number) and not one.is_overdue:
+        self._clock.kill_overdue()
+
+    def _kill(self, number: int) -> None:
+        for job, one in self._submitted.items():
+            if one.job.number == number:
                 one.is_overdue = True
                 self._queue.end(job)
 

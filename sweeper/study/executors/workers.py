@@ -42,6 +42,7 @@ class Workers:
         """
         self.capacity = capacity
         self._clock = clock or TrialClock()
+        self._clock.kill = self._kill
         self._on_wait = on_wait
         self._said: set[str] = set()
         """The lines of workers since the last result: many may wait for the same."""
@@ -81,8 +82,8 @@ class Workers:
                 if result is None and self._clock.is_over(number):
                     result = self._end(worker, number)
                 if result is not None:
+                    results.append(self._clock.judged(result))
                     self._clock.stop(number)
-                    results.append(result)
             if not ready and not left:
                 break
         if results:
@@ -108,6 +109,12 @@ class Workers:
                 self._on_wait(f"a worker: {line}")
             self._said.add(line)
         return result
+
+    def _kill(self, number: int) -> None:
+        """Kill the worker of a job; `wait` finds it dead."""
+        for worker in self._workers:
+            if worker.job is not None and worker.job.number == number:
+                worker.kill_process()
 
     def cancel(self) -> None:
         """Kill every worker, including those in the middle of a job."""
@@ -184,12 +191,16 @@ class _Worker:
 
     def kill(self) -> None:
         """Kill the process, with those that its job started, and close the pipe."""
+        self.kill_process()
+        self._process.join(KILL_SECONDS)
+        self._connection.close()
+
+    def kill_process(self) -> None:
+        """Kill the process, with those that its job started, and do not wait for its end."""
         if self._process.is_alive():
             assert self._process.pid is not None
             kill_descendants(self._process.pid)
         self._process.kill()
-        self._process.join(KILL_SECONDS)
-        self._connection.close()
 
 
 def pack_shared(run: Callable[[Any], JobResult], modules: Sequence[str] = ()) -> bytes:
