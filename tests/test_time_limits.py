@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 
 from sweeper.errors import ConfigError, RunFolderError
 from sweeper.records import EpochRecord
@@ -20,8 +21,10 @@ from sweeper.run.resuming import resume
 from sweeper.search.feasibility import fingerprint
 from sweeper.study.attributes import OWNER
 from sweeper.study.executors import clock as clock_module
+from sweeper.study.executors.base import JobResult
 from sweeper.study.executors.clock import START_SECONDS, TrialClock
 from sweeper.study.folder import StudyFolder
+from sweeper.study.live_table import live_table
 from sweeper.study.owner import identify_process
 from sweeper.study.storage import journal_url, open_storage
 from sweeper.study.time_limits import TimeLimits
@@ -192,6 +195,33 @@ def test_a_clock_stands_while_the_search_is_suspended(monkeypatch: pytest.Monkey
     clock.begin(0)
     time.sleep(0.2)
     assert not clock.is_over(0)
+
+
+def test_a_killed_jobs_failure_is_its_limit() -> None:
+    """Each is killed once; a result that came all the same is kept, and nothing waits for it in a hurry."""
+    clock, killed = TrialClock(limit=0.01), list[int]()
+    clock.kill = killed.append
+    for number in range(2):
+        clock.begin(number)
+    time.sleep(0.02)
+    clock.kill_overdue()
+    clock.kill_overdue()
+    assert (sorted(killed), clock.left([0, 1])) == ([0, 1], math.inf)
+    assert clock.judged(JobResult(number=0, error="its worker died")) == clock.timed_out(0)
+    assert clock.judged(JobResult(number=1, value=1.0)).value == 1.0
+    clock.stop(0)
+    assert clock.judged(JobResult(number=0, error="other")).error == "other"
+
+
+def test_a_row_of_the_live_table_has_its_trials_time() -> None:
+    """Where trials have a limit; at 80 columns nothing else goes for it."""
+    trial = create_trial(state=TrialState.RUNNING, params={}, user_attrs={"parameters": 9876})
+    for times, headings in (
+        (lambda _: "0:42/5:00", ["trial", "epoch", "time", "accuracy", "parameters", "with"]),
+        (lambda _: "", ["trial", "epoch", "accuracy", "parameters", "with"]),
+    ):
+        table = live_table([trial], 80, epochs=4, is_accuracy=True, times=times)
+        assert [column.header for column in table.columns] == headings
 
 
 def test_the_limits_are_shown() -> None:
