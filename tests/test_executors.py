@@ -241,7 +241,7 @@ def test_a_worker_killed_as_it_starts_costs_its_job_alone(tmp_path: Path) -> Non
     executor = open_executor("workers", tmp_path, payload=bytes(2**21))
     os.kill(_started_by(lambda: executor.submit(make_job(0, "one"))), signal.SIGKILL)
     (died,) = executor.wait(10)
-    assert (died.error, died.retryable) == ("its worker died (exit code -9)", True)
+    assert (died.error, died.retryable) == ("its worker died (exit code -9, SIGKILL)", True)
     executor.submit(make_job(1, "one", is_retry=True))
     assert [result.value for result in executor.wait(30)] == [1.0]
     executor.cancel()

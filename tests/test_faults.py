@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -9,11 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.report.study_table import _whole_seconds
 from sweeper.study.summary import state_of
 
 from .kill_rounds import DEFECTS, WHATS, run_rounds, table
@@ -48,12 +52,35 @@ def app(tmp_path: Path) -> Iterator[App]:
     (tmp_path / "app.py").write_text(APPLICATION)
     with ExitStack() as ending:
 
-        def start(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
             sweep = ["hydra.sweep.dir=study", "hydra.sweeper.study_name=study", "hydra.sweeper.n_jobs=2"]
-            words = [*before, sys.executable, "app.py", "-m", "hydra/sweeper=study", *sweep, *arguments]
-            return started(ending, words, cwd=tmp_path, env=environment(STARTED=str(tmp_path / "started")))
+            words = [sys.executable, "app.py", "-m", "hydra/sweeper=study", *sweep, *arguments]
+            return started(ending, words, cwd=tmp_path, env=environment(STARTED=str(tmp_path / "started"), **variables))
 
         yield start
+
+
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    long ahead = 0;
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int status = real(clock, now);
+    FILE *file = clock == CLOCK_REALTIME ? fopen(getenv("CLOCK"), "r") : NULL;
+    if (file) {
+        if (fscanf(file, "%ld", &ahead) == 1) now->tv_sec += ahead;
+        fclose(file);
+    }
+    return status;
+}
+"""
+"""Sets the time of day of the processes that load it, and no other clock, by the seconds in a file."""
 
 
 def _ended(process: subprocess.Popen[str], seconds: float = 300) -> tuple[int, str, str]:
@@ -157,3 +184,38 @@ def test_a_study_that_is_deleted_while_it_runs_is_one_line(app: App, tmp_path: P
     after = _trials(tmp_path)
     assert {number: after[number].value for number in before} == before
     assert _states(tmp_path).count("complete") == 9
+
+
+def test_a_trial_that_ended_before_it_began_has_no_length() -> None:
+    """The clock was set back while it ran: a table shows no time, rather than one below zero."""
+    now = datetime(2026, 1, 1, 12)  # noqa: DTZ001 - as Optuna has them
+    trial = optuna.trial.create_trial(value=0.5)
+    trial.datetime_start, trial.datetime_complete = now, now + timedelta(seconds=9)
+    assert _whole_seconds(trial) == 9
+    trial.datetime_complete = now - timedelta(hours=1)
+    assert _whole_seconds(trial) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ahead", [-3600, 3600])
+def test_a_clock_that_is_set_while_a_search_runs_costs_nothing(app: App, tmp_path: Path, ahead: int) -> None:
+    """Back or forward by an hour: no trial counts as lost, none is done twice, and no time is below zero."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler is installed")
+    (tmp_path / "clock.c").write_text(CLOCK)
+    library, clock = tmp_path / "clock.so", tmp_path / "clock"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "clock.c", "-ldl"], check=True)
+    clock.write_text("0")
+    options = ["+x=range(0,6)", "+seconds=1", "hydra.sweeper.grace_seconds=6"]
+    process = app(*options, LD_PRELOAD=str(library), CLOCK=str(clock))
+    wait_for((tmp_path / "study" / "2" / ".hydra").exists)
+    clock.write_text(str(ahead))
+    status, out, err = _ended(process)
+    assert status == 0, err
+    assert _states(tmp_path) == ["complete"] * 6
+    lengths = [trial.duration.total_seconds() for trial in _trials(tmp_path) if trial.duration is not None]
+    assert len([seconds for seconds in lengths if 0 < seconds < 600]) < 6  # the clock was set, in the middle
+    assert re.search(r"\. 6 of 6 trials, \d+ (s|min)\.", out), out
+    page = (tmp_path / "study" / "report.html").read_text()
+    assert not re.search(r">[-−]\d[\d.,]* (s|min)<", page)

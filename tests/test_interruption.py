@@ -224,10 +224,12 @@ def test_a_killed_worker_costs_its_trial_alone(start: Start, tmp_path: Path) -> 
     os.kill(next(child for child in _children(process.pid) if _is_worker(child)), signal.SIGKILL)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert "its worker died (exit code -9)" in out
+    assert "its worker died (exit code -9, SIGKILL)" in out
     trials = trials_of(folder)
     assert len([t for t in trials if t.state in {TrialState.COMPLETE, TrialState.PRUNED}]) == 4
-    assert [t.user_attrs["failed"] for t in trials if t.state is TrialState.FAIL] == ["its worker died (exit code -9)"]
+    assert [t.user_attrs["failed"] for t in trials if t.state is TrialState.FAIL] == [
+        "its worker died (exit code -9, SIGKILL)"
+    ]
 
 
 @pytest.mark.slow

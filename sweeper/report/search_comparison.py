@@ -89,6 +89,8 @@ class ComparedSearch:
         merged: list[tuple[float, float]] = []
         times = [(t.datetime_start, t.datetime_complete) for t in self.ended]
         for start, end in sorted((a.timestamp(), b.timestamp()) for a, b in times if a is not None and b is not None):
+            if end < start:
+                continue  # the clock was set back meanwhile
             if merged and start <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
             else:

@@ -202,7 +202,8 @@ def _whole_seconds(trial: FrozenTrial) -> float | None:
     """Return the seconds from a trial's proposal to its result; None without a result, or without a run."""
     if trial.duration is None or REJECTED in trial.user_attrs:
         return None
-    return trial.duration.total_seconds()
+    seconds = trial.duration.total_seconds()
+    return seconds if seconds >= 0 else None  # the clock was set back meanwhile
 
 
 def _training_seconds(run: RunFolder | None) -> float | None:
