@@ -138,7 +138,7 @@ _MESSAGES: Final[list[tuple[str, Callable[[re.Match[str], _Asked], str]]]] = [
     ),
     (r"object_type=\w+Sweep", lambda *_: "a sweep cannot hold another sweep: give all values in one list"),
     (r"An item is already at '([^']+)'", _duplicate),
-    (r"Could not find '([^']+)/([^'/]*)'", _no_option),
+    (r"Could not (?:find|load) '([^']+)/([^'/]*)'", _no_option),
     (r"Could not override ''", lambda *_: "an override must be key=value, but one has no key"),
     (r"string:  out of", lambda *_: "an override must be key=value, but one is empty"),
     (r"Error when parsing index: \d+, string: (.+?) out of \[", _no_override),

@@ -1,6 +1,8 @@
-"""Refuses typed options of a search that change nothing in it."""
+"""Which of Hydra's settings were typed; refuses those that change nothing in a search."""
 
 from collections.abc import Sequence
+
+from omegaconf import DictConfig, OmegaConf
 
 from sweeper.errors import StudyError
 from sweeper.search.definition import Search
@@ -35,3 +37,10 @@ def _why_idle(search: Search, key: str, value: str) -> str | None:
     if key == f"{SWEEPER}stop_at_target" and value.lower() == "true" and search.target is None:
         return "a search with a cost, or for the lowest accuracy, does not end at the target"
     return None
+
+
+def typed_settings(config: DictConfig) -> list[str]:
+    """Return the command line's overrides of Hydra settings, unresolved: a password in a variable is not copied."""
+    lines = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    assert isinstance(lines, list)
+    return [str(line) for line in lines]

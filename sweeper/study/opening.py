@@ -24,6 +24,7 @@ from sweeper.study.coordination import Coordination, make_coordination, opening_
 from sweeper.study.facts import tries_every_point
 from sweeper.study.folder import StudyFolder, check_same_search
 from sweeper.study.goal import GOAL, Goal
+from sweeper.study.idle_options import typed_settings
 from sweeper.study.liveness import lost_trials
 from sweeper.study.optuna_private import SearchStudy
 from sweeper.study.parts import feasible, make_parts
@@ -154,13 +155,6 @@ def open_study(
     # A storage that was given stays as it was written, which may refer to a variable, unless jobs would not find it.
     _set_for_jobs(config, folder.path, name, url if url != options.storage else None)
     return study
-
-
-def typed_settings(config: DictConfig) -> list[str]:
-    """Return the command line's overrides of Hydra settings, unresolved: a password in a variable is not copied."""
-    lines = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-    assert isinstance(lines, list)
-    return [str(line) for line in lines]
 
 
 def _given_storage(options: StudyOptions, config: DictConfig) -> BaseStorage | None:

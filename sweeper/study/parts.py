@@ -11,6 +11,7 @@ from sweeper.search.definition import Search
 from sweeper.search.options import StudyOptions
 from sweeper.study.goal import Goal
 from sweeper.study.goal_checks import check_goal, check_space
+from sweeper.study.idle_options import check_options, typed_settings
 from sweeper.study.sampler_and_pruner import make_pruner, make_sampler
 from sweeper.study.samplers.feasible import FeasibleSampler
 from sweeper.study.warm_start import ReadOther, WarmStart
@@ -43,6 +44,7 @@ def make_parts(search: Search, options: StudyOptions, config: DictConfig, read_o
     check_goal(goal, sampler, pruner)
     check_space(search.space, sampler)
     warm_start = WarmStart(search, goal, options.other_studies, read_other)
+    check_options(search, typed_settings(config))
     return Parts(search=search, sampler=sampler, pruner=pruner, goal=goal, warm_start=warm_start)
 
 

@@ -25,10 +25,10 @@ from sweeper.study.executors import connect, is_local, make_executor
 from sweeper.study.executors.clock import TrialClock
 from sweeper.study.executors.in_process import InProcess
 from sweeper.study.executors.ray_engine import RayEngine
-from sweeper.study.idle_options import check_options
+from sweeper.study.idle_options import typed_settings
 from sweeper.study.interrupts import Interrupts
 from sweeper.study.locks import while_locked
-from sweeper.study.opening import OpenedStudy, open_study, typed_settings
+from sweeper.study.opening import OpenedStudy, open_study
 from sweeper.study.parts import make_parts
 from sweeper.study.progress import StudyProgress
 from sweeper.study.server import patiently
@@ -186,7 +186,6 @@ class Sweep:
         search = self.search = read_search(arguments, self._options, composer)
         for note in search.notes:
             make_console().print(note, soft_wrap=True)
-        check_options(search, typed_settings(self._config))
         if self._options.dry_run:
             make_parts(search, self._options, self._config, self._read_other)  # a dry run refuses what the search would
             search.dry_run(jobs=self._jobs)
