@@ -125,8 +125,8 @@ def test_what_changes_nothing_makes_no_other_trial() -> None:
             "hydra.sweeper.pruner must be a config, but got null: choose one",
         ),
         (
-            ["search=card", "hydra.sweeper.params=[1]"],
-            "hydra.sweeper.params must have a sweep for each key, but got [1]",
+            ["search=card", "hydra.sweeper.params=x"],
+            "hydra.sweeper.params must have a sweep for each key, but got x",
         ),
         (["search=card", "hydra/sweeper/sampler=front"], "hydra/sweeper/sampler=front needs two objectives"),
         (

@@ -64,8 +64,20 @@ def explain(error: BaseException, overrides: Sequence[str] = (), origin: Origin 
         match = re.search(pattern, text, re.DOTALL)
         if match:
             return CompositionError(message(match, asked))
-    lines = (line.strip() for line in text.splitlines())
-    return CompositionError("; ".join(line for line in lines if line))
+    return CompositionError(_unknown(text, overrides))
+
+
+def _unknown(text: str, overrides: Sequence[str]) -> str:
+    """Return an error that no pattern knows: its first line with the key, or all its lines."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    key = re.search(r"full_key: (\S+)", text)
+    if re.search(_GRAMMAR, text):
+        wrong = next((line for line in overrides if "${" in line), "another form")
+        return f"an interpolation must be ${{KEY}} or ${{RESOLVER:ARGUMENT}}, but got {wrong}"
+    if key is not None:
+        reason = re.sub(r"TypeError raised while resolving interpolation: \S*<lambda>\(\)", "its resolver is", lines[0])
+        return f"{key[1]} refers to something that cannot be resolved ({reason}): give a value"
+    return "; ".join(lines)
 
 
 def _unmeant(asked: _Asked) -> CompositionError:
@@ -117,11 +129,14 @@ def _several_values(match: re.Match[str], asked: _Asked) -> str:
 
 def _wrong_value(match: re.Match[str], _: _Asked) -> str:
     key, value, reason = match.groups()
-    if re.search(r"expecting|token|no viable|mismatched|extraneous", reason, re.IGNORECASE):
+    if re.search(_GRAMMAR, reason):
         return f"{key} must be a value that Hydra can read, but got {value}: an interpolation is written ${{KEY}}"
+    reason = reason.replace("Incompatible key type 'NoneType'", "a key cannot be null")
     return f"{key} cannot be {value}: {reason[:1].lower()}{reason[1:]}"
 
 
+_GRAMMAR: Final = r"expecting \{|token recognition|no viable alternative|mismatched input|extraneous input"
+"""Wording of the parser of overrides and interpolations."""
 _NO_KEY: Final = r"Could not (?:override|append to config|delete from config|delete)[^']*'([^']+)'"
 _MESSAGES: Final[list[tuple[str, Callable[[re.Match[str], _Asked], str]]]] = [
     (
