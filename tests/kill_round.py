@@ -37,7 +37,7 @@ def say(text):
     with open(os.environ["KILL_ROUND_LOG"], "a") as log:
         log.write(text + "\\n")
 
-@hydra.main(config_path=None, config_name=None, version_base=None)
+@hydra.main(config_path=None, config_name=None)
 def task(config):
     say(f"start {config.x!r}")
     for step in range(3):

@@ -90,12 +90,11 @@ def kill_database(one: Round, server: Server) -> dict[int, float | None]:
         before |= values
         one.story.append(f"killed in {phase}: {len(values)} done")
     process.wait(timeout=600)
-    out, err = one.said()
+    _, err = one.said()
     if process.returncode == 1 and not one.trials() and err.count("\n") == 1:
         one.story.append("it had not been reached before: one line")  # the same command goes on
     else:
         check_said(one, process.returncode, ())
-    del out
     check_orphans(one)
     return before
 
