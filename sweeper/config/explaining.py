@@ -66,7 +66,7 @@ def wrong_type(schema: DictConfig, config: DictConfig, key: str, reason: str) ->
 
 def _shown(value: object) -> str:
     """Return a value as it is typed."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value).replace("None", "null")
 
 
 def type_rule(owner: type, name: str) -> str | None:
