@@ -114,7 +114,7 @@ BAD = {
     "": "an override must be key=value, but one is empty",
     "=": "an override must be key=value, but one has no key",
     "+experiment=embedded": "experiment is already in the config: choose it without +, as in experiment=...",
-    "model.dropout=0.1,0.2": "for one run per value add -m: python -m sweeper -m data=mnist5k model.dropout=0.1,0.2\n",
+    "model.dropout=0.1,0.2": "for one run per value name each once, and add -m: python -m sweeper -m data=mnist5k model.dropout=0.1,0.2\n",
     "search=card": "search=card only applies to a search, but -m is missing: python -m sweeper -m data=mnist5k search=card\n",
     "hydra.sweeper.n_trials=3": "python -m sweeper -m data=mnist5k hydra.sweeper.n_trials=3\n",
     "model.groups.block1.kernel_size=40": "block1.0 needs a feature map of at least 40 pixels",
