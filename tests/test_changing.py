@@ -134,8 +134,8 @@ def test_a_run_is_found_by_what_it_is_called(sweeper_call: Call, tmp_path: Path)
     assert find_run("s", None) == find_run("outputs/studies/s", None) == Path("outputs/studies/s/1")
     refused = sweeper_call("reproduce", "nowhere")
     assert refused.stderr == (
-        "sweeper: a run must be given by its folder or name, or by the name of its study, but nowhere is none of these: see "
-        "outputs/runs and outputs/studies\n"
+        "sweeper: a run must be given by its folder or name, or by the name of its study, but nowhere is none of these: studies in "
+        "outputs/studies: s\n"
     )
     told = sweeper_call("report", "2026-11-25/saved")
     assert told.stdout.startswith("report: outputs/runs/2026-11-25/saved/report.html")

@@ -127,13 +127,14 @@ def test_a_change_of_group_is_possible_for_a_saved_config(sweeper_call: Call, tm
         (["scheduler=constant"], compose([*SMALL, "training.epochs=1", "scheduler=constant"])),
     ):
         words = shlex.split(record.command(*changes))[3:]
-        done = sweeper_call(*words, "hydra.run.dir=again")
+        done = sweeper_call(*words)
         assert done.returncode == 0, done.stderr
-        again = read_run(tmp_path / "again")
+        (folder,) = (tmp_path / "outputs" / "runs").glob("*/*")
+        again = read_run(folder)
         assert not differences([again.conf, wanted])
         # Started from that config, the run is not one of the default config with its few overrides.
-        assert "--config-path" in again.command()
-        (tmp_path / "again").rename(tmp_path / changes[0])
+        assert shlex.split(again.command())[3] == "reproduce"
+        folder.rename(tmp_path / changes[0])
 
 
 def test_an_unfinished_run_on_the_test_set_counts_its_images() -> None:
