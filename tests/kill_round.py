@@ -91,7 +91,9 @@ class Round:
             "hydra.sweeper.n_jobs=2",
         ]
         if self.storage is not None:
-            sweep.append(f"hydra.sweeper.storage='{self.storage}'")
+            # A typed URL holds no password.
+            is_server = self.storage.startswith("postgresql")
+            sweep.append(f"hydra.sweeper.storage={'${oc.env:STUDY_URL}' if is_server else self.storage}")
         if self.is_cnn:
             search = ["-m", "search=dropout_lr", *TINY, "training.epochs=2", "hydra.sweeper.stop_at_target=false"]
             return [*command(*search), "hydra/sweeper/pruner=none", *sweep]
@@ -101,6 +103,7 @@ class Round:
     def start(self) -> subprocess.Popen[bytes]:
         """Type the command."""
         variables = {MARK: str(self.folder), "KILL_ROUND_LOG": str(self.folder / "log"), "OMP_NUM_THREADS": "1"}
+        variables |= {"STUDY_URL": self.url}
         number = len(list(self.folder.glob("out-*")))
         with (self.folder / f"out-{number}").open("wb") as out, (self.folder / f"err-{number}").open("wb") as err:
             return subprocess.Popen(self.words(), cwd=self.folder, env=environment(**variables), stdout=out, stderr=err)

@@ -187,7 +187,11 @@ def main() -> int:
         options.rounds, options.seed, options.what or WHATS, folder, lambda line: print(line, flush=True)
     )
     print(table(found))
-    return int(any(counts[defect] for counts in found.values() for defect in DEFECTS))
+    if any(counts[defect] for counts in found.values() for defect in DEFECTS):
+        print(f"the files of the rounds with a defect are in {folder}")
+        return 1
+    shutil.rmtree(folder)
+    return 0
 
 
 if __name__ == "__main__":

@@ -216,19 +216,30 @@ def test_a_worker_without_a_job_gives_its_room_back(ray_cluster: Any, tmp_path: 
 
 
 def _workers() -> list[str]:
-    """The processes of sweeper's Ray workers on this machine."""
-    return [title for title, _ in _processes() if title.startswith("ray::SweeperWorker")]
+    """The processes of sweeper's Ray workers on the cluster of this process; another test may have one of its own."""
+    return [title for title, number, _ in _processes() if title.startswith("ray::SweeperWorker") and _is_below(number)]
+
+
+def _is_below(number: int) -> bool:
+    """Whether a process descends from this one."""
+    while number > 1 and number != os.getpid():
+        with suppress(OSError):
+            number = int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
+            continue
+        return False
+    return number == os.getpid()
 
 
 def _group(leader: int) -> list[str]:
     """The processes of a group."""
-    return [title for title, group in _processes() if group == leader]
+    return [title for title, _, group in _processes() if group == leader]
 
 
-def _processes() -> Iterator[tuple[str, int]]:
-    """Every living process: its title and its group."""
+def _processes() -> Iterator[tuple[str, int, int]]:
+    """Every living process: its title, its number and its group."""
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended meanwhile
             state, _, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
             if state != "Z":
-                yield (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(), int(group)
+                title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                yield title, int(folder.name), int(group)
