@@ -77,6 +77,8 @@ def test_a_typed_password_is_refused(sweeper_call: Call, tmp_path: Path, url: st
     """It would be in the list of processes, and in what a search saves: one line shows the way, without the password."""
     for arguments in (
         ["-m", *TINY, "model.dropout=0.05,0.1", f'hydra.sweeper.storage="{url}"'],
+        ["-m", *TINY, "model.dropout=0.05,0.1", "hydra/sweeper=optuna", f'hydra.sweeper.storage="{url}"'],
+        [*TINY, "model.dropout=0.05,0.1", f'hydra.sweeper.storage="{url}"'],
         *([verb, "local", "--storage", url] for verb in ("report", "confirm")),
         ["dashboard", "--storage", url],
         ["bench", "--study", "--storage", url],

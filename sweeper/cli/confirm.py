@@ -53,7 +53,7 @@ def confirm(arguments: Sequence[str]) -> int:
         selection = candidates.select_trials(
             options.names[0], storage=options.storage, top=options.top or 3, pareto=options.pareto
         )
-    command = sweeper_command("confirm", *(_shown(word, options) for word in arguments))
+    command = sweeper_command("confirm", *arguments)
     record, failures = confirmation.confirm(selection, seeds=options.seeds, workers=options.workers, command=command)
     _show(record, subject=_subject(options))
     console = make_console()
@@ -73,14 +73,7 @@ def confirm(arguments: Sequence[str]) -> int:
 
 
 def _subject(options: argparse.Namespace) -> list[str]:
-    return [*options.names, *(["--storage", _shown(options.storage, options)] if options.storage else [])]
-
-
-def _shown(word: str, options: argparse.Namespace) -> str:
-    """Return a word of the command line, with a variable in place of a storage's URL that has a password."""
-    from sweeper.study.storage_url import shown_storage  # noqa: PLC0415 - sqlalchemy
-
-    return word.replace(options.storage, shown_storage(options.storage)) if options.storage else word
+    return [*options.names, *(["--storage", options.storage] if options.storage else [])]
 
 
 def _show(record: "Confirmation", *, subject: list[str]) -> None:

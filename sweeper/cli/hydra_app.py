@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import hydra
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 from sweeper.cli.hydra_private import ordered, typed_overrides
 from sweeper.cli.job import Train, run_job
 from sweeper.cli.rerun import whole_command
+from sweeper.config.file_rules import STORAGE
 from sweeper.config.hydra_errors import HYDRA_ERRORS, explain, is_of_hydra
 from sweeper.config.origin import CONFIG_NAME, Origin, conf_dir
 from sweeper.config.search_path import StudyConfigs
@@ -60,6 +62,7 @@ def run_hydra(train: Train | None = None) -> None:
             failure = expected
             return math.nan
 
+    _check_storage(sys.argv[1:])
     sys.argv[1:] = whole_command(ordered(sys.argv[1:]))
     register_plugins()
     # The empty whitelist keeps any config, even a stranger's, from naming code to run.
@@ -72,6 +75,16 @@ def run_hydra(train: Train | None = None) -> None:
         raise _explained(error) from error
     if failure is not None:
         raise failure
+
+
+def _check_storage(arguments: Sequence[str]) -> None:
+    """Raise `StudyError` for a typed password, before any error shows the command line, or any sweeper saves it."""
+    for argument in arguments:
+        key, _, url = argument.lstrip("+").partition("=")
+        if key == STORAGE:
+            from sweeper.study.storage_url import check_typed  # noqa: PLC0415 - sqlalchemy
+
+            check_typed(url.strip("'\""), f"{STORAGE}=")
 
 
 def _explained(error: Exception) -> Exception:

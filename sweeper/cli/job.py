@@ -1,6 +1,5 @@
 """Runs one Hydra job, alone or as a trial of a study: config → run → run report → value."""
 
-import shlex
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -20,7 +19,7 @@ from sweeper.design import analyze_within_budget
 from sweeper.disk import GO_ON, disk_error
 from sweeper.errors import ConfigError, SweeperError, TrainingDivergedError
 from sweeper.run.folder import RunFolder
-from sweeper.shell import sweeper_command
+from sweeper.shell import path_word, sweeper_command
 from sweeper.startup import loading
 from sweeper.study.trial import is_trial
 from sweeper.study.waiting import waiting
@@ -122,7 +121,7 @@ def _going_on(folder: Path) -> str:
         RunFolder(folder).read_config()
     except SweeperError:
         return GO_ON
-    return f"run {shlex.join(['python', '-m', 'sweeper', 'resume', str(folder)])}"
+    return f"run {sweeper_command('resume', path_word(folder))}"
 
 
 def _remove_if_empty(folder: Path) -> None:

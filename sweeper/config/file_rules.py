@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from omegaconf import MISSING
 
+STORAGE: Final = "hydra.sweeper.storage"
+"""Hydra's key of a study's storage."""
 PATHS: Final = (
     "hydra.run.dir",
     "hydra.sweep.dir",
@@ -17,7 +19,7 @@ PATHS: Final = (
 """Settings that are a path of what is written."""
 NAMES: Final = ("hydra.job.name", "hydra.job.id")
 """Settings that become a part of such a path."""
-REPLACED: Final = frozenset((*PATHS, *NAMES, "hydra.sweeper.storage"))
+REPLACED: Final = frozenset((*PATHS, *NAMES, STORAGE))
 """Settings that an override replaces as a whole."""
 PROGRAMS: Final = ("setup", "local_setup", "python", "srun_args", "additional_parameters")
 """Settings of a launcher that start programs, which a config file leaves empty."""
@@ -117,7 +119,7 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "hydra.job.env_copy": (_is_empty, "copies environment variables"),
     "hydra.job_logging.handlers": (_are_plain, "writes to another place than the terminal and the run's folder"),
     "hydra.hydra_logging.handlers": (_are_plain, "writes to another place than the terminal and the run's folder"),
-    "hydra.sweeper.storage": (_is_file_url, "names a server, or a file outside the working directory"),
+    STORAGE: (_is_file_url, "names a server, or a file outside the working directory"),
     "hydra.searchpath": (_has_none_of("pkg://"), "imports a package"),
     "hydra.aliases": (_has_none_of("hydra"), "stands for a setting of Hydra"),
     **dict.fromkeys(PATHS, (_is_within, "may write outside the working directory")),

@@ -66,14 +66,18 @@ def find_locations(study: str | None, storage: str | None, warn: Callable[[str],
         raise StudyError("--storage must be a URL, but it is empty: set the variable that it names, or leave it out")
     if study is None:
         return [StudyLocation(url=url, study=None, folder=None, typed=storage)] if url else list(_all(warn))
-    is_name = Path(study).name == study != "" and is_folder(STUDIES / study)  # also of a name that is too long
-    folder = STUDIES / study if is_name else display_path(Path(study))
+    folder = STUDIES / study if is_name(study) else display_path(Path(study))
     if url:
         here = folder if is_folder(folder) else None
         return [StudyLocation(url=url, study=Path(study).name, folder=here, typed=storage)]
     if not is_folder(folder):
         raise StudyError(f"STUDY must be a study's name or folder, but {study} is neither{nearest_studies(study)}")
     return [_location(folder)]
+
+
+def is_name(study: str) -> bool:
+    """Whether `STUDIES` has a study of this name."""
+    return Path(study).name == study != "" and is_folder(STUDIES / study)
 
 
 def nearest_studies(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 import optuna
 
 from sweeper.errors import RunFolderError, StudyError
-from sweeper.reading.locations import STUDIES, find_locations, nearest_studies
+from sweeper.reading.locations import STUDIES, find_locations, is_name, nearest_studies
 from sweeper.reading.storage_reader import StorageReader, study_name
 from sweeper.reading.study_files import restore_from, restored_folder
 from sweeper.run.folder import OUTPUTS, RunFolder
@@ -28,8 +28,7 @@ def is_run(folder: Path) -> bool:
 
 def is_study(name: str) -> bool:
     """Whether it is the name or the folder of a study."""
-    is_name = Path(name).name == name != "" and is_folder(STUDIES / name)
-    return is_name or any(exists(Path(name) / file) for file in ("search.yaml", "journal.log"))
+    return is_name(name) or any(exists(Path(name) / file) for file in ("search.yaml", "journal.log"))
 
 
 def named_run(name: str) -> Path | None:

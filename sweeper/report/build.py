@@ -23,7 +23,6 @@ from sweeper.report.value_scale import flat_config
 from sweeper.run.folder import OUTPUTS, RunFolder, write_atomically
 from sweeper.study.folder import StudyFolder
 from sweeper.study.restoring import describe_elsewhere, elsewhere
-from sweeper.study.storage_url import shown_storage
 from sweeper.terminal.console import display_path
 from sweeper.terminal.formats import percent
 
@@ -80,7 +79,7 @@ def _build_study_page(name: str, storage: str | None, out: Path | None) -> Built
 def _compare(names: Sequence[str], storage: str | None, out: Path | None) -> BuiltPage:
     """Write the page of several searches."""
     searches: list[ComparedSearch] = []
-    again = [] if storage is None else ["--storage", shown_storage(storage)]
+    again = [] if storage is None else ["--storage", storage]
     for name in names:
         study, folder, _ = _read_study(name, storage)
         config = flat_config(read_yaml(folder / "search.yaml") or {}) if folder is not None else {}

@@ -6,6 +6,7 @@ from typing import Final
 
 from sweeper.config.explaining import nearest
 from sweeper.data.openings import OUTPUTS
+from sweeper.untrusted import exists
 
 LOOKED_AT: Final = 10_000
 """Folders beside a path that are compared with it."""
@@ -24,7 +25,4 @@ def nearest_runs(path: Path) -> str:
 
 
 def _holds_config(folder: Path) -> bool:
-    try:
-        return (folder / ".hydra" / "config.yaml").is_file()
-    except (OSError, ValueError):  # a name that is too long
-        return False
+    return exists(folder / ".hydra" / "config.yaml")

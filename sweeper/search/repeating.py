@@ -9,12 +9,11 @@ from typing import Final
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from sweeper.config.file_rules import STORAGE
 from sweeper.search.options import OF_A_VARIABLE, StudyOptions
 from sweeper.search.quoting import quoted
 from sweeper.untrusted import printable
 
-STORAGE: Final = "hydra.sweeper.storage"
-"""Hydra's key of a study's storage."""
 SWEEP_DIR: Final = "hydra.sweep.dir"
 """Hydra's key of a sweep's folder."""
 SHOWN: Final = 3

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from optuna.trial import FrozenTrial
 
+from sweeper.config.file_rules import STORAGE
 from sweeper.config.origin import Origin
 from sweeper.errors import RunFolderError
 from sweeper.run.folder import OUTPUTS, RunFolder
 from sweeper.search.options import OF_A_VARIABLE
 from sweeper.search.quoting import quoted
-from sweeper.search.repeating import STORAGE, SWEEP_DIR, Repeated, repeatable
+from sweeper.search.repeating import SWEEP_DIR, Repeated, repeatable
 from sweeper.search.space import to_override
 from sweeper.shell import interpreter, join, path_word, program, sweeper_command
 from sweeper.study.folder import BEST, CONFIRM, trial_folder

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
+from sweeper.config.file_rules import STORAGE
 from sweeper.errors import StudyError
 from sweeper.run.folder import OUTPUTS, write_atomically
 from sweeper.search.definition import Search
@@ -161,7 +162,7 @@ def _given_storage(options: StudyOptions, config: DictConfig) -> BaseStorage | N
     """Open the storage that the options name. Raises `StudyError` if it cannot be, or if the config holds its password."""
     typed = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
     assert isinstance(typed, dict)
-    check_typed(str(typed.get("storage") or ""), "hydra.sweeper.storage=")
+    check_typed(str(typed.get("storage") or ""), f"{STORAGE}=")
     return open_storage(options.storage) if options.storage else None
 
 
@@ -256,7 +257,7 @@ def _set_for_jobs(config: DictConfig, folder: Path, name: str, url: str | None) 
     """Set the study's folder, name and storage in Hydra's settings, which jobs read; their overrides stay unchanged."""
     settings = {"hydra.sweep.dir": str(folder), "hydra.sweeper.study_name": name}
     if url is not None:
-        settings["hydra.sweeper.storage"] = url
+        settings[STORAGE] = url
     with read_write(config.hydra), open_dict(config):
         for key, value in settings.items():
             OmegaConf.update(config, key, value)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 from sqlalchemy import Engine
 
+from sweeper.config.file_rules import STORAGE
 from sweeper.errors import StudyError
 from sweeper.run.folder import RunFolder, write_atomically
 from sweeper.search.quoting import quoted
@@ -24,8 +25,7 @@ from sweeper.untrusted import parse_yaml, read_text
 
 RESTORED: Final = "# restored from the study's storage"
 """First line of a restored multirun.yaml: it is not this host's, so a newer one replaces it."""
-STORAGE_KEY: Final = "hydra.sweeper.storage"
-OF_ANOTHER_HOST: Final = ("hydra.sweep.dir", "data.root", STORAGE_KEY)
+OF_ANOTHER_HOST: Final = ("hydra.sweep.dir", "data.root", STORAGE)
 """Overrides that mean something on the host alone where they were typed."""
 LISTED: Final = 8
 """Maximum number of trials that a sentence names; of more it gives their number."""
@@ -139,7 +139,7 @@ def _for_this_host(sweep: dict[str, Any], storage: str | None) -> dict[str, Any]
         lists = {kind: _here(overrides.get(kind)) for kind in ("task", "hydra")}
         if storage is not None:
             written = storage if "${" in storage else quoted(storage)
-            lists["hydra"].append(f"{STORAGE_KEY}={written}")
+            lists["hydra"].append(f"{STORAGE}={written}")
         hydra["overrides"] = {**overrides, **lists}
     return {**sweep, "hydra": hydra}
 

@@ -7,7 +7,6 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from sweeper.errors import StudyError
-from sweeper.search.options import OF_A_VARIABLE
 
 JOURNAL: Final = "journal://"
 """Scheme of a journal file's URL, defined by sweeper: Optuna has none."""
@@ -60,11 +59,6 @@ def check_typed(url: str, option: str) -> None:
             f"a password would be in files and in the list of processes, but {option} holds one: write the URL into a variable, "
             f"as in export STUDY_URL=..., and give {option}'${{oc.env:STUDY_URL}}'"
         )
-
-
-def shown_storage(url: str) -> str:
-    """Return a storage's URL as a command shows it: one that may hold a password as a variable, which must then be set."""
-    return OF_A_VARIABLE if has_password(url) else url
 
 
 def why_not_opened(error: BaseException, url: str) -> tuple[str, str | None]:
