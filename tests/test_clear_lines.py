@@ -132,7 +132,10 @@ def test_what_changes_nothing_makes_no_other_trial() -> None:
             ["search=card", "model=gap,tiny"],
             "the widths of one network can be searched, but model=gap,tiny gives several",
         ),
-        (["search=dropout_lr", "budget.parameters=3000"], "model has 9,848 parameters, the budget is 3,000"),
+        (
+            ["search=dropout_lr", "data=mnist5k", "budget.parameters=3000"],
+            "model has 9,848 parameters, the budget is 3,000",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
